@@ -1,0 +1,2 @@
+CFLAGS_EXTRA =
+BUILD = build

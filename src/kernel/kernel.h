@@ -1,0 +1,96 @@
+/* kernel.h - plain loops over numbers. Each table is the same source compiled for one instruction
+   set; engine_kernels() gives the best one that the processor runs, or the one the host named.
+
+   Values of a sample are stored feature-major in blocks of `lanes` rows, X[feature][lanes]; one
+   layer's output block is the next one's input. lanes is BLOCK for batches and 1 for single values,
+   so an op written for a trailing lanes axis serves both. */
+#ifndef KERNEL_H
+#define KERNEL_H
+
+#include "base/base.h"
+
+enum { BLOCK = 16 }; /* rows per block: one AVX-512, two AVX2 or four NEON registers of float32 */
+
+typedef enum unary_op {
+#define UNARY(name, ...) UNARY_##name,
+#define BINARY(...)
+#define STRUCTURED(...)
+#include "orrery/ops.def"
+#undef UNARY
+#undef BINARY
+#undef STRUCTURED
+  UNARY_COUNT
+} unary_op;
+
+typedef enum binary_op {
+#define UNARY(...)
+#define BINARY(name, ...) BINARY_##name,
+#define STRUCTURED(...)
+#include "orrery/ops.def"
+#undef UNARY
+#undef BINARY
+#undef STRUCTURED
+  BINARY_COUNT
+} binary_op;
+
+typedef struct kernels {
+  const char *name;
+  bool (*supported)(void);
+
+  /* Elementwise over n numbers; y may be any of the operands. */
+  void (*unary[UNARY_COUNT])(orr_real *y, const orr_real *x, size_t n);
+  void (*binary[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b, size_t n);
+  void (*binary_by_number[BINARY_COUNT])(orr_real *y, const orr_real *a, orr_real b, size_t n);
+  void (*number_by_binary[BINARY_COUNT])(orr_real *y, orr_real a, const orr_real *b, size_t n);
+  /* y[f][BLOCK] = a[f][BLOCK] op b[f]: rows against one value per feature, and the reverse. */
+  void (*binary_by_feature[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b, size_t features);
+  void (*feature_by_binary[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b, size_t features);
+  void (*select)(orr_real *y, const orr_real *condition, const orr_real *a, const orr_real *b, size_t n);
+
+  /* y[outer][inner] from x[outer][n][inner]. Sums add in index order. n >= 1. */
+  void (*sum)(orr_real *y, const orr_real *x, size_t outer, size_t n, size_t inner);
+  void (*max)(orr_real *y, const orr_real *x, size_t outer, size_t n, size_t inner);
+
+  /* Blocks of BLOCK rows and row-major matrices. rows[i] points at row i of `features` numbers;
+     `valid` rows are given, the lanes past them repeat the last one. */
+  void (*load_block)(orr_real *block, const orr_real *const *rows, int valid, size_t features);
+  void (*store_block)(orr_real *const *rows, const orr_real *block, int valid, size_t features);
+
+  /* Weights w[in][out] (or [out][in] when transposed) in panels for matmul_block. */
+  void (*pack)(orr_real *packed, const orr_real *w, size_t in, size_t out, bool transposed);
+  /* y[out][BLOCK] = bias[out] + sum over in of w[in][out] x[in][BLOCK]; bias may be NULL.
+     Sums run over `in` in order, the bias first. */
+  void (*matmul_block)(orr_real *y, const orr_real *packed, const orr_real *x, const orr_real *bias,
+                       size_t in, size_t out);
+  /* w[in][out] += sum over the first `valid` lanes of x[in][BLOCK] dy[out][BLOCK]. `scratch` holds
+     BLOCK * (in + out) numbers. */
+  void (*outer_add)(orr_real *w, const orr_real *x, const orr_real *dy, size_t in, size_t out, int valid,
+                    orr_real *scratch);
+  /* y[f] += sum over the first `valid` lanes of x[f][lanes]. */
+  void (*row_add)(orr_real *y, const orr_real *x, size_t features, int lanes, int valid);
+
+  /* Draws keyed by (key, site, step, iteration, row, element): block[f][lanes] for rows row0 ...;
+     the numbers do not depend on how rows are cut into blocks. site tells draws of one program
+     apart. Philox counters: {row, element pair or quad, site ^ step bits, iteration}. */
+  void (*normal)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
+                 uint32_t iteration, uint32_t row0);
+  void (*uniform)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
+                  uint32_t iteration, uint32_t row0);
+} kernels;
+
+const kernels *engine_kernels(orr_engine *engine);
+/* NULL when there is no such table, or this processor cannot run it. */
+const kernels *kernels_named(const char *name);
+
+/* Numbers that pack() writes for a matrix of in x out. */
+size_t packed_count(size_t in, size_t out);
+
+/* c[m][n] (+)= op(a)[m][k] op(b)[k][n], row-major with leading dimensions, on OpenBLAS at one
+   thread: for eager work, never on the control path. */
+void gemm(orr_engine *engine, bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a,
+          int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc);
+
+const char *unary_name(unary_op op);
+const char *binary_name(binary_op op);
+
+#endif
