@@ -1,0 +1,29 @@
+/* lua.h - the engine inside a Lua 5.4 state: in libraries of a host that links the bindings
+   (pkg-config orrery-lua, or liborrery.a), and in orrery.so, which `require "orrery"` loads. */
+#ifndef ORR_LUA_H
+#define ORR_LUA_H
+
+#include "orrery/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct lua_State lua_State;
+
+/* The module: creates the engine (unless the host gave one), opens every type and runs
+   lua/orrery/init.lua with the module table as its argument. A host whose program contains it:
+
+     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+     lua_pushcfunction(L, luaopen_orrery);
+     lua_setfield(L, -2, "orrery");                                */
+ORR_API int luaopen_orrery(lua_State *L);
+
+/* Before the module is opened: the engine it shall use, instead of making its own. The state takes
+   a hold of its own. */
+ORR_API void orr_lua_set_engine(lua_State *L, orr_engine *engine);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

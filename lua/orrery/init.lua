@@ -1,0 +1,3 @@
+-- init.lua - the module table: what C added, and the Lua part, loaded on first use.
+local orrery = ...
+return orrery
