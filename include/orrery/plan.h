@@ -1,0 +1,198 @@
+/* plan.h - planning: objectives score plans, planners improve them.
+
+   A plan is `horizon` actions; a batch of plans is [n][horizon][action size]. An objective answers one
+   return per plan, the higher the better: a learned rollout, a true simulator and a function of the
+   host are all objectives. A planner knows nothing but the action space and the objective.
+
+     orr_objective *objective = orr_objective_env(engine, env, NULL);
+     orr_planner_setting settings[] = {{"horizon", 25}, {"population", 40}};
+     orr_planner *planner = orr_planner_new(engine, "cem", orr_env_action_space(env), settings, 2);
+     orr_plan_request request = orr_plan_request_defaults();
+     request.observation = observation;
+     orr_plan_result result;
+     if (!orr_planner_plan(planner, objective, &request, &result)) ... result.plan[0] ...
+
+   To act in a closed loop see mpc.h. Objectives and planners are used by one thread at a time; they
+   share their work out over the engine's threads, with the same bits on any number of them. */
+#ifndef ORR_PLAN_H
+#define ORR_PLAN_H
+
+#include "orrery/env.h"
+#include "orrery/program.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- objectives ---- */
+
+typedef struct orr_objective orr_objective;
+
+/* One batch of plans to score. */
+typedef struct orr_scoring {
+  const orr_real *observation; /* [observation size]: where the plans start */
+  const orr_real *plans;       /* [n][horizon][action size], inside bounds */
+  int n, horizon;
+  int64_t step;                /* of the episode, at which the plans start: t of a reward */
+  uint64_t seed;               /* of whatever is random inside ... */
+  uint32_t iteration;          /* ... drawn anew for every iteration of a planner */
+  orr_real *returns;           /* [n], to be filled; not finite: the plan ranks last */
+  orr_real *gradients;         /* NULL, or [n][horizon][action size]: d return / d plan */
+} orr_scoring;
+
+/* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with a
+   status, for which planning stops; a bad plan is no failure, its return is not finite. */
+typedef struct orr_objective_callbacks {
+  size_t size; /* of this struct, set by _defaults */
+  const char *name;
+  void *user;
+  orr_status (*score)(void *user, const orr_scoring *scoring);
+  /* Optional: announces the largest batch, so that scoring needs not allocate. */
+  orr_status (*prepare)(void *user, int n, int horizon);
+  /* Optional: binds a named input, such as a goal. */
+  orr_status (*set_input)(void *user, const char *name, orr_tensor *tensor);
+  void (*free_user)(void *user);   /* optional: called once */
+  orr_space *observation, *action; /* held, not taken over; NULL: any */
+  int horizon;                     /* the only one it scores; 0: any */
+  bool gradients;                  /* whether it can fill scoring->gradients */
+} orr_objective_callbacks;
+
+ORR_API orr_objective_callbacks orr_objective_callbacks_defaults(void);
+/* On failure NULL, and the caller still owns user. */
+ORR_API orr_objective *orr_objective_function(orr_engine *engine, const orr_objective_callbacks *callbacks);
+
+/* A learned rollout. The program rolls one plan out:
+     "state"   UNIFORM or ROW [observation size]  the start
+     "plan"    ROW [horizon, action size]
+     "time"    UNIFORM [], optional: the step of the episode at which the plan starts
+     "return"  ROW [], the output
+   With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
+   (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
+   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input. */
+typedef struct orr_rollout_options {
+  size_t size;       /* of this struct, set by _defaults */
+  int members;       /* of the ensemble; 0: the program has no members */
+  int particles;     /* per plan; 1 */
+  const int *elites; /* entries of the members used, copied; NULL: all of them */
+  int elites_count;
+  orr_space *observation, *action; /* held; NULL: unknown */
+} orr_rollout_options;
+
+ORR_API orr_rollout_options orr_rollout_options_defaults(void);
+ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
+                                             const orr_rollout_options *options);
+
+/* The true simulator: plans start from the state that env is in when they are scored (the observation
+   is not looked at), on copies of env in all threads, or one after the other when it is not
+   thread-safe. A noisy environment is averaged over particles. The reward is the environment's own, or
+   a program over rows
+     "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
+     "reward"     ROW [], the output         "terminated"  ROW [], optional output
+   any input of which may be missing, or a callback. Nothing counts after a termination. */
+typedef struct orr_simulator_options {
+  size_t size; /* of this struct, set by _defaults */
+  int particles;
+  orr_program *reward;
+  /* rewards[rows] of s[rows][observation size], a[rows][action size], next and t[rows]; terminated
+     comes as zeros, and may be set to 1. On the thread that plans; reward must be NULL then. */
+  orr_status (*reward_function)(void *user, int rows, const orr_real *s, const orr_real *a,
+                                const orr_real *next, const orr_real *t, orr_real *rewards,
+                                orr_real *terminated);
+  void *user;
+  void (*free_user)(void *user); /* optional: called once, unless the maker fails */
+} orr_simulator_options;
+
+ORR_API orr_simulator_options orr_simulator_options_defaults(void);
+/* options may be NULL. */
+ORR_API orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
+                                         const orr_simulator_options *options);
+
+ORR_API orr_objective *orr_objective_retain(orr_objective *objective);
+ORR_API void orr_objective_free(orr_objective *objective); /* drops one hold; accepts NULL */
+ORR_API orr_engine *orr_objective_engine(const orr_objective *objective);
+ORR_API const char *orr_objective_name(const orr_objective *objective);
+ORR_API orr_space *orr_objective_observation_space(const orr_objective *objective); /* lent; or NULL */
+ORR_API orr_space *orr_objective_action_space(const orr_objective *objective);      /* lent; or NULL */
+ORR_API int orr_objective_horizon(const orr_objective *objective); /* 0: any */
+ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
+/* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
+ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name, orr_tensor *tensor);
+/* Allocates for batches of up to n plans: scoring them then allocates nothing. */
+ORR_API orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon);
+ORR_API orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring);
+
+/* ---- planners ---- */
+
+typedef struct orr_planner orr_planner;
+
+typedef struct orr_planner_setting {
+  const char *name; /* "population" */
+  double value;
+} orr_planner_setting;
+
+/* The planners, 0 .. count-1, and their options. */
+typedef struct orr_planner_option {
+  const char *name;
+  double value, low, high; /* default and range */
+  bool whole;              /* a whole number */
+  const char *doc;
+} orr_planner_option;
+
+ORR_API int orr_planner_count(void);
+ORR_API const char *orr_planner_name_at(int index); /* NULL past the end */
+ORR_API const char *orr_planner_doc_at(int index);
+ORR_API const orr_planner_option *orr_planner_options_at(int index, int *count);
+
+/* Everything is allocated here. Unknown settings are refused with the nearest known one named. */
+ORR_API orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *actions,
+                                     const orr_planner_setting *settings, int count);
+ORR_API orr_planner *orr_planner_retain(orr_planner *planner);
+ORR_API void orr_planner_free(orr_planner *planner); /* drops one hold; accepts NULL */
+ORR_API orr_engine *orr_planner_engine(const orr_planner *planner);
+ORR_API const char *orr_planner_name(const orr_planner *planner);
+ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
+ORR_API int orr_planner_horizon(const orr_planner *planner);
+ORR_API int orr_planner_action_repeat(const orr_planner *planner);
+ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once */
+
+/* Starts the planner's own stream of random numbers; nothing else does. 0 at first. */
+ORR_API void orr_planner_seed(orr_planner *planner, uint64_t seed);
+/* Forgets the last plan and whatever else was kept; the stream goes on. */
+ORR_API void orr_planner_reset(orr_planner *planner);
+/* Warm start: moves what is kept one action (action_repeat steps) on. */
+ORR_API void orr_planner_shift(orr_planner *planner);
+/* The plan to start from, [horizon][action size]; moved into bounds. */
+ORR_API orr_status orr_planner_set_plan(orr_planner *planner, const orr_real *plan);
+
+typedef struct orr_plan_request {
+  size_t size; /* of this struct, set by _defaults */
+  const orr_real *observation;
+  int64_t step;   /* of the episode */
+  int iterations; /* at most; 0: the planner's own number */
+  double seconds; /* at most; 0: no limit. At least one iteration is made. */
+} orr_plan_request;
+
+ORR_API orr_plan_request orr_plan_request_defaults(void);
+
+typedef struct orr_plan_result { /* arrays are lent: valid until the planner is used again */
+  const orr_real *plan;          /* [horizon][action size], the one to execute */
+  const orr_real *best;          /* [horizon][action size], the best one scored in this call */
+  const orr_real *mean;          /* [horizon][action size], the distribution's, or the best */
+  orr_real best_return;
+  int iterations;
+  const orr_real *best_returns;  /* [iterations], NaN where no return was finite */
+  const orr_real *mean_returns;  /* [iterations], over the finite ones */
+  int64_t scored, non_finite;    /* plans */
+  bool usable;                   /* false: no plan had a finite return, `plan` is the start's */
+  bool late;                     /* stopped by the time limit */
+} orr_plan_result;
+
+/* Fails with what the objective failed with, or with ORR_INTERRUPTED; the result is then the best so
+   far. When there was no finite return the status is ORR_OK and `usable` false. */
+ORR_API orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
+                                    const orr_plan_request *request, orr_plan_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
