@@ -18,7 +18,7 @@ typedef struct orr_field {
   int64_t shape[ORR_AXES];
   int64_t n;                /* discrete: whole values 0 .. n-1; 0: continuous */
   orr_dtype dtype;          /* how replay keeps it; in flat vectors everything is orr_real */
-  const orr_real *low;      /* `count` bounds, row-major; NULL: none (-infinity) */
+  const orr_real *low;      /* `count` bounds, row-major; NULL: none (-infinity). Discrete: 0, n-1 */
   const orr_real *high;
   int64_t count;            /* product of the shape */
   int64_t offset;           /* where the field starts in the flat vector */
