@@ -1,0 +1,47 @@
+/* interrupt.c - Ctrl-C. The handlers live here and never in the library: they raise the engine's
+   flag, which is async-signal-safe, and set a hook that raises an error in the script, as lua.c
+   does. A coroutine that never calls the engine is reached when it yields. */
+#include <lauxlib.h>
+#include <signal.h>
+#include <stddef.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+static lua_State *volatile watched_state;
+static orr_engine *volatile watched_engine;
+static volatile sig_atomic_t signal_seen;
+static struct sigaction old_interrupt, old_terminate;
+
+static void raise_interrupted(lua_State *L, lua_Debug *activation) {
+  (void)activation;
+  lua_sethook(L, NULL, 0, 0);
+  luaL_error(L, "interrupted");
+}
+
+static void on_signal(int number) {
+  if (signal_seen) _exit(128 + number);
+  signal_seen = number;
+  orr_interrupt(watched_engine);
+  lua_sethook(watched_state, raise_interrupted,
+              LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+void interrupt_watch(lua_State *L, orr_engine *engine) {
+  struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+  sigemptyset(&action.sa_mask);
+  watched_state = L;
+  watched_engine = engine;
+  signal_seen = 0;
+  orr_interrupt_clear(engine);
+  sigaction(SIGINT, &action, &old_interrupt);
+  sigaction(SIGTERM, &action, &old_terminate);
+}
+
+void interrupt_rest(void) {
+  sigaction(SIGINT, &old_interrupt, NULL);
+  sigaction(SIGTERM, &old_terminate, NULL);
+  lua_sethook(watched_state, NULL, 0, 0);
+}
+
+int interrupt_exit_code(void) { return signal_seen ? 128 + signal_seen : 0; }
