@@ -1,0 +1,84 @@
+--- check.lua - options tables that refuse what they do not know, naming the nearest known name.
+local check = {}
+
+-- Edit distance of two words (Levenshtein), counting a swap of neighbours as one.
+local function distance(a, b)
+  local rows = { [0] = {} }
+  for j = 0, #b do rows[0][j] = j end
+  for i = 1, #a do
+    local row, above = { [0] = i }, rows[i - 1]
+    for j = 1, #b do
+      local same = a:byte(i) == b:byte(j)
+      row[j] = math.min(above[j] + 1, row[j - 1] + 1, above[j - 1] + (same and 0 or 1))
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        row[j] = math.min(row[j], rows[i - 2][j - 2] + 1)
+      end
+    end
+    rows[i] = row
+  end
+  return rows[#a][#b]
+end
+
+--- check.sorted_keys(t): the text keys of a table in alphabetical order, for loops whose order matters.
+function check.sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do
+    if type(key) == "string" then keys[#keys + 1] = key end
+  end
+  table.sort(keys)
+  return keys
+end
+
+--- check.nearest(name, names): the one of a list of names that a person most likely meant, or nil.
+function check.nearest(name, names)
+  local best, least = nil, math.huge
+  for _, known in ipairs(names) do
+    local d = distance(name:lower(), known:lower())
+    if d < least then best, least = known, d end
+  end
+  if best and least <= math.max(1, math.min(#name, #best) // 3 + 1) then return best end
+end
+
+--- check.unknown(what, name, names): a message about an unknown name: "fit options: there is no
+--- 'epocs'; did you mean 'epochs'?"
+function check.unknown(what, name, names)
+  local nearest = type(name) == "string" and check.nearest(name, names)
+  if nearest then
+    return ("%s: there is no '%s'; did you mean '%s'?"):format(what, name, nearest)
+  end
+  local list = #names > 0 and "; there is " .. table.concat(names, ", ") or ""
+  return ("%s: there is no '%s'%s"):format(what, tostring(name), list)
+end
+
+--- check.options(what, given, defaults): a new table of the defaults, overwritten by what is given.
+--- `given` may be nil. A default fixes the type of its value; one that is the text "any", or
+--- "optional number" and the like, leaves it open or absent. Raises on unknown names and wrong types.
+function check.options(what, given, defaults)
+  local result = {}
+  for name, value in pairs(defaults) do
+    local open = type(value) == "string" and (value == "any" or value:match("^optional "))
+    if not open then result[name] = value end
+  end
+  if given == nil then return result end
+  if type(given) ~= "table" then
+    error(("%s: a table of named options is needed, not a %s"):format(what, type(given)), 3)
+  end
+  for name, value in pairs(given) do
+    local default = defaults[name]
+    if default == nil then
+      error(check.unknown(what, name, check.sorted_keys(defaults)), 3)
+    end
+    local wanted = type(default)
+    if wanted == "string" and (default == "any" or default:match("^optional ")) then
+      wanted = default:match("^optional (.+)")
+    end
+    local kind = type(value)
+    if wanted and wanted ~= "any" and kind ~= wanted then
+      error(("%s: %s must be a %s, not a %s"):format(what, name, wanted, kind), 3)
+    end
+    result[name] = value
+  end
+  return result
+end
+
+return check
