@@ -62,28 +62,34 @@ typedef struct kernels {
      Sums run over `in` in order, the bias first. */
   void (*matmul_block)(orr_real *y, const orr_real *packed, const orr_real *x, const orr_real *bias,
                        size_t in, size_t out);
-  /* w[in][out] += sum over the first `valid` lanes of x[in][BLOCK] dy[out][BLOCK]. `scratch` holds
-     BLOCK * (in + out) numbers. */
-  void (*outer_add)(orr_real *w, const orr_real *x, const orr_real *dy, size_t in, size_t out, int valid,
-                    orr_real *scratch);
+  /* w[in][out] += sum over `rows` rows of x[row][in] dy[row][out]: the gradient of a weight matrix.
+     Row r is lane r % BLOCK of block r / BLOCK; consecutive blocks of x[in][BLOCK] lie x_stride
+     numbers apart, those of dy[out][BLOCK] dy_stride. Rows add in order. Several blocks at once read
+     and write w only once. `scratch` holds outer_scratch(out, rows) numbers. */
+  void (*outer_add)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
+                    size_t in, size_t out, int rows, orr_real *scratch);
   /* y[f] += sum over the first `valid` lanes of x[f][lanes]. */
   void (*row_add)(orr_real *y, const orr_real *x, size_t features, int lanes, int valid);
 
   /* Draws keyed by (key, site, step, iteration, row, element): block[f][lanes] for rows row0 ...;
-     the numbers do not depend on how rows are cut into blocks. site tells draws of one program
-     apart. Philox counters: {row, element pair or quad, site ^ step bits, iteration}. */
+     the numbers do not depend on how rows are cut into blocks nor on `lanes` (1 .. BLOCK). site tells
+     draws of one program apart. See kernel/draw.h for the counters. */
   void (*normal)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
                  uint32_t iteration, uint32_t row0);
   void (*uniform)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
                   uint32_t iteration, uint32_t row0);
 } kernels;
 
+/* Never NULL. A name that is unknown or that this processor cannot run is logged once as a warning and
+   gives the best table instead. Any thread of the engine may call it. */
 const kernels *engine_kernels(orr_engine *engine);
 /* NULL when there is no such table, or this processor cannot run it. */
 const kernels *kernels_named(const char *name);
 
 /* Numbers that pack() writes for a matrix of in x out. */
 size_t packed_count(size_t in, size_t out);
+/* Numbers of scratch for outer_add. */
+size_t outer_scratch(size_t out, int rows);
 
 /* c[m][n] (+)= op(a)[m][k] op(b)[k][n], row-major with leading dimensions, on OpenBLAS at one
    thread: for eager work, never on the control path. */
