@@ -15,7 +15,7 @@
   SETTING(friction, 0.1, 0, 1e3, "friction of the cart in N s/m")                     \
   SETTING(max_force, 10, 1e-3, 1e5, "strongest push in N")                            \
   SETTING(time_step, 0.04, 1e-4, 1, "seconds of a step, done in four parts")          \
-  SETTING(start_noise, 0.1, 0, 10, "standard deviation of every number of the start") \
+  SETTING(start_noise, 0.05, 0, 10, "standard deviation of every number of the start") \
   SETTING(goal, 0, -100, 100, "where on the rail the reward wants the pole, in m")
 
 typedef struct settings {
