@@ -47,7 +47,9 @@ warnings := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing
 	$(if $(WERROR),-Werror)
 sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 # -ffp-contract=off: a * b + c rounds the same on every processor unless a kernel asks for fma.
-flags := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -ffp-contract=off -Iinclude -Isrc \
+# -fno-math-errno and -fno-trapping-math let loops vectorise and change no result.
+flags := -std=c11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -Iinclude -Isrc \
+	-ffp-contract=off -fno-math-errno -fno-trapping-math \
 	$(shell pkg-config --cflags $(LUA_PC) $(CORE_PC) 2>/dev/null) \
 	$(warnings) $(if $(DOUBLE),-DORR_DOUBLE) $(sanitize) -MMD -MP
 link := $(sanitize) $(LDFLAGS)
@@ -58,17 +60,20 @@ kernel_sets := portable
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
   kernel_sets += avx2 avx512
 endif
+kernel_flags := -O3 -fno-math-errno -fno-trapping-math
 kernel_flags_portable :=
 kernel_flags_avx2 := -mavx2 -mfma
 kernel_flags_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512
 
+# choose.c refers to the tables weakly, which would not pull them from an archive: they are one object.
 kernel_sources := $(wildcard src/kernel/kernels*.c)
 lua_sources := $(wildcard src/lua/*.c)
 cli_sources := $(wildcard src/cli/*.c)
-core_sources := $(filter-out $(kernel_sources) $(lua_sources) $(cli_sources) $(wildcard src/ext/*.c), \
+core_sources := $(filter-out $(kernel_sources) src/kernel/choose.c $(lua_sources) $(cli_sources) $(wildcard src/ext/*.c), \
 	$(wildcard src/*/*.c))
-kernel_objects := $(foreach set,$(kernel_sets),$(kernel_sources:%.c=$(BUILD)/obj/%.$(set).o))
-core_objects := $(call object,$(core_sources)) $(kernel_objects)
+kernel_objects := $(call object,src/kernel/choose.c) \
+	$(foreach set,$(kernel_sets),$(kernel_sources:%.c=$(BUILD)/obj/%.$(set).o))
+core_objects := $(call object,$(core_sources)) $(BUILD)/obj/kernel_tables.o
 lua_objects := $(call object,$(lua_sources)) $(BUILD)/obj/lua_sources.o
 cli_objects := $(call object,$(cli_sources))
 
@@ -146,9 +151,12 @@ $(BUILD)/obj/%.o: %.c
 define kernel_rule
 $(BUILD)/obj/src/kernel/%.$(1).o: src/kernel/%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(flags) $$(CFLAGS) -O3 $$(kernel_flags_$(1)) -DKERNELS=kernels_$(1) -c $$< -o $$@
+	$$(CC) $$(flags) $$(CFLAGS) $$(kernel_flags) $$(kernel_flags_$(1)) -DKERNELS=kernels_$(1) -c $$< -o $$@
 endef
 $(foreach set,$(kernel_sets),$(eval $(call kernel_rule,$(set))))
+
+$(BUILD)/obj/kernel_tables.o: $(kernel_objects)
+	$(CC) -r -nostdlib $^ -o $@
 
 # The Lua library, lua/orrery/*.lua, as strings in C.
 $(BUILD)/lua_sources.c: $(wildcard lua/orrery/*.lua) lua/orrery tools/embed_lua
