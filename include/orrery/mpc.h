@@ -39,10 +39,10 @@ ORR_API orr_objective *orr_mpc_objective(const orr_mpc *mpc); /* lent */
 ORR_API orr_planner *orr_mpc_planner(const orr_mpc *mpc);     /* lent */
 
 typedef enum orr_mpc_source { /* where an action came from */
-  ORR_MPC_PLANNED,
-  ORR_MPC_HELD,  /* action_repeat: the last action goes on, nothing was planned */
-  ORR_MPC_LAST,  /* planning failed: the last plan, shifted */
-  ORR_MPC_SAFE   /* planning failed and the last plan is used up: the safe action */
+                              ORR_MPC_PLANNED,
+                              ORR_MPC_HELD, /* action_repeat: the last action goes on, nothing was planned */
+                              ORR_MPC_LAST, /* planning failed: the last plan, shifted */
+                              ORR_MPC_SAFE /* planning failed and the last plan is used up: the safe action */
 } orr_mpc_source;
 
 typedef struct orr_mpc_info {
@@ -55,11 +55,12 @@ typedef struct orr_mpc_info {
 
 /* Fills action[action size], always finite and inside bounds, whatever the status:
      ORR_OK           planned, or held
-     ORR_LATE         the time limit stopped planning: the first action of the best plan so far
+     ORR_LATE         planned, but took longer than the time limit
      ORR_NUMBER       the observation, or the return of every plan, was not finite: last plan or safe action
      ORR_INTERRUPTED, and what an objective fails with: last plan or safe action
    info may be NULL. */
-ORR_API orr_status orr_mpc_act(orr_mpc *mpc, const orr_real *observation, orr_real *action, orr_mpc_info *info);
+ORR_API orr_status orr_mpc_act(orr_mpc *mpc, const orr_real *observation, orr_real *action,
+                               orr_mpc_info *info);
 
 /* A new episode: forgets plan, elites and time. The random stream goes on. */
 ORR_API void orr_mpc_reset(orr_mpc *mpc);

@@ -33,11 +33,11 @@ typedef struct orr_scoring {
   const orr_real *observation; /* [observation size]: where the plans start */
   const orr_real *plans;       /* [n][horizon][action size], inside bounds */
   int n, horizon;
-  int64_t step;                /* of the episode, at which the plans start: t of a reward */
-  uint64_t seed;               /* of whatever is random inside ... */
-  uint32_t iteration;          /* ... drawn anew for every iteration of a planner */
-  orr_real *returns;           /* [n], to be filled; not finite: the plan ranks last */
-  orr_real *gradients;         /* NULL, or [n][horizon][action size]: d return / d plan */
+  int64_t step;        /* of the episode, at which the plans start: t of a reward */
+  uint64_t seed;       /* of whatever is random inside ... */
+  uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
+  orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
+  orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
 } orr_scoring;
 
 /* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with a
@@ -59,10 +59,11 @@ typedef struct orr_objective_callbacks {
 
 ORR_API orr_objective_callbacks orr_objective_callbacks_defaults(void);
 /* On failure NULL, and the caller still owns user. */
-ORR_API orr_objective *orr_objective_function(orr_engine *engine, const orr_objective_callbacks *callbacks);
+ORR_API orr_objective *orr_objective_function(orr_engine *engine,
+                                              const orr_objective_callbacks *callbacks);
 
 /* A learned rollout. The program rolls one plan out:
-     "state"   UNIFORM or ROW [observation size]  the start
+     "state"   UNIFORM [observation size]: the start
      "plan"    ROW [horizon, action size]
      "time"    UNIFORM [], optional: the step of the episode at which the plan starts
      "return"  ROW [], the output
@@ -111,12 +112,14 @@ ORR_API orr_objective *orr_objective_retain(orr_objective *objective);
 ORR_API void orr_objective_free(orr_objective *objective); /* drops one hold; accepts NULL */
 ORR_API orr_engine *orr_objective_engine(const orr_objective *objective);
 ORR_API const char *orr_objective_name(const orr_objective *objective);
-ORR_API orr_space *orr_objective_observation_space(const orr_objective *objective); /* lent; or NULL */
-ORR_API orr_space *orr_objective_action_space(const orr_objective *objective);      /* lent; or NULL */
-ORR_API int orr_objective_horizon(const orr_objective *objective); /* 0: any */
+ORR_API orr_space *
+orr_objective_observation_space(const orr_objective *objective);               /* lent; or NULL */
+ORR_API orr_space *orr_objective_action_space(const orr_objective *objective); /* lent; or NULL */
+ORR_API int orr_objective_horizon(const orr_objective *objective);             /* 0: any */
 ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
 /* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
-ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name, orr_tensor *tensor);
+ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name,
+                                           orr_tensor *tensor);
 /* Allocates for batches of up to n plans: scoring them then allocates nothing. */
 ORR_API orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon);
 ORR_API orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring);
@@ -169,7 +172,9 @@ typedef struct orr_plan_request {
   const orr_real *observation;
   int64_t step;   /* of the episode */
   int iterations; /* at most; 0: the planner's own number */
-  double seconds; /* at most; 0: no limit. At least one iteration is made. */
+  double
+      seconds; /* at most; 0: no limit. No iteration is begun that would not end in time, judged by
+                     the longest so far; but one is always made. */
 } orr_plan_request;
 
 ORR_API orr_plan_request orr_plan_request_defaults(void);
@@ -180,11 +185,11 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   const orr_real *mean;          /* [horizon][action size], the distribution's, or the best */
   orr_real best_return;
   int iterations;
-  const orr_real *best_returns;  /* [iterations], NaN where no return was finite */
-  const orr_real *mean_returns;  /* [iterations], over the finite ones */
-  int64_t scored, non_finite;    /* plans */
-  bool usable;                   /* false: no plan had a finite return, `plan` is the start's */
-  bool late;                     /* stopped by the time limit */
+  const orr_real *best_returns; /* [iterations], NaN where no return was finite */
+  const orr_real *mean_returns; /* [iterations], over the finite ones */
+  int64_t scored, non_finite;   /* plans */
+  bool usable;                  /* false: no plan had a finite return, `plan` is the start's */
+  double overrun;               /* seconds past the time limit; 0: in time */
 } orr_plan_result;
 
 /* Fails with what the objective failed with, or with ORR_INTERRUPTED; the result is then the best so

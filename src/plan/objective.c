@@ -1,0 +1,122 @@
+/* objective.c - the objective interface, and objectives of the host. Learned rollouts and simulators
+   are made on the same callbacks (objective_program.c, objective_env.c). */
+#include <string.h>
+
+#include "plan/plan.h"
+
+struct orr_objective {
+  atomic_int references;
+  orr_engine *engine;
+  orr_objective_callbacks callbacks;
+  char *name;
+  int prepared, prepared_horizon;
+  bool busy;
+};
+
+orr_objective_callbacks orr_objective_callbacks_defaults(void) {
+  return (orr_objective_callbacks){.size = sizeof(orr_objective_callbacks)};
+}
+
+orr_objective *orr_objective_function(orr_engine *engine,
+                                      const orr_objective_callbacks *callbacks) {
+  if (!callbacks->score || callbacks->horizon < 0) {
+    engine_fail(engine, ORR_ARGUMENT,
+                "an objective needs a score function and no negative horizon");
+    return NULL;
+  }
+  orr_objective *objective = engine_new_zeroed(engine, 1, sizeof *objective);
+  char *name = engine_copy_string(engine, callbacks->name ? callbacks->name : "function");
+  if (!objective || !name) {
+    engine_free_memory(engine, objective);
+    engine_free_memory(engine, name);
+    return NULL;
+  }
+  atomic_init(&objective->references, 1);
+  objective->engine = orr_engine_retain(engine);
+  objective->callbacks = *callbacks;
+  objective->callbacks.observation = orr_space_retain(callbacks->observation);
+  objective->callbacks.action = orr_space_retain(callbacks->action);
+  objective->name = name;
+  return objective;
+}
+
+orr_objective *orr_objective_retain(orr_objective *objective) {
+  if (objective) atomic_fetch_add(&objective->references, 1);
+  return objective;
+}
+
+void orr_objective_free(orr_objective *objective) {
+  if (!objective || atomic_fetch_sub(&objective->references, 1) > 1) return;
+  orr_engine *engine = objective->engine;
+  if (objective->callbacks.free_user) objective->callbacks.free_user(objective->callbacks.user);
+  orr_space_free(objective->callbacks.observation);
+  orr_space_free(objective->callbacks.action);
+  engine_free_memory(engine, objective->name);
+  engine_free_memory(engine, objective);
+  orr_engine_free(engine);
+}
+
+orr_engine *orr_objective_engine(const orr_objective *objective) { return objective->engine; }
+const char *orr_objective_name(const orr_objective *objective) { return objective->name; }
+int orr_objective_horizon(const orr_objective *objective) { return objective->callbacks.horizon; }
+
+orr_space *orr_objective_observation_space(const orr_objective *objective) {
+  return objective->callbacks.observation;
+}
+
+orr_space *orr_objective_action_space(const orr_objective *objective) {
+  return objective->callbacks.action;
+}
+
+bool orr_objective_has_gradients(const orr_objective *objective) {
+  return objective->callbacks.gradients;
+}
+
+orr_status orr_objective_set_input(orr_objective *objective, const char *name, orr_tensor *tensor) {
+  if (!objective->callbacks.set_input)
+    return engine_fail(objective->engine, ORR_FIELD, "objective '%s' has no inputs, so no '%s'",
+                       objective->name, name);
+  return objective->callbacks.set_input(objective->callbacks.user, name, tensor);
+}
+
+static orr_status check_batch(const orr_objective *objective, int n, int horizon) {
+  int only = objective->callbacks.horizon;
+  if (n < 1 || horizon < 1)
+    return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s': %d plans of %d steps",
+                       objective->name, n, horizon);
+  if (only && horizon != only)
+    return engine_fail(objective->engine, ORR_SHAPE,
+                       "objective '%s' scores plans of %d steps, not of %d", objective->name, only,
+                       horizon);
+  return ORR_OK;
+}
+
+orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon) {
+  if (n <= objective->prepared && horizon == objective->prepared_horizon) return ORR_OK;
+  orr_status status = check_batch(objective, n, horizon);
+  if (status) return status;
+  if (objective->callbacks.prepare) {
+    objective->prepared = 0;
+    status = objective->callbacks.prepare(objective->callbacks.user, n, horizon);
+    if (status) return status;
+  }
+  objective->prepared = n;
+  objective->prepared_horizon = horizon;
+  return ORR_OK;
+}
+
+orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
+  orr_status status = check_batch(objective, scoring->n, scoring->horizon);
+  if (!status) status = orr_objective_prepare(objective, scoring->n, scoring->horizon);
+  if (status) return status;
+  if (scoring->gradients && !objective->callbacks.gradients)
+    return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s' has no gradients",
+                       objective->name);
+  if (objective->busy)
+    return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
+                       objective->name);
+  objective->busy = true;
+  status = objective->callbacks.score(objective->callbacks.user, scoring);
+  objective->busy = false;
+  return status;
+}

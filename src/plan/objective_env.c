@@ -1,0 +1,430 @@
+/* objective_env.c - the true simulator as an objective: every plan is played from the environment's
+   present state, on a copy of it per thread. With a reward program the observations are kept, and
+   one run of the program over all (plan, particle, step) rows follows. */
+#include <math.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+enum { ROLLOUTS_PER_TASK = 2 };
+
+typedef struct simulator {
+  orr_engine *engine;
+  orr_env *env;
+  orr_simulator_options options;
+  int observation, actions; /* sizes */
+  orr_env **copies;         /* [workers]; NULL: env itself is played, not being thread-safe */
+  int workers;
+  double *state;
+  int capacity, horizon; /* plans that the buffers below hold */
+  orr_real *rewards;     /* [rollouts][horizon] */
+  int *steps;            /* [rollouts], that count */
+  orr_status *statuses;  /* [rollouts] */
+  /* with a reward program or function: */
+  struct reward_rows *rows;
+  orr_real *observations; /* [rollouts][horizon + 1][observation] */
+  const orr_scoring *scoring;
+} simulator;
+
+/* ---- playing ---- */
+
+static void play(simulator *sim, orr_env *env, int rollout) {
+  const orr_scoring *scoring = sim->scoring;
+  int plan = rollout / sim->options.particles;
+  size_t horizon = (size_t)sim->horizon, wide = (horizon + 1) * (size_t)sim->observation;
+  /* noise belongs to the rollout, not to the thread that plays it */
+  *orr_env_random(env) = orr_random_new(mix_bits(scoring->seed + scoring->iteration),
+                                        (uint64_t)rollout);
+  sim->statuses[rollout] = orr_env_rollout(
+      env, sim->state, scoring->plans + (size_t)plan * horizon * (size_t)sim->actions, sim->horizon,
+      sim->rewards + (size_t)rollout * horizon,
+      sim->observations ? sim->observations + (size_t)rollout * wide : NULL, &sim->steps[rollout]);
+}
+
+static void play_task(void *context, int task, int worker) {
+  simulator *sim = context;
+  int rollouts = sim->scoring->n * sim->options.particles;
+  int first = task * ROLLOUTS_PER_TASK, last = first + ROLLOUTS_PER_TASK;
+  for (int r = first; r < last && r < rollouts; r++) play(sim, sim->copies[worker], r);
+}
+
+/* Callbacks that keep to one thread may fail for good: a script error is no bad plan. */
+static orr_status play_alone(simulator *sim) {
+  orr_random kept = *orr_env_random(sim->env);
+  orr_status status = ORR_OK;
+  int rollouts = sim->scoring->n * sim->options.particles;
+  for (int r = 0; r < rollouts && !status; r++) {
+    play(sim, sim->env, r);
+    if (sim->statuses[r] != ORR_NUMBER) status = sim->statuses[r];
+  }
+  *orr_env_random(sim->env) = kept;
+  return status;
+}
+
+/* ---- rewards over rows: of a program, or of a function ---- */
+
+struct reward_rows {
+  orr_run *run;
+  orr_tensor *observations, *plans,
+      *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
+  /* int32 [rows] for the batch size they were made for */
+  orr_tensor *s, *next, *a, *t;
+  int indexed;
+  /* of a function: its arguments, [rows] each */
+  orr_real *columns, *s_rows, *next_rows, *a_rows, *t_rows, *reward_rows, *terminated_rows;
+};
+
+static orr_tensor *index_tensor(orr_engine *engine, int64_t rows) {
+  return orr_tensor_new(engine, ORR_INT, 1, &rows);
+}
+
+static void free_indices(struct reward_rows *rows) {
+  orr_tensor **indices[] = {&rows->s, &rows->next, &rows->a, &rows->t};
+  for (size_t i = 0; i < COUNT(indices); i++) {
+    orr_tensor_free(*indices[i]);
+    *indices[i] = NULL;
+  }
+  rows->indexed = 0;
+}
+
+static bool has_input(const orr_program *program, const char *name) {
+  for (int i = 0; i < orr_program_inputs(program); i++)
+    if (!strcmp(orr_program_input_name(program, i), name)) return true;
+  return false;
+}
+
+static bool has_output(const orr_program *program, const char *name) {
+  for (int i = 0; i < orr_program_outputs(program); i++)
+    if (!strcmp(orr_program_output_name(program, i), name)) return true;
+  return false;
+}
+
+static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr_tensor *index) {
+  if (!has_input(sim->options.reward, name)) return ORR_OK;
+  return orr_run_input(sim->rows->run, name, tensor, index);
+}
+
+/* Rows are (plan, particle, step), the last one fastest. */
+static orr_status index_rows(simulator *sim, int n) {
+  struct reward_rows *rows = sim->rows;
+  if (rows->indexed == n) return ORR_OK;
+  free_indices(rows);
+  int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
+  rows->s = index_tensor(sim->engine, count);
+  rows->next = index_tensor(sim->engine, count);
+  rows->a = index_tensor(sim->engine, count);
+  rows->t = index_tensor(sim->engine, count);
+  if (!rows->s || !rows->next || !rows->a || !rows->t) return ORR_MEMORY;
+  int32_t *s = orr_tensor_data(rows->s), *next = orr_tensor_data(rows->next);
+  int32_t *a = orr_tensor_data(rows->a), *t = orr_tensor_data(rows->t);
+  for (int64_t row = 0; row < count; row++) {
+    int64_t rollout = row / horizon, step = row % horizon;
+    s[row] = (int32_t)(rollout * (horizon + 1) + step);
+    next[row] = s[row] + 1;
+    a[row] = (int32_t)(rollout / sim->options.particles * horizon + step);
+    t[row] = (int32_t)step;
+  }
+  orr_status status = bind(sim, "s", rows->observations, rows->s);
+  if (!status) status = bind(sim, "next", rows->observations, rows->next);
+  if (!status) status = bind(sim, "a", rows->plans, rows->a);
+  if (!status) status = bind(sim, "t", rows->times, rows->t);
+  if (!status) status = orr_run_rows(rows->run, count, 1);
+  if (!status) rows->indexed = n;
+  return status;
+}
+
+static void replace_rewards(simulator *sim, const orr_real *rewards, const orr_real *terminated) {
+  int rollouts = sim->scoring->n * sim->options.particles;
+  for (int r = 0; r < rollouts; r++) {
+    for (int t = 0; t < sim->horizon; t++) {
+      int64_t row = (int64_t)r * sim->horizon + t;
+      if (t < sim->steps[r]) sim->rewards[row] = rewards[row];
+      /* the step that ends an episode still counts */
+      if (terminated && t < sim->steps[r] && terminated[row] != 0) sim->steps[r] = t + 1;
+    }
+  }
+}
+
+static orr_status run_program(simulator *sim) {
+  const orr_scoring *scoring = sim->scoring;
+  struct reward_rows *rows = sim->rows;
+  orr_status status = index_rows(sim, scoring->n);
+  if (status) return status;
+  memcpy(orr_tensor_data(rows->plans), scoring->plans,
+         (size_t)scoring->n * (size_t)sim->horizon * (size_t)sim->actions * sizeof(orr_real));
+  orr_real *times = orr_tensor_data(rows->times);
+  for (int t = 0; t < sim->horizon; t++) times[t] = (orr_real)(scoring->step + t);
+  orr_tensor_touch(rows->observations);
+  orr_tensor_touch(rows->plans);
+  orr_tensor_touch(rows->times);
+  orr_run_seed(rows->run, scoring->seed, scoring->iteration);
+  status = orr_run_go(rows->run);
+  if (status) return status;
+  orr_tensor *reward = orr_run_output(rows->run, "reward");
+  orr_tensor *terminated = NULL;
+  if (has_output(sim->options.reward, "terminated"))
+    terminated = orr_run_output(rows->run, "terminated");
+  replace_rewards(sim, orr_tensor_data(reward), terminated ? orr_tensor_data(terminated) : NULL);
+  return ORR_OK;
+}
+
+static orr_status run_function(simulator *sim) {
+  const orr_scoring *scoring = sim->scoring;
+  struct reward_rows *rows = sim->rows;
+  size_t observation = (size_t)sim->observation, actions = (size_t)sim->actions;
+  int rollouts = scoring->n * sim->options.particles, count = rollouts * sim->horizon;
+  for (int r = 0; r < rollouts; r++) {
+    size_t first = (size_t)r * (size_t)sim->horizon;
+    const orr_real *seen = sim->observations + (first + (size_t)r) * observation;
+    size_t bytes = (size_t)sim->horizon * observation * sizeof(orr_real);
+    memcpy(rows->s_rows + first * observation, seen, bytes);
+    memcpy(rows->next_rows + first * observation, seen + observation, bytes);
+    memcpy(rows->a_rows + first * actions,
+           scoring->plans + (size_t)(r / sim->options.particles * sim->horizon) * actions,
+           (size_t)sim->horizon * actions * sizeof(orr_real));
+    for (int t = 0; t < sim->horizon; t++)
+      rows->t_rows[first + (size_t)t] = (orr_real)(scoring->step + t);
+  }
+  memset(rows->terminated_rows, 0, (size_t)count * sizeof(orr_real));
+  orr_status status = sim->options.reward_function(sim->options.user, count, rows->s_rows,
+                                                   rows->a_rows, rows->next_rows, rows->t_rows,
+                                                   rows->reward_rows, rows->terminated_rows);
+  if (!status) replace_rewards(sim, rows->reward_rows, rows->terminated_rows);
+  return status;
+}
+
+/* ---- the objective ---- */
+
+static orr_real mean_return(const simulator *sim, int plan) {
+  double sum = 0;
+  for (int p = 0; p < sim->options.particles; p++) {
+    int r = plan * sim->options.particles + p;
+    if (sim->statuses[r]) return NAN;
+    for (int t = 0; t < sim->steps[r]; t++)
+      sum += (double)sim->rewards[(size_t)r * (size_t)sim->horizon + (size_t)t];
+  }
+  return (orr_real)(sum / sim->options.particles);
+}
+
+static orr_status make_copies(simulator *sim) {
+  int workers = orr_engine_threads(sim->engine);
+  if (!orr_env_thread_safe(sim->env) || workers <= sim->workers) return ORR_OK;
+  orr_env **copies = engine_resize(sim->engine, sim->copies, (size_t)workers, sizeof(orr_env *));
+  if (!copies) return ORR_MEMORY;
+  sim->copies = copies;
+  for (; sim->workers < workers; sim->workers++) {
+    copies[sim->workers] = orr_env_copy(sim->env);
+    if (!copies[sim->workers]) return orr_engine_status(sim->engine);
+  }
+  return ORR_OK;
+}
+
+static orr_status score(void *user, const orr_scoring *scoring) {
+  simulator *sim = user;
+  orr_status status = orr_env_get_state(sim->env, sim->state);
+  if (!status) status = make_copies(sim);
+  if (status) return status;
+  sim->scoring = scoring;
+  int rollouts = scoring->n * sim->options.particles;
+  if (sim->copies)
+    pool_run(sim->engine, (rollouts + ROLLOUTS_PER_TASK - 1) / ROLLOUTS_PER_TASK, play_task, sim);
+  else
+    status = play_alone(sim);
+  if (!status && sim->options.reward) status = run_program(sim);
+  if (!status && sim->options.reward_function) status = run_function(sim);
+  for (int i = 0; i < scoring->n && !status; i++) scoring->returns[i] = mean_return(sim, i);
+  sim->scoring = NULL;
+  return status;
+}
+
+static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
+  simulator *sim = user;
+  static const char *const bound[] = {"s", "a", "next", "t"};
+  bool known = sim->options.reward && has_input(sim->options.reward, name);
+  for (size_t i = 0; i < COUNT(bound); i++) known = known && strcmp(name, bound[i]) != 0;
+  if (!known)
+    return engine_fail(sim->engine, ORR_FIELD, "the simulator's reward has no input '%s' to set",
+                       name);
+  return orr_run_input(sim->rows->run, name, tensor, NULL);
+}
+
+static void free_buffers(simulator *sim) {
+  orr_engine *engine = sim->engine;
+  if (sim->rows) {
+    free_indices(sim->rows);
+    orr_tensor_free(sim->rows->observations);
+    orr_tensor_free(sim->rows->plans);
+    orr_tensor_free(sim->rows->times);
+    engine_free_memory(engine, sim->rows->columns);
+    sim->rows->observations = sim->rows->plans = sim->rows->times = NULL;
+    sim->rows->columns = NULL;
+  }
+  engine_free_memory(engine, sim->rewards);
+  engine_free_memory(engine, sim->steps);
+  engine_free_memory(engine, sim->statuses);
+  sim->rewards = sim->observations = NULL;
+  sim->steps = NULL;
+  sim->statuses = NULL;
+  sim->capacity = 0;
+}
+
+/* The program reads the observations in place. */
+static orr_status program_buffers(simulator *sim, int64_t n) {
+  struct reward_rows *rows = sim->rows;
+  int64_t horizon = sim->horizon;
+  int64_t seen[2] = {n * sim->options.particles * (horizon + 1), sim->observation};
+  int64_t taken[2] = {n * horizon, sim->actions};
+  rows->observations = orr_tensor_new(sim->engine, ORR_REAL, 2, seen);
+  rows->plans = orr_tensor_new(sim->engine, ORR_REAL, 2, taken);
+  rows->times = orr_tensor_new(sim->engine, ORR_REAL, 1, &horizon);
+  if (!rows->observations || !rows->plans || !rows->times) return ORR_MEMORY;
+  sim->observations = orr_tensor_data(rows->observations);
+  return ORR_OK;
+}
+
+static orr_status function_buffers(simulator *sim, size_t rollouts) {
+  struct reward_rows *rows = sim->rows;
+  size_t observation = (size_t)sim->observation, actions = (size_t)sim->actions;
+  size_t count = rollouts * (size_t)sim->horizon, seen = (count + rollouts) * observation;
+  rows->columns = engine_new_zeroed(sim->engine, seen + count * (2 * observation + actions + 3),
+                                    sizeof(orr_real));
+  if (!rows->columns) return ORR_MEMORY;
+  sim->observations = rows->columns;
+  rows->s_rows = sim->observations + seen;
+  rows->next_rows = rows->s_rows + count * observation;
+  rows->a_rows = rows->next_rows + count * observation;
+  rows->t_rows = rows->a_rows + count * actions;
+  rows->reward_rows = rows->t_rows + count;
+  rows->terminated_rows = rows->reward_rows + count;
+  return ORR_OK;
+}
+
+static orr_status prepare(void *user, int n, int horizon) {
+  simulator *sim = user;
+  int64_t rollouts = (int64_t)n * sim->options.particles;
+  if (rollouts * (horizon + 1) > INT32_MAX / (sim->observation + sim->actions))
+    return engine_fail(sim->engine, ORR_ARGUMENT,
+                       "simulator: %d plans of %d steps with %d particles are too many", n, horizon,
+                       sim->options.particles);
+  free_buffers(sim);
+  sim->horizon = horizon;
+  sim->rewards = engine_new_zeroed(sim->engine, (size_t)(rollouts * horizon), sizeof(orr_real));
+  sim->steps = engine_new_zeroed(sim->engine, (size_t)rollouts, sizeof(int));
+  sim->statuses = engine_new_zeroed(sim->engine, (size_t)rollouts, sizeof(orr_status));
+  orr_status status = sim->rewards && sim->steps && sim->statuses ? ORR_OK : ORR_MEMORY;
+  if (!status && sim->options.reward) status = program_buffers(sim, n);
+  if (!status && sim->options.reward) status = index_rows(sim, n);
+  if (!status && sim->options.reward_function) status = function_buffers(sim, (size_t)rollouts);
+  if (!status) status = make_copies(sim);
+  if (!status) sim->capacity = n;
+  return status;
+}
+
+static void free_simulator(void *user) {
+  simulator *sim = user;
+  if (!sim) return;
+  free_buffers(sim);
+  for (int i = 0; i < sim->workers; i++) orr_env_free(sim->copies[i]);
+  engine_free_memory(sim->engine, sim->copies);
+  engine_free_memory(sim->engine, sim->state);
+  if (sim->rows) orr_run_free(sim->rows->run);
+  engine_free_memory(sim->engine, sim->rows);
+  orr_program_free(sim->options.reward);
+  if (sim->options.free_user) sim->options.free_user(sim->options.user);
+  orr_env_free(sim->env);
+  engine_free_memory(sim->engine, sim);
+}
+
+orr_simulator_options orr_simulator_options_defaults(void) {
+  return (orr_simulator_options){.size = sizeof(orr_simulator_options), .particles = 1};
+}
+
+static orr_status check_rows(const simulator *sim) {
+  const struct {
+    const char *name;
+    int64_t count;
+  } rows[] = {{"s", sim->observation}, {"next", sim->observation}, {"a", sim->actions}, {"t", 1}};
+  const orr_program *program = sim->options.reward;
+  for (int i = 0; i < orr_program_inputs(program); i++) {
+    for (size_t j = 0; j < COUNT(rows); j++) {
+      if (strcmp(orr_program_input_name(program, i), rows[j].name)) continue;
+      int64_t count = 1;
+      for (int axis = 0; axis < orr_program_input_axes(program, i); axis++)
+        count *= orr_program_input_shape(program, i)[axis];
+      if (orr_program_input_level(program, i) != ORR_ROW || count != rows[j].count)
+        return engine_fail(sim->engine, ORR_SHAPE,
+                           "reward program: input '%s' has %lld numbers a sample, but environment "
+                           "'%s' gives %lld a row",
+                           rows[j].name, (long long)count, orr_env_name(sim->env),
+                           (long long)rows[j].count);
+    }
+  }
+  for (int i = 0; i < orr_program_outputs(program); i++)
+    if (!strcmp(orr_program_output_name(program, i), "reward") &&
+        orr_program_output_level(program, i) == ORR_ROW && !orr_program_output_axes(program, i))
+      return ORR_OK;
+  return engine_fail(sim->engine, ORR_SHAPE,
+                     "a reward program needs an output 'reward' of one number a row");
+}
+
+static orr_status open_simulator(simulator *sim, const orr_simulator_options *options) {
+  orr_engine *engine = sim->engine;
+  if (!orr_env_state_space(sim->env))
+    return engine_fail(
+        engine, ORR_STATE,
+        "environment '%s' hides its state, so plans cannot be tried on it: declare state "
+        "fields, or plan with a learned model",
+        orr_env_name(sim->env));
+  if (options->particles < 1 || options->particles > 1000000)
+    return engine_fail(engine, ORR_ARGUMENT, "simulator: %d particles, must be 1 .. 1000000",
+                       options->particles);
+  if (options->reward && options->reward_function)
+    return engine_fail(engine, ORR_ARGUMENT,
+                       "simulator: a reward program and a reward function, not both");
+  sim->observation = (int)orr_space_size(orr_env_observation_space(sim->env));
+  sim->actions = (int)orr_space_size(orr_env_action_space(sim->env));
+  sim->state = engine_new_zeroed(engine, (size_t)orr_space_size(orr_env_state_space(sim->env)) + 1,
+                                 sizeof(double));
+  sim->options = *options;
+  sim->options.reward = NULL;
+  sim->options.free_user = NULL; /* until nothing can fail any more */
+  if (!sim->state) return ORR_MEMORY;
+  if (!options->reward && !options->reward_function) return ORR_OK;
+  sim->rows = engine_new_zeroed(engine, 1, sizeof *sim->rows);
+  if (!sim->rows) return ORR_MEMORY;
+  if (!options->reward) return ORR_OK;
+  sim->options.reward = orr_program_retain(options->reward);
+  orr_status status = check_rows(sim);
+  if (status) return status;
+  sim->rows->run = orr_run_new(options->reward);
+  return sim->rows->run ? ORR_OK : orr_engine_status(engine);
+}
+
+orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
+                                 const orr_simulator_options *options) {
+  orr_simulator_options defaults = orr_simulator_options_defaults();
+  if (!env) {
+    engine_fail(engine, ORR_ARGUMENT, "orr_objective_env needs an environment");
+    return NULL;
+  }
+  simulator *sim = engine_new_zeroed(engine, 1, sizeof *sim);
+  if (!sim) return NULL;
+  sim->engine = engine;
+  sim->env = orr_env_retain(env);
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.name = orr_env_name(env);
+  callbacks.user = sim;
+  callbacks.score = score;
+  callbacks.prepare = prepare;
+  callbacks.set_input = set_input;
+  callbacks.free_user = free_simulator;
+  callbacks.observation = orr_env_observation_space(env);
+  callbacks.action = orr_env_action_space(env);
+  orr_status status = open_simulator(sim, options ? options : &defaults);
+  orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
+  if (!objective)
+    free_simulator(sim);
+  else if (options)
+    sim->options.free_user = options->free_user;
+  return objective;
+}

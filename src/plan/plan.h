@@ -1,0 +1,95 @@
+/* plan.h - what the files of src/plan share: a planner's row, its buffers, and draws.
+
+   A planner is a type: open() reads the options and sets population and iterations, iterate() makes
+   one iteration of  sample - planner_score - update mean. The loop, the clock, ranking, the best
+   plan and the statistics are shared (planner.c). Plans here have `length` decisions, each of which
+   is held for `repeat` steps of the horizon. */
+#ifndef PLAN_H
+#define PLAN_H
+
+#include "base/base.h"
+#include "orrery/plan.h"
+
+/* An options struct for each row: doubles only, so that it is also an array in the table's order. */
+#define OPTION(kind, name, ...) double name;
+#define PLANNER(planner, doc, options) \
+  typedef struct planner##_options {   \
+    options                            \
+  } planner##_options;
+#include "plan/planners.def"
+#undef OPTION
+#undef PLANNER
+
+typedef struct common_options { /* how each of them begins */
+  double horizon, action_repeat;
+} common_options;
+
+typedef struct planner_type {
+  /* Sets population and iterations and allocates `state`; refuses options that do not fit. */
+  orr_status (*open)(orr_planner *planner);
+  orr_status (*iterate)(orr_planner *planner);
+  /* The rest may be NULL. */
+  void (*begin)(orr_planner *planner);  /* of a call: a new variance, for example */
+  void (*forget)(orr_planner *planner); /* nothing survives a reset */
+  void (*shift)(orr_planner *planner);  /* one decision on; the mean is shifted already */
+  bool executes_best;                   /* the best plan rather than the mean */
+} planner_type;
+
+#define PLANNER(name, ...) extern const planner_type name##_planner;
+#include "plan/planners.def"
+#undef PLANNER
+
+struct orr_planner {
+  atomic_int references;
+  orr_engine *engine;
+  const planner_type *type;
+  int row; /* of planners.def */
+  orr_space *space;
+  int horizon, repeat;   /* steps; steps that each decision is held */
+  void *options, *state; /* <name>_options, and what the type keeps */
+  int population, iterations;
+  int length, actions, variables; /* decisions, numbers in an action, length * actions */
+  orr_random random;
+  bool busy;
+
+  const orr_real *low, *high; /* [actions], infinite where unbounded */
+  orr_real *middle, *half;    /* [actions]: of the bounds; 0 and 1 where there are none */
+
+  orr_real *mean;       /* [length][actions] */
+  orr_real *candidates; /* [population][length][actions] */
+  orr_real *expanded;   /* [population][horizon][actions]; the candidates when repeat is 1 */
+  orr_real *returns;    /* [population] */
+  int *order;           /* [population], best first, not finite last, ties by index */
+  orr_real *best;       /* [length][actions], of this call */
+  orr_real best_return; /* NaN: none yet */
+  orr_real *best_returns, *mean_returns; /* [iterations] */
+  orr_real *out;                         /* [3][horizon][actions]: results when repeat is above 1 */
+
+  /* of the call in progress */
+  orr_objective *objective;
+  const orr_plan_request *request;
+  uint64_t key, seed; /* of the planner's draws, and of the objective's */
+  int iteration;
+  int finite; /* of the batch scored last, how many: order[0 .. finite-1] */
+  int64_t scored, non_finite;
+  bool done; /* set by iterate: no further iteration would help */
+};
+
+/* Scores candidates 0 .. n-1: fills returns, order and finite, and remembers the best plan. */
+orr_status planner_score(orr_planner *planner, int n);
+/* Fills candidates first .. last-1 on all threads; fill must depend on its arguments only. */
+typedef void (*planner_fill)(const orr_planner *planner, int row, orr_real *plan);
+void planner_sample(orr_planner *planner, int first, int last, planner_fill fill);
+
+/* Indices 0 .. n-1 by falling return; ties by index, those that are not finite last. Answers how
+   many are finite. */
+int rank_returns(const orr_real *returns, int n, int *order);
+
+/* n draws from (0, 1), keyed by (key, iteration, row): who draws does not matter. */
+void draw_uniform(uint64_t key, uint32_t iteration, uint32_t row, orr_real *u, int n);
+/* A standard normal restricted to -2 .. 2, from a uniform number. */
+orr_real truncated_normal(orr_real u);
+
+double plan_clock(void); /* seconds, monotonic */
+
+#endif

@@ -1,0 +1,206 @@
+/* planner.c - what all planners share: the table of options, the buffers, sampling on all threads,
+   scoring, the best plan. A planner's own idea is in its own file. */
+#include <math.h>
+#include <string.h>
+
+#include "plan/plan.h"
+
+/* ---- the table ---- */
+
+enum { NUMBER, WHOLE };
+
+#define OPTION(kind, name, value, low, high, doc) {#name, value, low, high, kind == WHOLE, doc},
+#define PLANNER(planner, doc, options) \
+  static const orr_planner_option planner##_table[] = {options};
+#include "plan/planners.def"
+#undef OPTION
+#undef PLANNER
+
+static const struct planner_row {
+  const char *name, *doc;
+  const planner_type *type;
+  const orr_planner_option *options;
+  int count;
+  size_t size;
+} rows[] = {
+#define PLANNER(planner, doc, options) \
+  {#planner,                           \
+   doc,                                \
+   &planner##_planner,                 \
+   planner##_table,                    \
+   COUNT(planner##_table),             \
+   sizeof(planner##_options)},
+#include "plan/planners.def"
+#undef PLANNER
+};
+
+int orr_planner_count(void) { return (int)COUNT(rows); }
+
+const char *orr_planner_name_at(int index) {
+  return index >= 0 && index < (int)COUNT(rows) ? rows[index].name : NULL;
+}
+
+const char *orr_planner_doc_at(int index) {
+  return index >= 0 && index < (int)COUNT(rows) ? rows[index].doc : NULL;
+}
+
+const orr_planner_option *orr_planner_options_at(int index, int *count) {
+  bool known = index >= 0 && index < (int)COUNT(rows);
+  *count = known ? rows[index].count : 0;
+  return known ? rows[index].options : NULL;
+}
+
+static int find_row(orr_engine *engine, const char *name) {
+  const char *names[COUNT(rows)];
+  for (size_t i = 0; i < COUNT(rows); i++) {
+    if (!strcmp(rows[i].name, name)) return (int)i;
+    names[i] = rows[i].name;
+  }
+  const char *near = nearest_name(name, names, (int)COUNT(rows));
+  engine_fail(engine, ORR_FIELD, "there is no planner '%s'%s%s%s", name,
+              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  return -1;
+}
+
+static orr_status write_option(orr_engine *engine, const struct planner_row *row, double *values,
+                               const orr_planner_setting *setting) {
+  const char *names[64];
+  int count = row->count < (int)COUNT(names) ? row->count : (int)COUNT(names);
+  for (int i = 0; i < count; i++) {
+    const orr_planner_option *option = &row->options[i];
+    names[i] = option->name;
+    if (strcmp(option->name, setting->name)) continue;
+    double value = setting->value;
+    if (!(value >= option->low && value <= option->high))
+      return engine_fail(engine, ORR_ARGUMENT, "%s: option '%s' is %g, but must be in %g .. %g",
+                         row->name, option->name, value, option->low, option->high);
+    if (option->whole && value != floor(value))
+      return engine_fail(engine, ORR_ARGUMENT, "%s: option '%s' is %g, but must be a whole number",
+                         row->name, option->name, value);
+    values[i] = value;
+    return ORR_OK;
+  }
+  const char *near = nearest_name(setting->name, names, count);
+  return engine_fail(engine, ORR_FIELD, "%s has no option '%s'%s%s%s", row->name, setting->name,
+                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+}
+
+/* ---- making one ---- */
+
+static orr_status read_options(orr_planner *planner, const orr_planner_setting *settings,
+                               int count) {
+  const struct planner_row *row = &rows[planner->row];
+  planner->options = engine_new_zeroed(planner->engine, (size_t)row->count, sizeof(double));
+  if (!planner->options) return ORR_MEMORY;
+  for (int i = 0; i < row->count; i++) ((double *)planner->options)[i] = row->options[i].value;
+  for (int i = 0; i < count; i++) {
+    orr_status status = write_option(planner->engine, row, planner->options, &settings[i]);
+    if (status) return status;
+  }
+  const common_options *common = planner->options;
+  planner->horizon = (int)common->horizon;
+  planner->repeat = (int)common->action_repeat;
+  if (planner->horizon % planner->repeat)
+    return engine_fail(planner->engine, ORR_ARGUMENT,
+                       "%s: the horizon of %d steps is no multiple of action_repeat, %d", row->name,
+                       planner->horizon, planner->repeat);
+  planner->length = planner->horizon / planner->repeat;
+  return ORR_OK;
+}
+
+static orr_status read_space(orr_planner *planner, orr_space *space) {
+  int64_t size = orr_space_size(space);
+  if (size < 1 || size > 1 << 20 || size * planner->length > INT32_MAX / 8)
+    return engine_fail(planner->engine, ORR_ARGUMENT,
+                       "%s: plans of %d steps of %lld numbers cannot be made",
+                       rows[planner->row].name, planner->horizon, (long long)size);
+  planner->space = orr_space_retain(space);
+  planner->actions = (int)size;
+  planner->variables = planner->actions * planner->length;
+  planner->low = orr_space_low(space);
+  planner->high = orr_space_high(space);
+  planner->middle = engine_new_zeroed(planner->engine, (size_t)size, sizeof(orr_real));
+  planner->half = engine_new_zeroed(planner->engine, (size_t)size, sizeof(orr_real));
+  if (!planner->middle || !planner->half) return ORR_MEMORY;
+  for (int i = 0; i < planner->actions; i++) {
+    bool bounded = isfinite(planner->low[i]) && isfinite(planner->high[i]);
+    planner->half[i] = bounded ? planner->high[i] / 2 - planner->low[i] / 2 : 1;
+    planner->middle[i] = bounded ? planner->low[i] / 2 + planner->high[i] / 2 : 0;
+  }
+  orr_space_clip(space, planner->middle);
+  return ORR_OK;
+}
+
+static orr_status new_buffers(orr_planner *planner) {
+  orr_engine *engine = planner->engine;
+  size_t variables = (size_t)planner->variables, population = (size_t)planner->population, all,
+         wide;
+  size_t horizon = (size_t)planner->horizon * (size_t)planner->actions;
+  if (!multiply_sizes(variables, population, &all) || !multiply_sizes(horizon, population, &wide))
+    return engine_fail(engine, ORR_ARGUMENT, "%s: a population of %d is too large",
+                       rows[planner->row].name, planner->population);
+  planner->mean = engine_new_zeroed(engine, variables, sizeof(orr_real));
+  planner->best = engine_new_zeroed(engine, variables, sizeof(orr_real));
+  planner->candidates = engine_new_zeroed(engine, all, sizeof(orr_real));
+  planner->returns = engine_new_zeroed(engine, population, sizeof(orr_real));
+  planner->order = engine_new_zeroed(engine, population, sizeof(int));
+  planner->best_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
+  planner->mean_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
+  if (!planner->mean || !planner->best || !planner->candidates || !planner->returns ||
+      !planner->order || !planner->best_returns || !planner->mean_returns)
+    return ORR_MEMORY;
+  if (planner->repeat == 1) return ORR_OK;
+  planner->expanded = engine_new_zeroed(engine, wide, sizeof(orr_real));
+  planner->out = engine_new_zeroed(engine, 3 * horizon, sizeof(orr_real));
+  return planner->expanded && planner->out ? ORR_OK : ORR_MEMORY;
+}
+
+orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *actions,
+                             const orr_planner_setting *settings, int count) {
+  if (!name || !actions) {
+    engine_fail(engine, ORR_ARGUMENT, "a planner needs a name and an action space");
+    return NULL;
+  }
+  int row = find_row(engine, name);
+  orr_planner *planner = row < 0 ? NULL : engine_new_zeroed(engine, 1, sizeof *planner);
+  if (!planner) return NULL;
+  atomic_init(&planner->references, 1);
+  planner->engine = orr_engine_retain(engine);
+  planner->type = rows[row].type;
+  planner->row = row;
+  orr_status status = read_options(planner, settings, count);
+  if (!status) status = read_space(planner, actions);
+  if (!status) status = planner->type->open(planner);
+  if (!status) status = new_buffers(planner);
+  if (status) {
+    orr_planner_free(planner);
+    return NULL;
+  }
+  orr_planner_seed(planner, 0);
+  orr_planner_reset(planner);
+  return planner;
+}
+
+orr_planner *orr_planner_retain(orr_planner *planner) {
+  if (planner) atomic_fetch_add(&planner->references, 1);
+  return planner;
+}
+
+void orr_planner_free(orr_planner *planner) {
+  if (!planner || atomic_fetch_sub(&planner->references, 1) > 1) return;
+  orr_engine *engine = planner->engine;
+  void *memory[] = {planner->options, planner->state, planner->middle,       planner->half,
+                    planner->mean,    planner->best,  planner->candidates,   planner->expanded,
+                    planner->returns, planner->order, planner->best_returns, planner->mean_returns,
+                    planner->out,     planner};
+  orr_space_free(planner->space);
+  for (size_t i = 0; i < COUNT(memory); i++) engine_free_memory(engine, memory[i]);
+  orr_engine_free(engine);
+}
+
+orr_engine *orr_planner_engine(const orr_planner *planner) { return planner->engine; }
+const char *orr_planner_name(const orr_planner *planner) { return rows[planner->row].name; }
+orr_space *orr_planner_action_space(const orr_planner *planner) { return planner->space; }
+int orr_planner_horizon(const orr_planner *planner) { return planner->horizon; }
+int orr_planner_action_repeat(const orr_planner *planner) { return planner->repeat; }
+int orr_planner_population(const orr_planner *planner) { return planner->population; }
