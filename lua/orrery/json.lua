@@ -17,7 +17,7 @@ local function number(x)
   if x == math.huge then return '"inf"' end
   if x == -math.huge then return '"-inf"' end
   if math.type(x) == "integer" then return ("%d"):format(x) end
-  local short = ("%.7g"):format(x)
+  local short = ("%.14g"):format(x)
   return tonumber(short) == x and short or ("%.17g"):format(x)
 end
 

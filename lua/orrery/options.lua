@@ -137,11 +137,18 @@ local function print_help(script, lines, line, defaults, presets)
   if about ~= "" then print(about .. "\n") end
   print(("Options of %s, with their defaults:"):format(script))
   for _, row in ipairs(rows) do
-    print(("  %-" .. width .. "s  %s"):format(row[1], row[2]):gsub("%s+$", ""), nil)
+    local line = ("  %-" .. width .. "s  %s"):format(row[1], row[2])
+    print((line:gsub("%s+$", "")))
   end
 end
 
 -- ---- the command line
+
+-- A mistake on the command line: an error that needs no traceback.
+local mistake = { __tostring = function(self) return self.message end, __name = "mistake" }
+local function refuse(format, ...)
+  error(setmetatable({ message = "options: " .. format:format(...) }, mistake), 0)
+end
 
 -- --max-steps=5 as name "max_steps" and text "5"; a bare --brief has no text.
 local function split(argument)
@@ -153,23 +160,24 @@ end
 local function read(argument, defaults)
   local name, text = split(argument)
   if not name then
-    error(("options: '%s' is not of the form --name=value"):format(argument), 0)
+    refuse("'%s' is not of the form --name=value", argument)
   end
   local default = defaults[name]
   if name == "out" and default == nil then default = "" end
   if default == nil then
-    local names = check.sorted_keys(defaults)
-    error(check.unknown("options", name, names) .. "; --help lists them all", 0)
+    local nearest = check.nearest(name, check.sorted_keys(defaults))
+    refuse("there is no --%s%s (--help lists them all)", name,
+      nearest and "; did you mean --" .. nearest .. "?" or "")
   end
   if not text then
     if type(default) ~= "boolean" then
-      error(("options: --%s needs a value, as in --%s=%s"):format(name, name, text_of(default)), 0)
+      refuse("--%s needs a value, as in --%s=%s", name, name, text_of(default))
     end
     text = "true"
   end
   local value, wanted = parse(text, default)
   if value == nil then
-    error(("options: --%s=%s: it must be %s"):format(name, text, wanted), 0)
+    refuse("--%s=%s: it must be %s", name, text, wanted)
   end
   return name, value
 end
@@ -189,10 +197,10 @@ end
 
 -- A table of options that knows its own names.
 local function guarded(values, names, out)
-  local function refuse(_, name)
+  local function unknown(_, name)
     error(check.unknown("options", name, names), 2)
   end
-  return setmetatable(values, { __index = refuse, __newindex = refuse, out = out, __name = "options" })
+  return setmetatable(values, { __index = unknown, __newindex = unknown, out = out, __name = "options" })
 end
 
 --- orrery.options(defaults, presets): the defaults as changed by the command line (the global
@@ -221,7 +229,9 @@ return function(defaults, presets)
   for _, preset in ipairs(check.sorted_keys(presets)) do
     if given[preset] then
       for name, value in pairs(presets[preset]) do
-        if values[name] == nil then error(check.unknown("preset " .. preset, name, check.sorted_keys(known)), 2) end
+        if values[name] == nil then
+          error(check.unknown("preset " .. preset, name, check.sorted_keys(known)), 2)
+        end
         values[name] = value
       end
     end

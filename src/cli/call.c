@@ -1,6 +1,7 @@
 /* call.c - calling Lua with a traceback, and telling the person what went wrong. */
 #include <lauxlib.h>
 #include <lualib.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "cli.h"
@@ -11,14 +12,17 @@ static int describe_error(lua_State *L) {
   orr_engine *engine = lua_touserdata(L, lua_upvalueindex(1));
   orr_interrupt_clear(engine);
   const char *message = lua_tostring(L, 1);
+  bool plain = interrupt_exit_code() != 0;
   if (message == NULL) {
-    if (luaL_callmeta(L, 1, "__tostring") && lua_isstring(L, -1))
+    if (luaL_callmeta(L, 1, "__tostring") && lua_isstring(L, -1)) {
       message = lua_tostring(L, -1);
-    else
+      plain = true; /* an error that was made to be read as it is */
+    } else {
       message = lua_pushfstring(L, "(the error is a %s value)", luaL_typename(L, 1));
+    }
   }
-  if (!interrupt_exit_code()) luaL_traceback(L, L, message, 1);
-  else lua_pushstring(L, message);
+  if (plain) lua_pushstring(L, message);
+  else luaL_traceback(L, L, message, 1);
   return 1;
 }
 
