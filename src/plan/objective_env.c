@@ -93,12 +93,6 @@ static bool has_input(const orr_program *program, const char *name) {
   return false;
 }
 
-static bool has_output(const orr_program *program, const char *name) {
-  for (int i = 0; i < orr_program_outputs(program); i++)
-    if (!strcmp(orr_program_output_name(program, i), name)) return true;
-  return false;
-}
-
 static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr_tensor *index) {
   if (!has_input(sim->options.reward, name)) return ORR_OK;
   return orr_run_input(sim->rows->run, name, tensor, index);
@@ -133,16 +127,30 @@ static orr_status index_rows(simulator *sim, int n) {
   return status;
 }
 
-static void replace_rewards(simulator *sim, const orr_real *rewards, const orr_real *terminated) {
+/* rewards[row * stride], stride 0 being the same for every row. */
+static void replace_rewards(simulator *sim, const orr_real *rewards, int reward_stride,
+                            const orr_real *terminated, int terminated_stride) {
   int rollouts = sim->scoring->n * sim->options.particles;
   for (int r = 0; r < rollouts; r++) {
     for (int t = 0; t < sim->horizon; t++) {
       int64_t row = (int64_t)r * sim->horizon + t;
-      if (t < sim->steps[r]) sim->rewards[row] = rewards[row];
+      if (t < sim->steps[r]) sim->rewards[row] = rewards[row * reward_stride];
       /* the step that ends an episode still counts */
-      if (terminated && t < sim->steps[r] && terminated[row] != 0) sim->steps[r] = t + 1;
+      if (terminated && t < sim->steps[r] && terminated[row * terminated_stride] != 0)
+        sim->steps[r] = t + 1;
     }
   }
+}
+
+/* NULL when there is none. A reward that looks at nothing is no ROW. */
+static const orr_real *output(simulator *sim, const char *name, int *stride) {
+  const orr_program *program = sim->options.reward;
+  for (int i = 0; i < orr_program_outputs(program); i++) {
+    if (strcmp(orr_program_output_name(program, i), name)) continue;
+    *stride = orr_program_output_level(program, i) == ORR_ROW;
+    return orr_tensor_data(orr_run_output(sim->rows->run, name));
+  }
+  return NULL;
 }
 
 static orr_status run_program(simulator *sim) {
@@ -160,11 +168,10 @@ static orr_status run_program(simulator *sim) {
   orr_run_seed(rows->run, scoring->seed, scoring->iteration);
   status = orr_run_go(rows->run);
   if (status) return status;
-  orr_tensor *reward = orr_run_output(rows->run, "reward");
-  orr_tensor *terminated = NULL;
-  if (has_output(sim->options.reward, "terminated"))
-    terminated = orr_run_output(rows->run, "terminated");
-  replace_rewards(sim, orr_tensor_data(reward), terminated ? orr_tensor_data(terminated) : NULL);
+  int strides[2] = {0, 0};
+  const orr_real *reward = output(sim, "reward", &strides[0]);
+  const orr_real *terminated = output(sim, "terminated", &strides[1]);
+  replace_rewards(sim, reward, strides[0], terminated, strides[1]);
   return ORR_OK;
 }
 
@@ -189,7 +196,7 @@ static orr_status run_function(simulator *sim) {
   orr_status status = sim->options.reward_function(sim->options.user, count, rows->s_rows,
                                                    rows->a_rows, rows->next_rows, rows->t_rows,
                                                    rows->reward_rows, rows->terminated_rows);
-  if (!status) replace_rewards(sim, rows->reward_rows, rows->terminated_rows);
+  if (!status) replace_rewards(sim, rows->reward_rows, 1, rows->terminated_rows, 1);
   return status;
 }
 
@@ -361,7 +368,7 @@ static orr_status check_rows(const simulator *sim) {
   }
   for (int i = 0; i < orr_program_outputs(program); i++)
     if (!strcmp(orr_program_output_name(program, i), "reward") &&
-        orr_program_output_level(program, i) == ORR_ROW && !orr_program_output_axes(program, i))
+        !orr_program_output_axes(program, i))
       return ORR_OK;
   return engine_fail(sim->engine, ORR_SHAPE,
                      "a reward program needs an output 'reward' of one number a row");
