@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lua_orrery.h"
+#include "lua/lua_orrery.h"
 
 static int fail(lua_State *L, const char *what, const char *path) {
   return lua_complain(L, "%s %s: %s", what, path, strerror(errno));
