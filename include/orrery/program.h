@@ -96,6 +96,7 @@ ORR_API orr_node orr_solve(orr_graph *graph, orr_node a, orr_node b); /* a[n, n]
 ORR_API orr_node orr_normal(orr_graph *graph, int axes, const int64_t *shape);
 ORR_API orr_node orr_uniform(orr_graph *graph, int axes, const int64_t *shape);
 ORR_API orr_node orr_stop_gradient(orr_graph *graph, orr_node x);
+ORR_API orr_node orr_copy(orr_graph *graph, orr_node x); /* never merged with x or folded */
 /* Over rows, down to a level: all rows, or each member's own. */
 ORR_API orr_node orr_row_sum(orr_graph *graph, orr_node x, orr_level level);
 ORR_API orr_node orr_row_mean(orr_graph *graph, orr_node x, orr_level level);

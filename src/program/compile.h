@@ -1,0 +1,119 @@
+/* compile.h - a program: stages of instructions over numbered values.
+
+   Even stages work on single values (uniform, or one per member), odd ones on rows in tiles; a sum
+   over rows ends its odd stage. */
+#ifndef COMPILE_H
+#define COMPILE_H
+
+#include "program/graph.h"
+
+typedef enum place {
+  PLACE_SINGLE, /* one array in the run, `members` of them for member values */
+  PLACE_TENSOR, /* the bound tensor's own memory */
+  PLACE_TILE,   /* in the worker's tile buffer, for the length of one tile */
+  PLACE_KEPT,   /* for all rows, because a later stage reads it */
+  PLACE_SUM,    /* an accumulator per unit of work, added up into a SINGLE */
+  PLACE_CHUNK   /* within a group of elementwise instructions, a chunk at a time */
+} place;
+
+typedef struct value {
+  orr_level level;
+  place place;
+  bool by_row;    /* has lanes */
+  int64_t stored; /* numbers per row, member or in all */
+  int64_t offset; /* TILE, KEPT: in numbers per lane; SUM, CHUNK: in numbers; SINGLE: set per run */
+  int binding;    /* TENSOR: which */
+  int stage;      /* where it is made; -1: before all */
+  int first, last; /* positions between which a TILE value is alive */
+  int scope;       /* the scan body it is made in; 0: none */
+  double number;
+  bool constant;
+} value;
+
+typedef enum instruction_kind { DO_OP, DO_LOAD, DO_STORE, DO_SCAN } instruction_kind;
+
+typedef struct code code;
+
+typedef struct instruction {
+  instruction_kind kind;
+  const op_class *class;
+  const node *node;
+  orr_graph *graph;
+  int y, inputs;
+  int *x;
+  bool *by_row;
+  bool flat;     /* elementwise over any number of blocks at once */
+  bool settled;  /* depends on parameters only: done again when one changes */
+  bool per_member;
+  elementwise_plan plan;
+  int binding;   /* LOAD: input; STORE: output */
+  code *body;    /* SCAN */
+  struct scan_code *scan;
+} instruction;
+
+struct code {
+  instruction *list;
+  int count, room;
+};
+
+/* Value numbers of a scan, in step with its lists. -1: not wanted. */
+typedef struct scan_code {
+  int64_t length;
+  bool backwards;
+  int carries, slices, outputs, states, reduced;
+  int *initial, *carry, *next, *state;
+  int *sequence, *slice;
+  int *output, *stacked;
+  int *sum;
+  int step;
+} scan_code;
+
+/* Instructions first .. last - 1 of an even stage, run together chunk by chunk. */
+typedef struct group {
+  int first, last;
+  int64_t count;
+  bool per_member;
+} group;
+
+typedef struct stage {
+  code code;
+  group *groups;
+  int group_count;
+  int64_t features; /* numbers per lane that a tile needs */
+  int *sums;        /* values summed over rows here */
+  int sum_count;
+  int64_t sum_numbers;
+  int64_t chunk_numbers; /* numbers per element in chunk-local values */
+} stage;
+
+typedef struct binding {
+  const char *name; /* NULL: a parameter */
+  orr_tensor *tensor;
+  orr_level level;
+  int axes;
+  int64_t shape[ORR_AXES];
+  int64_t count;
+  int value; /* inputs above rows: their value; outputs: the value given */
+} binding;
+
+struct orr_program {
+  atomic_int references;
+  orr_engine *engine;
+  orr_graph *graph;
+  arena memory;
+  value *values;
+  int value_count, value_room;
+  stage *stages;
+  int stage_count;
+  binding *inputs; /* named ones and parameters */
+  int input_count, named_inputs;
+  binding *outputs; /* named ones, then updates: value -> tensor of inputs[update] */
+  int output_count, named_outputs;
+  int *updated; /* per update: the binding written */
+  int lanes, blocks;
+  int64_t kept_features, scratch_numbers;
+  bool has_members;
+  char *listing;
+};
+
+#endif
