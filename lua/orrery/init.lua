@@ -6,8 +6,10 @@ local check = require "orrery.check"
 local modules = {
   check_env = "orrery.check_env",
   json = "orrery.json",
+  nn = "orrery.nn",
   options = "orrery.options",
   run = "orrery.run",
+  update = "orrery.update",
 }
 
 local function names()

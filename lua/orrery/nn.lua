@@ -1,0 +1,155 @@
+--- nn.lua - nets by their usual shapes, losses, and nets applied to tensors.
+---
+---   local net = orrery.nn.mlp { inputs = 4, outputs = 3, hidden = { 200, 200 }, activation = "silu" }
+---   local y = net(x)     -- a symbol in a traced function; else numbers, for one x or a batch of them
+---
+--- Losses take symbols, tensors and plain numbers, and answer one number.
+local orrery = require "orrery"
+local check = require "orrery.check"
+
+local nn = {}
+
+--- nn.mlp(options): fully connected layers with an activation between them.
+---   inputs, outputs  sizes
+---   hidden           { 200, 200 }: sizes between; {} makes one linear layer
+---   activation       any op of one operand: "relu", "tanh", "silu" (the default), "gelu", "softplus"
+---   output           the same after the last layer; none by default
+---   layer_norm       false; true: before every activation
+---   members          0; above 1 makes an ensemble
+---   init             of the weights: "default" (PyTorch's), "normal", "truncated_normal", "orthogonal"
+---   last_gain        factor on the first values of the last layer's weights; 1
+---   seed             of the first values; without it they are drawn from the engine's stream
+function nn.mlp(options)
+  local o = check.options("mlp options", options, {
+    inputs = "optional number", outputs = "optional number", hidden = { 200, 200 }, activation = "silu",
+    output = "optional string", layer_norm = false, members = 0, init = "default", last_gain = 1,
+    seed = "optional number",
+  })
+  if not o.inputs then error("mlp options: inputs is missing", 2) end
+  if not o.outputs then error("mlp options: outputs is missing", 2) end
+  local layers = {}
+  for _, size in ipairs(o.hidden) do
+    layers[#layers + 1] = { kind = "linear", outputs = size, init = o.init }
+    if o.layer_norm then layers[#layers + 1] = "layer_norm" end
+    layers[#layers + 1] = o.activation
+  end
+  layers[#layers + 1] = { kind = "linear", outputs = o.outputs, init = o.init, gain = o.last_gain }
+  layers[#layers + 1] = o.output
+  return orrery.net { inputs = o.inputs, layers = layers, members = o.members, seed = o.seed }
+end
+
+-- ---- losses
+
+--- nn.mse(prediction, target): mean of the squared differences.
+function nn.mse(prediction, target)
+  return orrery.mean(orrery.square(prediction - target))
+end
+
+--- nn.huber(prediction, target, delta): mean of d^2 / 2 where |d| <= delta (1), else of
+--- delta (|d| - delta / 2).
+function nn.huber(prediction, target, delta)
+  local distance = orrery.abs(prediction - target)
+  local near = orrery.min(distance, delta or 1)
+  return orrery.mean(near * (distance - 0.5 * near))
+end
+
+--- nn.gaussian_nll(mean, log_variance, target): mean of ((target - mean)^2 / variance + log variance) / 2,
+--- the negative log-likelihood without its constant.
+function nn.gaussian_nll(mean, log_variance, target)
+  local error = orrery.square(target - mean) * orrery.exp(-log_variance)
+  return 0.5 * orrery.mean(error + log_variance)
+end
+
+--- nn.cross_entropy(logits, index): -log of the probability that softmax gives to class `index`, counted
+--- from 1; the mean over leading axes.
+function nn.cross_entropy(logits, index)
+  local chosen
+  if logits:axes() == 1 then
+    chosen = orrery.gather(logits, index)
+  elseif type(index) == "number" then
+    chosen = logits:at(-1, index)
+  else
+    chosen = orrery.sum(orrery.gather_along(logits, index:insert_axis(-1)), -1)
+  end
+  return orrery.mean(orrery.logsumexp(logits, -1) - chosen)
+end
+
+--- nn.binary_cross_entropy(logit, target): mean of -log of the probability that sigmoid gives to a target
+--- of 0 or 1.
+function nn.binary_cross_entropy(logit, target)
+  return orrery.mean(orrery.softplus(logit) - logit * target)
+end
+
+--- nn.bound(x, low, high): x moved softly between low and high, its gradient never 0 (Chua et al. 2018).
+function nn.bound(x, low, high)
+  x = high - orrery.softplus(high - x)
+  return low + orrery.softplus(x - low)
+end
+
+-- ---- nets on tensors
+
+-- net -> its program; shadow nets, for parameters given as tensors
+local programs = setmetatable({}, { __mode = "k" })
+local shadows = setmetatable({}, { __mode = "k" })
+
+local function program_of(net)
+  local compiled = programs[net]
+  if not compiled then
+    local trace = require "orrery.trace"
+    local inputs = net:shapes()
+    compiled = trace.program {
+      name = "net", inputs = { { name = "x", level = "row", shape = inputs } },
+      fn = function(x) return net(x) end,
+    }
+    programs[net] = compiled
+  end
+  return compiled
+end
+
+local function with_parameters(net, parameters)
+  local shadow = shadows[net]
+  if not shadow then
+    shadow = net:copy()
+    shadows[net] = shadow
+  end
+  local own, names = shadow:parameters()
+  if #parameters ~= #own then
+    error(("net: %d parameters are needed, %d are given"):format(#own, #parameters), 3)
+  end
+  for i, tensor in ipairs(own) do
+    local wanted, given = { tensor:shape() }, { orrery.tensor(parameters[i]):shape() }
+    if table.concat(wanted, " x ") ~= table.concat(given, " x ") then
+      error(("net: %s is %s, not %s"):format(names[i], table.concat(wanted, " x "), table.concat(given, " x ")), 3)
+    end
+    tensor:assign(parameters[i])
+  end
+  return shadow
+end
+
+--- nn.run(net, x, parameters): what net(x) does with numbers. x has the shape of one input, or one axis
+--- more: a batch. An ensemble answers with one more axis in front: its members.
+function nn.run(net, x, parameters)
+  if type(x) == "table" or type(x) == "number" then x = orrery.tensor(x) end
+  if not orrery.is_tensor(x) then error(("net: a tensor is needed, not a %s"):format(type(x)), 3) end
+  if parameters then net = with_parameters(net, parameters) end
+  local inputs = net:shapes()
+  local single = x:axes() == #inputs
+  if single then x = x:insert_axis(1) end
+  local members, rows = net:members(), x:size(1)
+  local options = { rows = rows }
+  if members > 1 then
+    options = { rows = rows * members, members = members, index = { x = nn.repeated(rows, members) } }
+  end
+  local y = program_of(net):run({ x = x }, options)
+  if members == 1 then return (single and y:at(1, 1) or y):copy() end
+  local shape = { y:shape() }
+  y = y:reshape(members, rows, table.unpack(shape, 2))
+  return (single and y:at(2, 1) or y):copy()
+end
+
+--- nn.repeated(rows, members): the index of `members` times all rows, in order.
+function nn.repeated(rows, members)
+  return orrery.arange(rows):broadcast(members, rows):copy():reshape(-1):to("int")
+end
+
+return nn

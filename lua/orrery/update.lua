@@ -1,0 +1,157 @@
+--- update.lua - a training step as one compiled program: loss of every row, its mean, gradients, clipping,
+--- optimiser. No Lua runs inside.
+---
+---   local update = orrery.update {
+---     loss = function(sample) return orrery.nn.mse(net(sample.x), sample.y) end,
+---     nets = { net }, optimiser = orrery.adam { learning_rate = 1e-3 },
+---   }
+---   for i = 1, 1000 do
+---     local loss = update:step({ x = inputs, y = targets }, index)   -- the rows of the data in `index`
+---   end
+local orrery = require "orrery"
+local check = require "orrery.check"
+local trace = require "orrery.trace"
+
+local PATIENCE = 10    -- updates skipped in a row before training is stopped
+local SNAPSHOT = 100   -- updates between copies of the parameters to go back to
+
+local Update = {}
+Update.__index = Update
+
+-- Every parameter, each tensor once, with its level.
+local function gather_parameters(o)
+  local tensors, levels, members = {}, {}, 1
+  local function add(list, level)
+    for _, tensor in ipairs(list) do
+      tensors[#tensors + 1], levels[#levels + 1] = tensor, level
+    end
+  end
+  for _, net in ipairs(o.nets) do
+    add(net:parameters(), net:level())
+    members = math.max(members, net:members())
+  end
+  add(o.parameters, "uniform")
+  add(o.member_parameters, "member")
+  for _, tensor in ipairs(o.member_parameters) do members = math.max(members, tensor:size(1)) end
+  if #tensors == 0 then error("update options: no parameters; give nets, parameters or both", 3) end
+  return tensors, levels, members
+end
+
+--- orrery.update(options)
+---   loss        function(sample) -> number [, table of named numbers]; sample.x is one row of batch.x. Both
+---               are averaged over rows, in an ensemble over each member's own rows
+---   nets        a list of nets whose parameters are trained
+---   parameters  a list of further tensors; member_parameters: with a member axis in front
+---   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }
+---   seed        of draws inside the loss
+local function new(options)
+  local o = check.options("update options", options, {
+    loss = "optional function", nets = {}, parameters = {}, member_parameters = {}, optimiser = "any", seed = 0,
+  })
+  if not o.loss then error("update options: loss is missing", 2) end
+  local tensors, levels, members = gather_parameters(o)
+  local self = setmetatable({
+    loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
+    optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
+  }, Update)
+  self:remember()
+  return self
+end
+
+-- Keeps a copy of the parameters to go back to.
+function Update:remember()
+  self.good = self.good or {}
+  for i, tensor in ipairs(self.parameters) do
+    if self.good[i] then self.good[i]:assign(tensor) else self.good[i] = tensor:copy() end
+  end
+end
+
+--- update:roll_back(): puts the last good parameters back, and forgets the optimiser's moments.
+function Update:roll_back()
+  for i, tensor in ipairs(self.parameters) do tensor:assign(self.good[i]) end
+  self.optimiser:reset()
+end
+
+local function mean_of(value, level, name)
+  if type(value) == "number" then value = trace.number(value) end
+  if not trace.is_symbol(value) then
+    error(("update: the loss function must return a number%s, not a %s"):format(name, type(value)), 0)
+  end
+  if #value:shape() > 0 then
+    error(("update: the loss%s must be one number, not %s of them; take the mean or the sum"):format(
+      name, table.concat(value:shape(), " x ")), 0)
+  end
+  return value:level() == "row" and value:row_mean(level) or value
+end
+
+-- Compiles the update for samples of the shapes that the batch has.
+local function build(self, batch)
+  local names = check.sorted_keys(batch)
+  local inputs = {}
+  for i, name in ipairs(names) do
+    local shape = { batch[name]:shape() }
+    table.remove(shape, 1)
+    inputs[i] = { name = name, level = "row", shape = shape }
+  end
+  self.names, self.index = names, {}
+  local level = self.members > 1 and "member" or "uniform"
+  self.compiled = trace.program {
+    name = "update", inputs = inputs,
+    fn = function(...)
+      local sample = {}
+      for i, name in ipairs(names) do sample[name] = (select(i, ...)) end
+      local loss, details = self.loss(sample)
+      local outputs = { loss = mean_of(loss, level, "") }
+      if type(details) == "table" then
+        for _, name in ipairs(check.sorted_keys(details)) do
+          outputs[name] = mean_of(details[name], level, "'s " .. name)
+        end
+      end
+      self.optimiser:minimise(outputs.loss)
+      return outputs
+    end,
+  }
+end
+
+-- Rows of the run, and where they are read: everything for one net; for an ensemble without an index every
+-- member gets all rows.
+local function rows_of(self, batch, index)
+  local first = batch[self.names[1]]
+  if index then return index:size(1), index end
+  local rows = first:size(1)
+  if self.members == 1 then return rows end
+  if self.tiled_rows ~= rows then
+    self.tiled, self.tiled_rows = orrery.nn.repeated(rows, self.members), rows
+  end
+  return rows * self.members, self.tiled
+end
+
+--- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows. index: an int
+--- tensor of the rows to take, counted from 1; for an ensemble as many for every member, one member after
+--- the other; without it all rows, for every member. Returns the loss before the update (of an ensemble
+--- the mean) and a table of the loss and the other numbers, by member.
+--- Where the gradient is not finite nothing is changed; after 10 such updates in a row the last good
+--- parameters are put back and an error is raised.
+function Update:step(batch, index)
+  if not self.compiled then build(self, batch) end
+  local rows
+  rows, index = rows_of(self, batch, index)
+  local options = { rows = rows, members = self.members, seed = self.seed, iteration = self.steps, index = {} }
+  for _, name in ipairs(self.names) do options.index[name] = index end
+  local outputs = self.compiled:run(batch, options)
+  self.steps = self.steps + 1
+  local skipped, in_a_row = self.optimiser:skipped()
+  if in_a_row >= PATIENCE then
+    self:roll_back()
+    error(("update %d: the gradient was not finite %d times in a row; the parameters are back where they were "
+      .. "before; try a lower learning rate, or clip = 1"):format(self.steps, in_a_row), 2)
+  end
+  self.skipped = skipped
+  local loss = orrery.mean(outputs.loss)
+  if in_a_row == 0 and self.steps % SNAPSHOT == 0 and loss == loss and math.abs(loss) < math.huge then
+    self:remember()
+  end
+  return loss, outputs
+end
+
+return new

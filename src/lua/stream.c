@@ -1,0 +1,122 @@
+/* stream.c - streams of random numbers of their own, for orders of training data that depend on one
+   seed and on nothing else that draws. */
+#include <string.h>
+
+#include "lua/lua_orrery.h"
+
+#define STREAM "orrery.stream"
+
+static orr_random *check_stream(lua_State *L, int index) { return luaL_checkudata(L, index, STREAM); }
+
+/*** orrery.stream(seed [, number]): a stream of random numbers apart from the engine's; streams of
+one seed with different numbers are independent. */
+static int new_stream(lua_State *L) {
+  uint64_t seed = (uint64_t)luaL_checkinteger(L, 1), number = (uint64_t)luaL_optinteger(L, 2, 0);
+  orr_random *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+  *stream = orr_random_new(seed, number);
+  luaL_setmetatable(L, STREAM);
+  return 1;
+}
+
+/*** stream:whole(): a whole number of 0 or more to seed something with. */
+static int whole(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  uint64_t high = orr_random_bits(stream);
+  lua_pushinteger(L, (lua_Integer)((high << 32 | orr_random_bits(stream)) >> 1));
+  return 1;
+}
+
+/* An int32 tensor of rows x n, pushed; its numbers. */
+static int32_t *new_table(lua_State *L, int64_t rows, int64_t n) {
+  int64_t shape[2] = {rows, n};
+  lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
+  lua_fill(L, handle, orr_tensor_new(lua_engine(L), ORR_INT, 2, shape));
+  return orr_tensor_data(handle->object);
+}
+
+static int64_t check_size(lua_State *L, int index, lua_Integer least) {
+  lua_Integer size = luaL_checkinteger(L, index);
+  luaL_argcheck(L, size >= least && size <= INT32_MAX, index, "the number of rows is out of range");
+  return size;
+}
+
+/*** stream:orders(members, n): an int tensor of members x n: in each row 0 .. n-1 in random order. */
+static int orders(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  int64_t rows = check_size(L, 2, 1), n = check_size(L, 3, 0);
+  int32_t *to = new_table(L, rows, n);
+  for (int64_t r = 0; r < rows; r++, to += n) {
+    for (int64_t i = 0; i < n; i++) to[i] = (int32_t)i;
+    for (int64_t i = n - 1; i > 0; i--) {
+      int64_t j = (int64_t)orr_random_index(stream, (uint64_t)i + 1);
+      int32_t other = to[i];
+      to[i] = to[j];
+      to[j] = other;
+    }
+  }
+  return 1;
+}
+
+/*** stream:draws(members, n): an int tensor of members x n, each number drawn from 0 .. n-1: the
+bootstrap. */
+static int draws(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  int64_t rows = check_size(L, 2, 1), n = check_size(L, 3, 1);
+  int32_t *to = new_table(L, rows, n);
+  for (int64_t i = 0; i < rows * n; i++) to[i] = (int32_t)orr_random_index(stream, (uint64_t)n);
+  return 1;
+}
+
+/*** stream:shuffle(table): changes the order within each row of an int tensor of two axes, in place. */
+static int shuffle(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  orr_tensor *table = lua_check_tensor(L, 2);
+  luaL_argcheck(L, orr_tensor_dtype(table) == ORR_INT && orr_tensor_axes(table) == 2 &&
+                       orr_tensor_is_contiguous(table),
+                2, "a contiguous int tensor of two axes is needed");
+  int64_t rows = orr_tensor_shape(table)[0], n = orr_tensor_shape(table)[1];
+  int32_t *row = orr_tensor_data(table);
+  for (int64_t r = 0; r < rows; r++, row += n)
+    for (int64_t i = n - 1; i > 0; i--) {
+      int64_t j = (int64_t)orr_random_index(stream, (uint64_t)i + 1);
+      int32_t other = row[i];
+      row[i] = row[j];
+      row[j] = other;
+    }
+  orr_tensor_touch(table);
+  lua_settop(L, 2);
+  return 1;
+}
+
+/*** stream:state(): its three numbers as a list; stream:state(list) sets them. */
+static int state(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  uint64_t *numbers[] = {&stream->key, &stream->stream, &stream->counter};
+  if (lua_isnoneornil(L, 2)) {
+    lua_createtable(L, 3, 0);
+    for (int i = 0; i < 3; i++) {
+      lua_pushinteger(L, (lua_Integer)*numbers[i]);
+      lua_seti(L, -2, i + 1);
+    }
+    return 1;
+  }
+  luaL_checktype(L, 2, LUA_TTABLE);
+  for (int i = 0; i < 3; i++) {
+    lua_geti(L, 2, i + 1);
+    *numbers[i] = (uint64_t)luaL_checkinteger(L, -1);
+    lua_pop(L, 1);
+  }
+  lua_settop(L, 1);
+  return 1;
+}
+
+void open_stream(lua_State *L, int module) {
+  static const luaL_Reg methods[] = {{"whole", whole},     {"orders", orders}, {"draws", draws},
+                                     {"shuffle", shuffle}, {"state", state},   {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"stream", new_stream}, {NULL, NULL}};
+  luaL_newmetatable(L, STREAM);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  lua_add_functions(L, module, functions);
+}
