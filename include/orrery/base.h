@@ -94,6 +94,9 @@ ORR_API void orr_interrupt_clear(orr_engine *engine);
 
 ORR_API const char *orr_version(void);
 
+/* The name nearest to `wanted` by edit distance, for messages; NULL when none is near. */
+ORR_API const char *orr_nearest_name(const char *wanted, const char *const *names, int count);
+
 /* A stream of random numbers: Philox 4x32-10 (Salmon et al., SC 2011), a counter and a key, so a
    stream can be copied, saved, split and replayed. */
 typedef struct orr_random {

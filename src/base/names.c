@@ -35,3 +35,7 @@ const char *nearest_name(const char *wanted, const char *const *names, int count
   int allowed = (int)strlen(wanted) / 3 + 1;
   return least <= allowed ? best : NULL;
 }
+
+const char *orr_nearest_name(const char *wanted, const char *const *names, int count) {
+  return nearest_name(wanted, names, count);
+}

@@ -1,0 +1,15 @@
+/* host.h - what lua_orrery.c and open.c know of a Lua state. */
+#ifndef LUA_HOST_H
+#define LUA_HOST_H
+
+#include "lua/lua_orrery.h"
+
+typedef struct lua_host {
+  orr_engine *engine; /* NULL: not open yet, or closed with the state */
+  size_t told;        /* engine bytes that the collector knows of */
+} lua_host;
+
+lua_host *lua_find_host(lua_State *L); /* NULL: none yet */
+lua_host *lua_make_host(lua_State *L);
+
+#endif
