@@ -43,7 +43,7 @@ CORE_LIBS := $(shell pkg-config --libs $(CORE_PC) 2>/dev/null) -lm -pthread
 LUA_LIBS := $(if $(LUA_PC),$(shell pkg-config --libs $(LUA_PC)))
 EDIT_LIBS := $(shell pkg-config --libs libedit 2>/dev/null)
 
-warnings := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
+warnings := -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes \
 	$(if $(WERROR),-Werror)
 sanitize := $(if $(SANITIZE),-fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all)
 # -ffp-contract=off: a * b + c rounds the same on every processor unless a kernel asks for fma.
@@ -60,7 +60,7 @@ kernel_sets := portable
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
   kernel_sets += avx2 avx512
 endif
-kernel_flags := -O3 -fno-math-errno -fno-trapping-math
+kernel_flags := -O3
 kernel_flags_portable :=
 kernel_flags_avx2 := -mavx2 -mfma
 kernel_flags_avx512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mfma -mprefer-vector-width=512

@@ -39,7 +39,7 @@ local function start(given)
     { name = "run", options = {}, folder = "runs" })
   local options = settings.options
   local guard = getmetatable(options)
-  local seed = rawget(options, "seed") or 0
+  local seed = rawget(options, "seed") or orrery.seed()
   local folder = guard and guard.out
   if folder then
     system.make_folder(folder)
