@@ -87,9 +87,9 @@ static void observe(const double *given, const double *state, orr_real *observat
 static void draw(const double *given, const double *state, orr_canvas *canvas) {
   const settings *s = (const settings *)given;
   const cartpole *c = (const cartpole *)state;
-  double l = s->length, x = c->position, half = 2 * l;
+  double l = s->length, x = c->position, half = 1.6 * l;
   double shift = x > half ? x - half : x < -half ? x + half : 0;
-  env_view view = env_view_new(canvas, -2.8 * l + shift, 2.8 * l + shift, -1.5 * l, 1.6 * l);
+  env_view view = env_view_new(canvas, -2.2 * l + shift, 2.2 * l + shift, -1.35 * l, 1.45 * l);
   env_view_box(&view, shift - 20 * l, shift + 20 * l, -0.02 * l, 0.02 * l, 0, ENV_RAIL);
   for (int mark = (int)floor((shift - 6 * l) / l); mark <= (int)ceil((shift + 6 * l) / l); mark++)
     env_view_box(&view, mark * l - 0.012 * l, mark * l + 0.012 * l, -0.09 * l, -0.02 * l, 0, ENV_RAIL);
