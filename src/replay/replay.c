@@ -109,7 +109,7 @@ size_t orr_replay_bytes(const orr_replay *replay) {
          (replay->row_bytes << replay->shift);
 }
 
-/* entries[].first counts from the first transition ever; the oldest one's is subtracted. */
+/* entries[].first counts from the first transition taken; the oldest one's is subtracted. */
 int64_t replay_locate(const orr_replay *replay, int64_t transition) {
   int64_t wanted = replay_entry(replay, 0)->first + transition;
   int64_t low = 0, high = replay->episodes; /* the answer is in low .. high - 1 */
@@ -207,10 +207,11 @@ orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, 
     i += here;
   }
   *replay_entry(replay, replay->episodes) =
-      (entry){.number = replay->counts.episodes, .row = replay->next_row, .first = replay->counts.transitions,
+      (entry){.number = replay->counts.episodes, .row = replay->next_row, .first = replay->next_first,
               .length = length, .terminated = terminated, .truncated = truncated};
   replay->episodes++;
   replay->transitions += length;
+  replay->next_first += length;
   replay->counts.episodes++;
   replay->counts.transitions += length;
   replay->next_row += (uint64_t)length + 1;

@@ -29,7 +29,7 @@ typedef struct column {
 typedef struct entry { /* an episode in the table */
   int64_t number;
   uint64_t row;     /* of its first observation */
-  int64_t first;    /* transitions ever added before it */
+  int64_t first;    /* transitions taken before it */
   int64_t length;
   bool terminated, truncated;
 } entry;
@@ -70,6 +70,7 @@ struct orr_replay {
   entry *entries;            /* entries[(head + i) & (room - 1)] */
   size_t room, head;
   int64_t episodes, transitions;
+  int64_t next_first;        /* what the next entry's `first` will be */
   orr_replay_counts counts;
 
   /* Windows of one length that fit, added up over episodes: see sample.c. */
