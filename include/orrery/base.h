@@ -80,6 +80,9 @@ ORR_API orr_engine *orr_engine_retain(orr_engine *engine);
 ORR_API const char *orr_engine_message(const orr_engine *engine);
 ORR_API orr_status orr_engine_status(const orr_engine *engine);
 ORR_API const char *orr_status_name(orr_status status);
+/* For callbacks of a host: leaves what went wrong in the engine; returns the status. Not from the
+   callbacks of something that runs on several threads. */
+ORR_API orr_status orr_engine_fail(orr_engine *engine, orr_status status, const char *message);
 
 ORR_API int orr_engine_threads(const orr_engine *engine);
 /* Changes the number of threads; results do not depend on it. */

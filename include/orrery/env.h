@@ -47,9 +47,9 @@ ORR_API orr_env_options orr_env_options_defaults(void);
 /* A built-in environment: see orr_env_builtin_name. options may be NULL. */
 ORR_API orr_env *orr_env_new(orr_engine *engine, const char *name, const orr_env_options *options);
 
-/* What a host gives. Every callback gets `user`; those that fail return a status, for which the
-   engine's message may have been set; the engine is then left as after the last whole step. Callbacks
-   of a thread-safe environment must depend on nothing but their arguments and an unchanging user. */
+/* What a host gives. Every callback gets `user`. One that fails returns a status, and may first
+   have told why with orr_engine_fail unless the environment is thread-safe. Callbacks of a thread-safe
+   environment must depend on nothing but their arguments and an unchanging user. */
 typedef struct orr_env_callbacks {
   size_t size; /* of this struct, set by _defaults */
   const char *name;
@@ -59,7 +59,8 @@ typedef struct orr_env_callbacks {
   bool thread_safe;
   void *user;
   orr_status (*reset)(void *user, orr_random *random, double *state);
-  /* action: inside its bounds. Sets reward and terminated of the result. */
+  /* action: inside its bounds. Sets reward and terminated of the result, and truncated only when the
+     time ends by another rule than max_steps. */
   orr_status (*step)(void *user, double *state, const orr_real *action, orr_random *random,
                      orr_env_result *result);
   orr_status (*observe)(void *user, const double *state, orr_real *observation);

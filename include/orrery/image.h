@@ -26,7 +26,8 @@ typedef struct orr_canvas orr_canvas;
 typedef uint32_t orr_color;
 
 ORR_API orr_canvas *orr_canvas_new(orr_engine *engine, int width, int height); /* white */
-ORR_API void orr_canvas_free(orr_canvas *canvas); /* accepts NULL */
+ORR_API orr_canvas *orr_canvas_retain(orr_canvas *canvas);
+ORR_API void orr_canvas_free(orr_canvas *canvas); /* drops one hold; accepts NULL */
 ORR_API orr_engine *orr_canvas_engine(const orr_canvas *canvas);
 ORR_API int orr_canvas_width(const orr_canvas *canvas);
 ORR_API int orr_canvas_height(const orr_canvas *canvas);

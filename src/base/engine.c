@@ -72,6 +72,10 @@ const char *orr_engine_message(const orr_engine *engine) {
 
 orr_status orr_engine_status(const orr_engine *engine) { return engine->status; }
 
+orr_status orr_engine_fail(orr_engine *engine, orr_status status, const char *message) {
+  return engine_fail(engine, status, "%s", message);
+}
+
 int orr_engine_threads(const orr_engine *engine) { return pool_threads(engine->pool); }
 
 orr_status orr_engine_set_threads(orr_engine *engine, int threads) {

@@ -154,10 +154,14 @@ bool orr_env_can_draw(const orr_env *env) { return env->core->calls.draw != NULL
 void orr_env_set_steps(orr_env *env, int64_t steps) { env->steps = steps; }
 orr_random *orr_env_random(orr_env *env) { return &env->random; }
 
-/* A callback failed. Its own message is kept when the status is one that the engine reported. */
+/* Callbacks on one thread may leave a message: no older one is taken for it. */
+static void expect_message(orr_env *env) {
+  if (!env->core->calls.thread_safe) env->engine->status = ORR_OK;
+}
+
 static orr_status callback_failed(orr_env *env, const char *what, int64_t step, orr_status status) {
   orr_engine *engine = env->engine;
-  if (status == engine->status && status != ORR_CALLBACK)
+  if (status == engine->status && !env->core->calls.thread_safe)
     return engine_fail_in(engine, "environment '%s', step %lld", env->core->name, (long long)step);
   return engine_fail(engine, status, "environment '%s', step %lld: %s failed (%s)", env->core->name,
                      (long long)step, what, orr_status_name(status));
@@ -174,6 +178,7 @@ static orr_status not_finite(orr_env *env, int64_t step, const char *what, const
 /* Reads the observation of `state` into env->observed and checks it. */
 static orr_status observe(orr_env *env, const double *state, int64_t step) {
   const orr_env_callbacks *calls = &env->core->calls;
+  expect_message(env);
   orr_status status = calls->observe(calls->user, state, env->observed);
   if (status) return callback_failed(env, "observe", step, status);
   int64_t bad = orr_space_first_non_finite(calls->observation, env->observed);
@@ -203,6 +208,7 @@ orr_status orr_env_reset_from(orr_env *env, orr_random *random, orr_real *observ
   orr_random before = env->random;
   env->random = orr_random_split(random);
   memset(env->next, 0, (size_t)env->core->state_size * sizeof *env->next);
+  expect_message(env);
   orr_status status = calls->reset(calls->user, &env->random, env->next);
   if (status) return step_back(env, before, callback_failed(env, "reset", 0, status));
   status = observe(env, env->next, 0);
@@ -256,6 +262,7 @@ orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observat
   orr_random before = env->random;
   orr_env_result out;
   memcpy(env->next, env->state, (size_t)core->state_size * sizeof *env->next);
+  expect_message(env);
   status = advance(env, action, &out);
   if (status) return step_back(env, before, callback_failed(env, "step", step, status));
   if (!isfinite(out.reward))
@@ -265,7 +272,8 @@ orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observat
   if (status) return step_back(env, before, status);
   keep_next(env);
   env->steps = step;
-  out.truncated = !out.terminated && core->calls.max_steps > 0 && step >= core->calls.max_steps;
+  bool late = core->calls.max_steps > 0 && step >= core->calls.max_steps;
+  out.truncated = !out.terminated && (out.truncated || late);
   env->ended = out.terminated || out.truncated;
   give_observation(env, observation);
   if (result) *result = out;
@@ -300,6 +308,7 @@ orr_status orr_env_set_state(orr_env *env, const double *state) {
       return engine_fail(env->engine, ORR_NUMBER, "environment '%s': state field '%s' is %g", env->core->name,
                          orr_space_element_name(calls->state, i, name, sizeof name), state[i]);
   }
+  expect_message(env);
   if (calls->restore) status = calls->restore(calls->user, state);
   if (status) return step_back(env, env->random, callback_failed(env, "set_state", env->steps, status));
   memcpy(env->state, state, (size_t)env->core->state_size * sizeof *state);
@@ -352,6 +361,7 @@ orr_status orr_env_draw(orr_env *env, orr_canvas *canvas) {
   const orr_env_callbacks *calls = &env->core->calls;
   if (!calls->draw)
     return engine_fail(env->engine, ORR_STATE, "environment '%s' has no draw function", env->core->name);
+  expect_message(env);
   orr_status status = calls->draw(calls->user, env->state, canvas);
   return status ? callback_failed(env, "draw", env->steps, status) : ORR_OK;
 }

@@ -27,14 +27,20 @@ orr_canvas *orr_canvas_new(orr_engine *engine, int width, int height) {
   }
   memset(canvas->pixels, 255, bytes);
   canvas->engine = orr_engine_retain(engine);
+  atomic_init(&canvas->references, 1);
   canvas->width = width;
   canvas->height = height;
   canvas_clip_none(canvas);
   return canvas;
 }
 
+orr_canvas *orr_canvas_retain(orr_canvas *canvas) {
+  if (canvas) atomic_fetch_add(&canvas->references, 1);
+  return canvas;
+}
+
 void orr_canvas_free(orr_canvas *canvas) {
-  if (!canvas) return;
+  if (!canvas || atomic_fetch_sub(&canvas->references, 1) != 1) return;
   orr_engine *engine = canvas->engine;
   engine_free_memory(engine, canvas->pixels);
   engine_free_memory(engine, canvas);

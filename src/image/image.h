@@ -7,6 +7,7 @@
 
 struct orr_canvas {
   orr_engine *engine;
+  atomic_int references;
   int width, height;
   int clip[4]; /* left, top, right, bottom: nothing is drawn outside; right and bottom excluded */
   uint8_t *pixels;
