@@ -131,10 +131,11 @@ bench-programs: all $(bench_programs)
 
 docs: $(BUILD)/docs/reference.md
 
-$(BUILD)/docs/reference.md: $(program) tools/docs.lua include/orrery/ops.def $(lua_sources) \
-		$(wildcard lua/orrery/*.lua)
+documented := $(wildcard lua/orrery/*.lua src/lua/*.c src/*/*.def include/orrery/*.def)
+
+$(BUILD)/docs/reference.md: $(program) tools/docs.lua $(documented)
 	@mkdir -p $(@D)
-	$(program) run tools/docs.lua --out=$(@D)
+	$(program) run tools/docs.lua $(@D) $(documented)
 
 format-check:
 	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')

@@ -1,0 +1,256 @@
+-- docs.lua FOLDER FILE... - writes FOLDER/reference.md and FOLDER/orrery.d.lua (LuaCATS, for editors)
+-- from what the code itself says: rows of .def tables, /*** signature: text */ comments in src/lua,
+-- and --- comments in lua/orrery.
+local folder = arg[1]
+local sources = table.move(arg, 2, #arg, 1, {})
+
+local function read(path)
+  local file = assert(io.open(path, "r"))
+  local text = file:read "a"
+  file:close()
+  return text
+end
+
+-- ---- reading comments
+
+-- "net:save(path): writes ..." as a signature and a text; nil when it does not begin with one.
+local function split(comment)
+  local name = comment:match "^[%a_][%w_.:]*"
+  if not name or not (name:find "[.:]" ) then return end
+  local arguments = comment:match("^%s*(%b())", #name + 1) or comment:match("^%s*(%b{})", #name + 1)
+  if not arguments then return end
+  local stop = comment:find(arguments, #name + 1, true) + #arguments
+  local rest = comment:sub(stop)
+  -- further spellings up to the colon belong to the signature
+  local more, text = rest:match "^(,[^\n]-%b()):%s*(.*)$"
+  if not more then more, text = "", rest:match "^:?%s*(.*)$" end
+  return { name = name, arguments = arguments, signature = comment:sub(1, stop - 1) .. more, text = text }
+end
+
+local function trim(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
+
+-- The first comment of a C file: "tensor.c - the tensor in Lua: ..." without the file's name.
+local function c_title(text)
+  local head = text:match "^/%*%s*(.-)%*/" or ""
+  return trim(head:gsub("\n%s*", "\n"):gsub("^[%w_.]+%s+%-%s+", ""))
+end
+
+local function c_entries(text)
+  local entries = {}
+  for comment in text:gmatch "/%*%*%*%s*(.-)%*/" do
+    local entry = split((comment:gsub("\n   ", "\n")))
+    if entry then entries[#entries + 1] = entry end
+  end
+  return entries
+end
+
+-- Blocks of lines that begin with ---, as texts.
+local function lua_blocks(text)
+  local blocks, block = {}, nil
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    local comment = line:match "^%s*%-%-%- ?(.*)$"
+    if comment then
+      block = block and block .. "\n" .. comment or comment
+    elseif block then
+      blocks[#blocks + 1] = block
+      block = nil
+    end
+  end
+  return blocks
+end
+
+local function lua_file(text)
+  local title, entries = "", {}
+  for i, block in ipairs(lua_blocks(text)) do
+    local entry = split(block)
+    if entry then
+      local first = entry.name:match "^[^.:]+"
+      if entry.name:find("^" .. first .. "%.") and first ~= "orrery" then
+        entry.name = "orrery." .. entry.name
+        entry.signature = "orrery." .. entry.signature
+      end
+      entries[#entries + 1] = entry
+    elseif i == 1 then
+      title = block:gsub("^[%w_.]+%s+%-%s+", "")
+    end
+  end
+  return title, entries
+end
+
+-- The text of a .def file without comments, its macros of one parameter replaced by what they stand for.
+local function expanded(text)
+  text = text:gsub("/%*.-%*/", ""):gsub("\\\n", " ")
+  local macros = {}
+  text = text:gsub("#define ([%w_]+)%(([%w_]+)%)([^\n]*)", function(name, parameter, body)
+    macros[#macros + 1] = { name = name, parameter = parameter, body = body }
+    return ""
+  end)
+  for _, macro in ipairs(macros) do
+    text = text:gsub("%f[%w_]" .. macro.name .. "(%b())", function(argument)
+      return (macro.body:gsub("%f[%w_]" .. macro.parameter .. "%f[^%w_]", (argument:sub(2, -2):gsub("%%", "%%%%"))))
+    end)
+  end
+  return text
+end
+
+-- Rows KIND(name, ..., "doc") that begin a line of a .def file, in order. The doc is the last text; a
+-- planner's is the first, and its OPTION rows follow.
+local function rows(text)
+  local list, texts = {}, {}
+  text = expanded(text):gsub('"([^"]*)"', function(words) -- texts may hold brackets
+    texts[#texts + 1] = words
+    return '"' .. #texts .. '"'
+  end)
+  for kind, body in ("\n" .. text):gmatch "\n([A-Z][A-Z_0-9]*)(%b())" do
+    local row = { kind = kind, name = body:match "^%(%s*([%w_]+)", doc = "", options = {} }
+    local head = body:gsub("OPTION%b()", "")
+    for number in head:gmatch '"(%d+)"' do row.doc = texts[tonumber(number)] end
+    for option in body:gmatch "OPTION(%b())" do
+      local name, default = option:match "^%([A-Z]+,%s*([%w_]+),%s*([^,]+)"
+      row.options[#row.options + 1] =
+        { name = name, default = default, doc = texts[tonumber(option:match '"(%d+)"')] }
+    end
+    if row.name then list[#list + 1] = row end
+  end
+  return list
+end
+
+-- ---- writing the manual
+
+local out = {}
+local function put(format, ...)
+  out[#out + 1] = select("#", ...) > 0 and format:format(...) or format
+end
+
+-- A text as Markdown: lines that are set in by two spaces or more are shown as they are.
+local function put_text(text)
+  local fenced = false
+  for line in (text:gsub("^\n+", ""):gsub("%s+$", "") .. "\n"):gmatch "(.-)\n" do
+    local shown = line:match "^  "
+    if shown and not fenced then put "```" end
+    if fenced and not shown then put "```" end
+    fenced = shown and true or false
+    put("%s", shown and line:sub(3) or line)
+  end
+  if fenced then put "```" end
+  put ""
+end
+
+local function put_entries(name, title, entries)
+  if #entries == 0 then return end
+  put("## %s\n", name)
+  put_text(title)
+  for _, entry in ipairs(entries) do
+    put("### `%s`\n", (entry.signature:gsub("%s*\n%s*", " ")))
+    if entry.text ~= "" then put_text(entry.text) end
+  end
+end
+
+local function put_table(path, text)
+  local list = rows(text)
+  if #list == 0 then return end
+  put("## %s\n", path:match "([%w_]+)%.def$")
+  put_text((c_title(text):match "^(.-)[,:]%s" or c_title(text)))
+  put "| name | |\n| --- | --- |"
+  for _, row in ipairs(list) do
+    put("| `%s` | %s |", row.name, row.doc)
+    for _, option in ipairs(row.options) do
+      put("| &nbsp;&nbsp;%s | %s; default %s |", option.name, option.doc, option.default)
+    end
+  end
+  put ""
+end
+
+-- ---- writing annotations
+
+local stubs = { "---@meta orrery", "", "---@class orrery", "local orrery = {}", "" }
+local known = { orrery = true }
+
+-- "(a, b, c...)" as names; a table constructor or anything else becomes `options`.
+local function parameters(arguments)
+  if arguments:find "^{" or arguments:find "^%(%s*{" then return { "options" } end
+  local names, seen = {}, {}
+  for part in arguments:sub(2, -2):gsub("[%[%]]", ""):gmatch "[^,]+" do
+    local name = trim(part):match "^[%a_][%w_]*"
+    if part:find "%.%.%." and name then name = name .. "_..." end
+    if name and not seen[name] then
+      seen[name] = true
+      names[#names + 1] = name == "end" and "last" or name
+    end
+  end
+  -- only the last one can stand for many
+  for i, name in ipairs(names) do
+    local many = name:match "^(.*)_%.%.%.$"
+    if many then names[i] = i == #names and "..." or many end
+  end
+  return names
+end
+
+local function need(path)
+  local parent = path:match "^(.*)%.[^.]+$"
+  if known[path] then return end
+  known[path] = true
+  if parent then need(parent) end
+  stubs[#stubs + 1] = ("---@class %s"):format(parent and path or "orrery." .. path)
+  stubs[#stubs + 1] = ("%s%s = {}\n"):format(parent and "" or "local ", path)
+end
+
+local defined = {}
+local function put_stub(entry)
+  if defined[entry.name] then return end
+  defined[entry.name] = true
+  local owner = entry.name:match "^(.*)[.:][^.:]+$"
+  need(owner)
+  for line in entry.text:gmatch "[^\n]+" do stubs[#stubs + 1] = "--- " .. line end
+  local names = parameters(entry.arguments)
+  for _, name in ipairs(names) do
+    stubs[#stubs + 1] = ("---@param %s any"):format(name)
+  end
+  stubs[#stubs + 1] = "---@return any"
+  stubs[#stubs + 1] = ("function %s(%s) end\n"):format(entry.name, table.concat(names, ", "))
+end
+
+-- Ops are methods of tensors and symbols, and functions of the module.
+local function put_op_stubs(text)
+  for _, row in ipairs(rows(text)) do
+    if row.kind == "UNARY" or row.kind == "BINARY" then
+      local other = row.kind == "BINARY" and "b" or ""
+      local comma = other ~= "" and ", " or ""
+      put_stub { name = "tensor:" .. row.name, arguments = "(" .. other .. ")", text = row.doc }
+      put_stub { name = "orrery." .. row.name, arguments = "(a" .. comma .. other .. ")", text = row.doc }
+    end
+  end
+end
+
+-- ---- all together
+
+put "# Orrery: the Lua reference\n"
+put "Generated from the source. `local orrery = require \"orrery\"`.\n"
+local tables = {}
+for _, path in ipairs(sources) do
+  local text = read(path)
+  if path:find "%.def$" then
+    tables[#tables + 1] = { path, text }
+  else
+    local title, entries
+    if path:find "%.lua$" then title, entries = lua_file(text)
+    else title, entries = c_title(text), c_entries(text) end
+    local name = path:match "([%w_]+)%.%w+$"
+    if path:find "%.lua$" then name = "orrery." .. name end
+    put_entries(name, title, entries)
+    for _, entry in ipairs(entries) do put_stub(entry) end
+  end
+end
+for _, pair in ipairs(tables) do
+  put_table(pair[1], pair[2])
+  if pair[1]:find "ops%.def$" then put_op_stubs(pair[2]) end
+end
+stubs[#stubs + 1] = "return orrery"
+
+local function write(name, lines)
+  local file = assert(io.open(folder .. "/" .. name, "w"))
+  assert(file:write(table.concat(lines, "\n"), "\n"))
+  assert(file:close())
+end
+write("reference.md", out)
+write("orrery.d.lua", stubs)
