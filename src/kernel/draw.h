@@ -12,24 +12,75 @@ typedef struct words {
   uint32_t word[4][BLOCK];
 } words;
 
-/* Lane i is the counter {row + i * row_step, quad + i * quad_step, step, site}. */
-static inline void philox_lanes(words *out, uint64_t key, uint32_t row, uint32_t row_step, uint32_t quad,
-                                uint32_t quad_step, uint32_t step, uint32_t site) {
-  uint32_t a[BLOCK], b[BLOCK], c[BLOCK], d[BLOCK];
-  for (uint32_t lane = 0; lane < BLOCK; lane++) {
-    a[lane] = row + lane * row_step, b[lane] = quad + lane * quad_step;
-    c[lane] = step, d[lane] = site;
-  }
+/* The state sits in the low halves of 64-bit lanes: one multiplication gives both halves of a product,
+   and only ever reads the low half of its operand, so what gathers in the high halves does no harm. */
+typedef uint64_t wide __attribute__((vector_size(VECTOR_BYTES)));
+enum { WIDE_LANES = VECTOR_BYTES / 8 };
+
+INLINE wide multiply_low_halves(wide a, wide b) {
+#if defined(__AVX512F__)
+  return (wide)_mm512_mul_epu32((__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+  return (wide)_mm256_mul_epu32((__m256i)a, (__m256i)b);
+#elif defined(__x86_64__)
+  return (wide)_mm_mul_epu32((__m128i)a, (__m128i)b);
+#else
+  return (a & 0xffffffffu) * (b & 0xffffffffu);
+#endif
+}
+
+typedef struct key_schedule {
+  wide round[10][2];
+} key_schedule;
+
+INLINE void schedule_keys(key_schedule *keys, uint64_t key) {
   uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-  for (int round = 0; round < 10; round++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
-    for (int lane = 0; lane < BLOCK; lane++) {
-      uint64_t p = (uint64_t)0xD2511F53u * a[lane], q = (uint64_t)0xCD9E8D57u * c[lane];
-      a[lane] = (uint32_t)(q >> 32) ^ b[lane] ^ k0;
-      c[lane] = (uint32_t)(p >> 32) ^ d[lane] ^ k1;
-      b[lane] = (uint32_t)q, d[lane] = (uint32_t)p;
+  for (int i = 0; i < 10; i++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+    keys->round[i][0] = (wide){0} + k0, keys->round[i][1] = (wide){0} + k1;
+}
+
+/* The low halves of both, in order, in one vector: smaller stores would hold up the wider loads that
+   follow them. */
+INLINE void store_low_halves(uint32_t *y, wide a, wide b) {
+  typedef uint32_t narrow __attribute__((vector_size(VECTOR_BYTES)));
+#if VECTOR_BYTES == 64
+  narrow both = __builtin_shufflevector((narrow)a, (narrow)b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24,
+                                        26, 28, 30);
+#elif VECTOR_BYTES == 32
+  narrow both = __builtin_shufflevector((narrow)a, (narrow)b, 0, 2, 4, 6, 8, 10, 12, 14);
+#else
+  narrow both = __builtin_shufflevector((narrow)a, (narrow)b, 0, 2, 4, 6);
+#endif
+  memcpy(y, &both, sizeof both);
+}
+
+/* Ten rounds on two vectors of counters. */
+INLINE void philox_rounds(wide x[4][2], const key_schedule *keys) {
+  const wide first = (wide){0} + 0xD2511F53u, second = (wide){0} + 0xCD9E8D57u;
+  UNROLL for (int i = 0; i < 10; i++)
+    UNROLL for (int v = 0; v < 2; v++) {
+      wide p = multiply_low_halves(x[0][v], first), q = multiply_low_halves(x[2][v], second);
+      x[0][v] = (q >> 32) ^ x[1][v] ^ keys->round[i][0];
+      x[2][v] = (p >> 32) ^ x[3][v] ^ keys->round[i][1];
+      x[1][v] = q, x[3][v] = p;
     }
-  memcpy(out->word[0], a, sizeof a), memcpy(out->word[1], b, sizeof b);
-  memcpy(out->word[2], c, sizeof c), memcpy(out->word[3], d, sizeof d);
+}
+
+/* The counters {row, quad, step, site}; a lane further is a row further, or with `single` a quad. */
+INLINE void philox_lanes(words *out, const key_schedule *keys, uint32_t row, uint32_t quad, uint32_t step,
+                         uint32_t site, bool single) {
+  const wide none = {0};
+  wide count;
+  for (int i = 0; i < WIDE_LANES; i++) count[i] = (uint64_t)i;
+  for (int lane = 0; lane < BLOCK; lane += 2 * WIDE_LANES, count += 2 * WIDE_LANES) {
+    wide more = count + WIDE_LANES;
+    wide x[4][2] = {{(single ? none : count) + row, (single ? none : more) + row},
+                    {(single ? count : none) + quad, (single ? more : none) + quad},
+                    {none + step, none + step},
+                    {none + site, none + site}};
+    philox_rounds(x, keys);
+    UNROLL for (int i = 0; i < 4; i++) store_low_halves(out->word[i] + lane, x[i][0], x[i][1]);
+  }
 }
 
 /* Box and Muller 1958. The radius takes a number in (0, 1] with 31 bits, so draws reach 6.6; the angle
@@ -58,31 +109,33 @@ static inline float uniform_one(uint32_t word) {
 
 static inline void normal_lanes(const words *bits, orr_real drawn[4][BLOCK]) {
   for (int pair = 0; pair < 4; pair += 2)
-    for (int lane = 0; lane < BLOCK; lane++)
-      normal_pair(bits->word[pair][lane], bits->word[pair + 1][lane], &drawn[pair][lane],
-                  &drawn[pair + 1][lane]);
+    EACH_LANE normal_pair(bits->word[pair][lane], bits->word[pair + 1][lane], &drawn[pair][lane],
+                          &drawn[pair + 1][lane]);
 }
 
 static inline void uniform_lanes(const words *bits, orr_real drawn[4][BLOCK]) {
   for (int i = 0; i < 4; i++)
-    for (int lane = 0; lane < BLOCK; lane++) drawn[i][lane] = uniform_one(bits->word[i][lane]);
+    EACH_LANE drawn[i][lane] = uniform_one(bits->word[i][lane]);
 }
 
 /* With one lane the 16 counters are quads of one row, else rows of one quad. */
 #define DRAW(name)                                                                                     \
   static void draw_##name(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site,    \
                           uint32_t step, uint32_t iteration, uint32_t row0) {                          \
-    uint64_t mixed = mix_bits(mix_bits(key) ^ iteration);                                              \
     bool single = lanes == 1;                                                                          \
     size_t count = single ? 4 * BLOCK : 4;                                                             \
+    key_schedule keys;                                                                                 \
+    schedule_keys(&keys, mix_bits(mix_bits(key) ^ iteration));                                         \
     for (size_t f = 0; f < features; f += count) {                                                     \
       words bits;                                                                                      \
       orr_real drawn[4][BLOCK];                                                                        \
-      philox_lanes(&bits, mixed, row0, !single, (uint32_t)(f / 4), single, step, site);                \
+      philox_lanes(&bits, &keys, row0, (uint32_t)(f / 4), step, site, single);                         \
       name##_lanes(&bits, drawn);                                                                      \
       size_t some = features - f < count ? features - f : count;                                       \
       if (single)                                                                                      \
         for (size_t i = 0; i < some; i++) block[f + i] = drawn[i % 4][i / 4];                          \
+      else if (lanes == BLOCK)                                                                         \
+        for (size_t i = 0; i < some; i++) memcpy(block + (f + i) * BLOCK, drawn[i], sizeof drawn[i]);  \
       else                                                                                             \
         for (size_t i = 0; i < some; i++)                                                              \
           memcpy(block + (f + i) * (size_t)lanes, drawn[i], (size_t)lanes * sizeof *block);            \

@@ -4,7 +4,6 @@
 /* y may be an operand, which a test for overlap at run time would send to the slow loop; within one
    element there is no other dependence. */
 #define EACH(n) _Pragma("GCC ivdep") for (size_t i = 0; i < (n); i++)
-#define LANE _Pragma("GCC ivdep") for (int lane = 0; lane < BLOCK; lane++)
 
 #define UNARY(name, forward, ...)                                           \
   static void unary_##name(orr_real *y, const orr_real *input, size_t n) {  \
@@ -28,13 +27,13 @@
   static void by_feature_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {    \
     for (size_t f = 0; f < n; f++) {                                                              \
       orr_real right = b[f];                                                                      \
-      LANE y[f * BLOCK + lane] = one_##name(a[f * BLOCK + lane], right);                          \
+      EACH_LANE y[f * BLOCK + lane] = one_##name(a[f * BLOCK + lane], right);                          \
     }                                                                                             \
   }                                                                                               \
   static void feature_by_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {    \
     for (size_t f = 0; f < n; f++) {                                                              \
       orr_real right = b[f];                                                                      \
-      LANE y[f * BLOCK + lane] = one_##name(right, a[f * BLOCK + lane]);                          \
+      EACH_LANE y[f * BLOCK + lane] = one_##name(right, a[f * BLOCK + lane]);                          \
     }                                                                                             \
   }
 #define STRUCTURED(...)

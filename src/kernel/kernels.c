@@ -16,6 +16,10 @@
    once. Link-time optimisation must stay off for these objects. */
 #include "kernel/kernel.h"
 
+/* Vectors wider than the processor's go to inline functions only, so how they would be passed between
+   objects does not matter. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 #ifndef KERNELS
 #define KERNELS kernels_portable
 #endif

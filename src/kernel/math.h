@@ -306,13 +306,14 @@ static inline float real_atan(float x) { return copy_sign(atan_ratio(real_abs(x)
 
 static inline float real_atan2(float a, float b) {
   float up = real_abs(a), right = real_abs(b);
-  bool both_zero = (up == 0) & (right == 0), both_endless = (up > FLT_MAX) & (right > FLT_MAX);
-  float ratio_up = both_endless ? 1 : up, ratio_right = both_endless | both_zero ? 1 : right;
+  float larger = up > right ? up : right, smaller = up > right ? right : up;
+  up = smaller > FLT_MAX ? 1 : up; /* both endless: an eighth of a turn */
+  right = smaller > FLT_MAX ? 1 : right;
+  right = larger == 0 ? 1 : right; /* both 0: none */
   /* Sums and quotients of the largest and the least floats stay in range at a middling scale. */
-  bool large = (ratio_up > 1e30f) | (ratio_right > 1e30f);
-  bool small = (ratio_up < 1e-30f) & (ratio_right < 1e-30f);
-  float scale = large ? 1e-8f : (small ? 1e16f : 1);
-  float y = atan_ratio(ratio_up * scale, ratio_right * scale);
+  float scale = larger < 1e-30f ? 1e16f : 1;
+  scale = larger > 1e30f ? 1e-8f : scale;
+  float y = atan_ratio(up * scale, right * scale);
   float y_left = 3.14159265f - y;
   y = copy_sign((float_bits(b) >> 31) ? y_left : y, a);
   float nan = a + b;

@@ -20,8 +20,6 @@ enum { WIDEST = 6, VECTORS = 4, TILE_ROWS = 6, TILE_VECTORS = 4 };
 enum { WIDEST = 4, VECTORS = 2, TILE_ROWS = 4, TILE_VECTORS = 2 };
 #endif
 
-#define UNROLL _Pragma("GCC unroll 32")
-
 INLINE size_t panel_count(size_t out) { return (out + WIDEST - 1) / WIDEST; }
 
 static void pack(orr_real *packed, const orr_real *w, size_t in, size_t out, bool transposed) {

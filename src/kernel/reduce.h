@@ -1,6 +1,6 @@
 /* reduce.h - sums and maxima along the middle axis of x[outer][n][inner], and over rows. Included by
    kernels.c only. Every result adds in a fixed order, so it does not depend on the instruction set. */
-#include "kernel/vector.h"
+#include "kernel/blocks.h"
 #include "kernel/math.h"
 
 /* BLOCK columns at a time in registers, then the rest one by one. */
@@ -13,7 +13,7 @@
         memcpy(total, x + column, sizeof total);                                                \
         for (size_t k = 1; k < n; k++) {                                                        \
           const orr_real *next = x + k * inner + column;                                        \
-          for (int lane = 0; lane < BLOCK; lane++) total[lane] = combine(total[lane], next[lane]); \
+          EACH_LANE total[lane] = combine(total[lane], next[lane]); \
         }                                                                                       \
         memcpy(y + column, total, sizeof total);                                                \
       }                                                                                         \
@@ -29,18 +29,32 @@
 REDUCE(sum_along, PLUS)
 REDUCE(max_along, real_max)
 
-/* One row's lanes add in pairs: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+/* Lanes i, i + 4, i + 8, i + 12 add first, (0 + 4) + (8 + 12); then the four sums, (0 + 1) + (2 + 3). */
+INLINE four fold_lanes(const orr_real *x) {
+  return (load_four(x) + load_four(x + 4)) + (load_four(x + 8) + load_four(x + 12));
+}
+
+static void add_lanes(orr_real *y, const orr_real *x, int lanes, int valid) {
+  orr_real part[BLOCK] = {0};
+  memcpy(part, x, (size_t)(valid < lanes ? valid : lanes) * sizeof *x);
+  four sums = fold_lanes(part);
+  *y += (sums[0] + sums[1]) + (sums[2] + sums[3]);
+}
+
 static void row_add(orr_real *y, const orr_real *x, size_t features, int lanes, int valid) {
-  if (lanes == 1) {
-    for (size_t f = 0; f < features; f++) y[f] += x[f];
-    return;
+  size_t f = 0;
+  for (; lanes == BLOCK && valid == BLOCK && f + 4 <= features; f += 4) {
+    const orr_real *first = x + f * BLOCK;
+    four a = fold_lanes(first), b = fold_lanes(first + BLOCK);
+    four c = fold_lanes(first + 2 * BLOCK), d = fold_lanes(first + 3 * BLOCK);
+    four ab_low = __builtin_shufflevector(a, b, 0, 4, 2, 6), ab_high = __builtin_shufflevector(a, b, 1, 5, 3, 7);
+    four cd_low = __builtin_shufflevector(c, d, 0, 4, 2, 6), cd_high = __builtin_shufflevector(c, d, 1, 5, 3, 7);
+    four ab = ab_low + ab_high, cd = cd_low + cd_high; /* a01 b01 a23 b23 */
+    four low = __builtin_shufflevector(ab, cd, 0, 1, 4, 5), high = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    store_four(y + f, load_four(y + f) + (low + high));
   }
-  for (size_t f = 0; f < features; f++, x += lanes) {
-    orr_real part[BLOCK] = {0};
-    if (valid == BLOCK) memcpy(part, x, sizeof part);
-    else for (int lane = 0; lane < valid; lane++) part[lane] = x[lane];
-    for (int half = BLOCK / 2; half; half /= 2)
-      for (int lane = 0; lane < half; lane++) part[lane] += part[lane + half];
-    y[f] += part[0];
-  }
+  if (lanes == 1)
+    for (; f < features; f++) y[f] += x[f];
+  else
+    for (; f < features; f++) add_lanes(y + f, x + f * (size_t)lanes, lanes, valid);
 }

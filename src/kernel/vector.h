@@ -7,7 +7,7 @@
 
 #include "kernel/kernel.h"
 
-#if defined(__x86_64__) && defined(__FMA__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
@@ -21,6 +21,7 @@
 #define VECTOR_BYTES 16
 #endif
 
+#define UNROLL _Pragma("GCC unroll 32")
 #define INLINE static inline __attribute__((always_inline))
 
 enum { LANES = VECTOR_BYTES / sizeof(orr_real) };
@@ -33,6 +34,10 @@ typedef orr_real vector_in_memory
 INLINE vector load(const orr_real *x) { return *(const vector_in_memory *)x; }
 INLINE void store(orr_real *y, vector x) { *(vector_in_memory *)y = x; }
 INLINE vector splat(orr_real x) { return x - (vector){0}; }
+
+/* A loop over the rows of a block. Left alone, GCC unrolls the 16 turns before it thinks of vectors and
+   then finds none; and it would test at run time whether y is an operand, which it may be. */
+#define EACH_LANE _Pragma("GCC unroll 1") _Pragma("GCC ivdep") for (int lane = 0; lane < BLOCK; lane++)
 
 /* a * b + c */
 #ifdef ORR_DOUBLE
