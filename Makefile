@@ -87,6 +87,7 @@ ifdef DOUBLE
   unit_tests := $(filter $(BUILD)/tests/test_gradient%,$(unit_tests))
 endif
 bench_programs := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+bench_scripts := $(wildcard tests/bench/*.lua)
 
 .PHONY: all lib demo test check asan tsan bench docs install uninstall clean packages format-check \
 	test-programs
@@ -124,7 +125,8 @@ tsan: packages
 
 bench: packages
 	@$(MAKE) bench-programs
-	@BUILD=$(BUILD) tests/bench/run
+	@for name in $(bench_programs); do echo "== $$name"; $$name || exit 1; done
+	@for name in $(bench_scripts); do echo "== $$name"; $(program) run $$name || exit 1; done
 
 .PHONY: bench-programs
 bench-programs: all $(bench_programs)
