@@ -1,0 +1,340 @@
+/* trace_closure.c - looking into Lua functions: taking one apart and putting together a copy whose
+   upvalues are others (lua/orrery/trace_capture.lua), and watching the copy run.
+
+   Lua does not call a metamethod for `symbol == 3` or `t[symbol]`: the one is false, the other nil, and
+   nothing tells. So while a copy runs, a hook looks at each instruction first. Copies carry line
+   numbers of their own, one for each instruction (lua/orrery/trace_bytecode.lua), which is how the
+   hook knows what comes next; operands are read as the frame's local variables. Where a symbol is
+   compared with a number for equality and the tracer wants the outcome "equal", the hook puts the
+   number into the symbol's register for that one instruction. */
+#include <string.h>
+
+#include "lua/symbol.h"
+
+void lua_add_closure_functions(lua_State *L, int index);
+
+/* Instructions of Lua 5.4 (lopcodes.h): 7 bits of operation, then A 8, k 1, B 8, C 8. */
+enum { OP_SETUPVAL = 10, OP_GETTABLE = 12, OP_SETTABLE = 16, OP_EQ = 57, OP_EQK = 60, OP_EQI = 61 };
+#define OPERATION(i) ((int)((i) & 0x7f))
+#define ARGUMENT_A(i) ((int)((i) >> 7 & 0xff))
+#define ARGUMENT_B(i) ((int)((i) >> 16 & 0xff))
+#define ARGUMENT_C(i) ((int)((i) >> 24 & 0xff))
+
+enum { FIRST_LINE = 1 << 24 }; /* lines from here on are instructions of copies */
+
+typedef struct code_range {
+  int first, count; /* lines first + 1 .. first + count */
+  const char *code; /* of 4 bytes each */
+} code_range;
+
+/* Of the state being traced; its user value is the table of callbacks and constants. */
+typedef struct watcher {
+  int depth;
+  lua_State *thread;
+  lua_Hook previous;
+  int previous_mask, previous_count, previous_left;
+  int pending; /* register to give its symbol back, or -1 */
+  int64_t budget;
+  code_range *ranges;
+  int count, room;
+} watcher;
+
+static const char watcher_key = 0;
+
+static watcher *push_watcher(lua_State *L) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &watcher_key);
+  return lua_touserdata(L, -1);
+}
+
+/* ---- functions ---- */
+
+static int write_chunk(lua_State *L, const void *bytes, size_t size, void *buffer) {
+  (void)L;
+  luaL_addlstring(buffer, bytes, size);
+  return 0;
+}
+
+/* core.dump(f): its bytecode, or nil for a C function. */
+static int dump(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  if (lua_iscfunction(L, 1)) return 0;
+  /* lua_dump wants the function on top, luaL_Buffer the stack above it: so a thread of its own. */
+  lua_State *other = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, other, 1);
+  luaL_Buffer buffer;
+  luaL_buffinit(L, &buffer);
+  lua_dump(other, write_chunk, &buffer, 0);
+  luaL_pushresult(&buffer);
+  return 1;
+}
+
+/* core.undump(bytes, name): a function with upvalues of its own. */
+static int undump(lua_State *L) {
+  size_t size;
+  const char *bytes = luaL_checklstring(L, 1, &size);
+  if (luaL_loadbufferx(L, bytes, size, luaL_checkstring(L, 2), "b") != LUA_OK) return lua_error(L);
+  return 1;
+}
+
+/* core.upvalue(f, i): name, value; nothing past the last. */
+static int upvalue(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  const char *name = lua_getupvalue(L, 1, (int)luaL_checkinteger(L, 2));
+  if (!name) return 0;
+  lua_pushstring(L, name);
+  lua_insert(L, -2);
+  return 2;
+}
+
+static int set_upvalue(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  lua_setupvalue(L, 1, (int)luaL_checkinteger(L, 2));
+  return 0;
+}
+
+/* core.upvalue_id(f, i): names the variable itself: equal for functions that share it. */
+static int upvalue_id(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  void *id = lua_upvalueid(L, 1, (int)luaL_checkinteger(L, 2));
+  if (!id) return 0;
+  lua_pushlightuserdata(L, id);
+  return 1;
+}
+
+/* core.join(f, i, g, j): from now on f's i-th upvalue is g's j-th. */
+static int join(lua_State *L) {
+  lua_upvaluejoin(L, 1, (int)luaL_checkinteger(L, 2), 3, (int)luaL_checkinteger(L, 4));
+  return 0;
+}
+
+/* core.info(f): what, source, short source, line, number of upvalues. */
+static int info(lua_State *L) {
+  lua_Debug ar;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushvalue(L, 1);
+  lua_getinfo(L, ">Su", &ar);
+  lua_pushstring(L, ar.what);
+  lua_pushstring(L, ar.source);
+  lua_pushstring(L, ar.short_src);
+  lua_pushinteger(L, ar.linedefined);
+  lua_pushinteger(L, ar.nups);
+  return 5;
+}
+
+/* core.metatable(x): the real one, or nil. */
+static int metatable(lua_State *L) { return lua_getmetatable(L, 1); }
+
+/* core.where(prefix): "file:line" of the nearest running script function whose source does not start
+   with prefix. */
+static int where(lua_State *L) {
+  const char *prefix = luaL_checkstring(L, 1);
+  lua_Debug ar;
+  for (int level = 0; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "Sl", &ar);
+    if (ar.currentline <= 0 || strncmp(ar.source, prefix, strlen(prefix)) == 0) continue;
+    lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+    return 1;
+  }
+  lua_pushliteral(L, "?");
+  return 1;
+}
+
+/* ---- the hook ---- */
+
+static const code_range *find_range(const watcher *w, int line) {
+  int low = 0, high = w->count;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (w->ranges[middle].first < line) low = middle + 1;
+    else high = middle;
+  }
+  const code_range *range = low ? &w->ranges[low - 1] : NULL;
+  return range && line <= range->first + range->count ? range : NULL;
+}
+
+static bool is_symbol_at(lua_State *L, int index) { return lua_test_symbol(L, index) != NULL; }
+
+static void refuse(lua_State *L, int table, int line, const char *kind) {
+  lua_getfield(L, table, "refuse");
+  lua_pushstring(L, kind);
+  lua_pushinteger(L, line);
+  lua_call(L, 2, 0); /* raises */
+}
+
+/* Left and right of == are on top. reg: the register of either, -1 where it has none. */
+static void on_equal(lua_State *L, lua_Debug *ar, watcher *w, int table, int left, int right) {
+  int top = lua_gettop(L);
+  bool left_symbol = is_symbol_at(L, top - 1), right_symbol = is_symbol_at(L, top);
+  if (left_symbol == right_symbol) return; /* two symbols: the metamethod is called */
+  int other = left_symbol ? top : top - 1, symbol = left_symbol ? top - 1 : top;
+  if (lua_type(L, other) != LUA_TNUMBER) return; /* a number never equals it either */
+  lua_getfield(L, table, "equal");
+  lua_pushvalue(L, symbol);
+  lua_pushvalue(L, other);
+  lua_call(L, 2, 1);
+  if (!lua_toboolean(L, -1)) return;
+  lua_pushvalue(L, symbol);
+  lua_setfield(L, table, "pending");
+  w->pending = left_symbol ? left : right;
+  lua_pushvalue(L, other);
+  lua_setlocal(L, ar, w->pending + 1);
+}
+
+static void push_register(lua_State *L, lua_Debug *ar, int reg) {
+  if (!lua_getlocal(L, ar, reg + 1)) lua_pushnil(L);
+}
+
+static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index, int line) {
+  push_register(L, ar, object);
+  push_register(L, ar, index);
+  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, line, "key");
+}
+
+/* Assignment to a variable from outside of what is traced. */
+static void on_assign(lua_State *L, lua_Debug *ar, int table, int index, int line) {
+  lua_getfield(L, table, "cells");
+  lua_getinfo(L, "f", ar);
+  void *id = lua_upvalueid(L, -1, index + 1);
+  if (id && lua_rawgetp(L, -2, id) != LUA_TNIL) refuse(L, table, line, "assign");
+}
+
+static void look(lua_State *L, lua_Debug *ar, watcher *w, int table, const code_range *range) {
+  int line = ar->currentline;
+  uint32_t i;
+  memcpy(&i, range->code + (size_t)(line - range->first - 1) * sizeof i, sizeof i);
+  switch (OPERATION(i)) {
+    case OP_EQ:
+      push_register(L, ar, ARGUMENT_A(i));
+      push_register(L, ar, ARGUMENT_B(i));
+      on_equal(L, ar, w, table, ARGUMENT_A(i), ARGUMENT_B(i));
+      break;
+    case OP_EQI:
+      push_register(L, ar, ARGUMENT_A(i));
+      lua_pushinteger(L, ARGUMENT_B(i) - 127);
+      on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
+      break;
+    case OP_EQK:
+      push_register(L, ar, ARGUMENT_A(i));
+      if (!is_symbol_at(L, -1)) break;
+      lua_getfield(L, table, "constant");
+      lua_pushinteger(L, range->first);
+      lua_pushinteger(L, ARGUMENT_B(i));
+      lua_call(L, 2, 1);
+      on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
+      break;
+    case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i), line); break;
+    case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i), line); break;
+    case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i), line); break;
+    default: break;
+  }
+}
+
+/* The host's own hook goes on, at its own pace. */
+static void forward(lua_State *L, lua_Debug *ar, watcher *w) {
+  if (!w->previous) return;
+  if (ar->event != LUA_HOOKCOUNT) {
+    w->previous(L, ar);
+  } else if (w->previous_mask & LUA_MASKCOUNT && --w->previous_left <= 0) {
+    w->previous_left = w->previous_count;
+    w->previous(L, ar);
+  }
+}
+
+static void hook(lua_State *L, lua_Debug *ar) {
+  int top = lua_gettop(L);
+  watcher *w = push_watcher(L);
+  lua_getinfo(L, "l", ar);
+  if (w && ar->event == LUA_HOOKCOUNT) {
+    lua_getiuservalue(L, -1, 1);
+    int table = lua_gettop(L);
+    if (w->pending >= 0) {
+      lua_getfield(L, table, "pending");
+      lua_setlocal(L, ar, w->pending + 1);
+      w->pending = -1;
+    }
+    if (--w->budget < 0) refuse(L, table, ar->currentline, "budget");
+    const code_range *range = ar->currentline >= FIRST_LINE ? find_range(w, ar->currentline) : NULL;
+    if (range) look(L, ar, w, table, range);
+  }
+  if (w && !(ar->event == LUA_HOOKLINE && ar->currentline >= FIRST_LINE)) forward(L, ar, w);
+  lua_settop(L, top);
+}
+
+/* core.watch(instructions): starts watching this thread, at most for that many instructions. Nests. */
+static int watch(lua_State *L) {
+  int64_t budget = luaL_checkinteger(L, 1);
+  watcher *w = push_watcher(L);
+  if (w->depth++ > 0) return 0;
+  w->thread = L;
+  w->pending = -1;
+  w->budget = budget;
+  w->previous = lua_gethook(L);
+  w->previous_mask = lua_gethookmask(L);
+  w->previous_count = w->previous_left = lua_gethookcount(L);
+  lua_sethook(L, hook, w->previous_mask | LUA_MASKCOUNT, 1);
+  return 0;
+}
+
+/* core.unwatch(): undoes one watch. */
+static int unwatch(lua_State *L) {
+  watcher *w = push_watcher(L);
+  if (w->depth == 0 || --w->depth > 0) return 0;
+  lua_sethook(w->thread, w->previous, w->previous_mask, w->previous_count);
+  w->thread = NULL;
+  return 0;
+}
+
+/* core.add_code(first, bytes): what runs as lines first + 1 and on; ranges come in order. The bytes
+   are kept alive by the caller until core.forget_code(). */
+static int add_code(lua_State *L) {
+  size_t size;
+  int first = (int)luaL_checkinteger(L, 1);
+  const char *bytes = luaL_checklstring(L, 2, &size);
+  lua_settop(L, 2);
+  watcher *w = push_watcher(L);
+  if (w->count == w->room) {
+    int room = w->room ? w->room * 2 : 32;
+    code_range *ranges = lua_newuserdatauv(L, (size_t)room * sizeof *ranges, 0);
+    if (w->count) memcpy(ranges, w->ranges, (size_t)w->count * sizeof *ranges);
+    lua_setiuservalue(L, -2, 2);
+    w->ranges = ranges;
+    w->room = room;
+  }
+  w->ranges[w->count++] = (code_range){first, (int)(size / 4), bytes};
+  return 0;
+}
+
+static int forget_code(lua_State *L) {
+  push_watcher(L)->count = 0;
+  return 0;
+}
+
+/* core.on_watch(callbacks): { equal =, refuse =, constant =, cells = }. */
+static int on_watch(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TTABLE);
+  push_watcher(L);
+  lua_pushvalue(L, 1);
+  lua_setiuservalue(L, -2, 1);
+  return 0;
+}
+
+static const luaL_Reg functions[] = {
+    {"dump", dump}, {"undump", undump}, {"upvalue", upvalue}, {"set_upvalue", set_upvalue},
+    {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable},
+    {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
+    {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};
+
+void lua_add_closure_functions(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  watcher *w = lua_newuserdatauv(L, sizeof *w, 2);
+  memset(w, 0, sizeof *w);
+  w->pending = -1;
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &watcher_key);
+  lua_pushvalue(L, index);
+  luaL_setfuncs(L, functions, 0);
+  lua_pop(L, 1);
+}
