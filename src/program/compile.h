@@ -24,8 +24,10 @@ typedef struct value {
   int64_t offset; /* TILE, KEPT: in numbers per lane; SUM, CHUNK: in numbers; SINGLE: set per run */
   int binding;    /* TENSOR: which */
   int stage;      /* where it is made; -1: before all */
-  int first, last; /* positions between which a TILE value is alive */
-  int scope;       /* the scan body it is made in; 0: none */
+  int first, last; /* positions between which it is alive */
+  int reuse;       /* an operand whose room it may take over, or -1 */
+  bool settled;    /* follows from parameters only */
+  bool wanted;     /* an output or update */
   double number;
   bool constant;
 } value;
@@ -39,7 +41,7 @@ typedef struct instruction {
   const op_class *class;
   const node *node;
   orr_graph *graph;
-  int y, inputs;
+  int y, inputs, position;
   int *x;
   bool *by_row;
   bool flat;     /* elementwise over any number of blocks at once */

@@ -1,0 +1,699 @@
+/* compile.c - from a graph to stages of instructions: what is needed, when it can be done, and in
+   what order. layout.c then finds room for the values. */
+#include "program/compile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "program/layout.h"
+
+/* Where the nodes of one graph find their values: the outermost graph, or one body of a scan. */
+typedef struct scope {
+  orr_graph *graph;
+  struct scope *outer;
+  int *number;         /* value of each node, or -1 */
+  scan_code **scan_of; /* for scan nodes */
+  bool *needed;
+  int *uses;
+  code *code;
+} scope;
+
+typedef struct compiler {
+  orr_program *program;
+  orr_graph *graph;
+  arena memory; /* scratch, freed after compiling */
+  scope top;
+  int *stage, *ready;
+  int *loaded; /* value of each row input in this stage, or -1 */
+  int current; /* stage being written */
+  int position;
+} compiler;
+
+static bool by_rows(const compiler *c) { return c->current % 2 == 1; }
+
+/* ---- small makers; NULL or -1 on failure, which the callers pass on ---- */
+
+static int *numbers(compiler *c, int count, int fill) {
+  int *list = arena_new(&c->memory, (size_t)count + 1, sizeof *list);
+  for (int i = 0; list && i < count; i++) list[i] = fill;
+  return list;
+}
+
+static int new_value(compiler *c, place where, orr_level level, int64_t stored) {
+  orr_program *p = c->program;
+  if (p->value_count == p->value_room) {
+    int room = p->value_room ? p->value_room * 2 : 64;
+    value *grown = engine_resize(p->engine, p->values, (size_t)room, sizeof *grown);
+    if (!grown) return -1;
+    p->values = grown;
+    p->value_room = room;
+  }
+  p->values[p->value_count] = (value){.level = level, .place = where, .stored = stored, .stage = c->current,
+                                      .by_row = level == ORR_ROW && by_rows(c), .binding = -1, .reuse = -1,
+                                      .first = c->position, .last = c->position};
+  return p->value_count++;
+}
+
+/* A value made by this stage's code: in the tile, or a single one. */
+static int new_result(compiler *c, orr_level level, int64_t stored) {
+  return new_value(c, level == ORR_ROW && by_rows(c) ? PLACE_TILE : PLACE_SINGLE, level, stored);
+}
+
+static instruction *emit(compiler *c, code *where, instruction_kind kind) {
+  if (where->count == where->room) {
+    int room = where->room ? where->room * 2 : 32;
+    instruction *grown = arena_new(&c->program->memory, (size_t)room, sizeof *grown);
+    if (!grown) return NULL;
+    if (where->count) memcpy(grown, where->list, (size_t)where->count * sizeof *grown);
+    where->list = grown;
+    where->room = room;
+  }
+  instruction *i = &where->list[where->count++];
+  *i = (instruction){.kind = kind, .y = -1, .position = ++c->position, .binding = -1};
+  return i;
+}
+
+static void touch(compiler *c, int v) {
+  value *x = &c->program->values[v];
+  x->last = c->position;
+  if (x->place == PLACE_TILE && x->stage != c->current) x->place = PLACE_KEPT;
+}
+
+/* ---- what is needed, and when ---- */
+
+static void mark_needed(scope *s) {
+  for (int i = s->graph->count - 1; i >= 0; i--) {
+    if (!s->needed[i]) continue;
+    const node *n = node_at(s->graph, i);
+    for (int j = 0; j < n->inputs; j++) {
+      s->needed[n->in[j]] = true;
+      s->uses[n->in[j]]++;
+    }
+  }
+}
+
+static int round_up(int at, bool odd) { return at % 2 == odd ? at : at + 1; }
+
+static void schedule(compiler *c) {
+  orr_graph *g = c->graph;
+  int stages = 1;
+  for (int i = 0; i < g->count; i++) {
+    if (!c->top.needed[i]) continue;
+    const node *n = node_at(g, i);
+    int after = 0, rows = -1;
+    for (int j = 0; j < n->inputs; j++) {
+      int in = n->in[j];
+      if (c->ready[in] > after) after = c->ready[in];
+      if (node_at(g, in)->level == ORR_ROW && c->stage[in] > rows) rows = c->stage[in];
+    }
+    if (n->op == ORR_OP_pick) {
+      bool sums = n->attribute[0] == PICK_REDUCED && node_at(g, n->in[0])->level == ORR_ROW;
+      c->stage[i] = c->stage[n->in[0]];
+      c->ready[i] = c->stage[i] + sums;
+    } else if (n->level == ORR_ROW) {
+      c->stage[i] = c->ready[i] = round_up(after, true);
+    } else if (op_class_of(n->op)->reduces && rows >= 0) {
+      c->stage[i] = round_up(after, true);
+      c->ready[i] = c->stage[i] + 1;
+    } else {
+      c->stage[i] = c->ready[i] = round_up(after, false);
+    }
+    if (c->ready[i] + 1 > stages) stages = c->ready[i] + 1;
+  }
+  c->program->stage_count = stages;
+}
+
+/* ---- bindings ---- */
+
+static int find_binding(const orr_program *p, const node *n) {
+  for (int i = 0; i < p->input_count; i++)
+    if (n->tensor ? p->inputs[i].tensor == n->tensor && p->inputs[i].level == n->level
+                  : p->inputs[i].name && strcmp(p->inputs[i].name, n->name) == 0)
+      return i;
+  return -1;
+}
+
+static binding bind_node(orr_program *p, const node *n) {
+  binding b = {.level = n->level, .axes = n->axes, .count = n->count, .value = -1, .tensor = n->tensor};
+  if (n->name) b.name = arena_copy_string(&p->memory, n->name);
+  if (n->tensor) orr_tensor_retain(n->tensor);
+  memcpy(b.shape, n->shape, sizeof b.shape);
+  return b;
+}
+
+/* Named inputs first, in the order of the graph; then parameters that are needed. */
+static bool collect_inputs(compiler *c) {
+  orr_program *p = c->program;
+  p->inputs = arena_new(&p->memory, (size_t)c->graph->count + 1, sizeof *p->inputs);
+  if (!p->inputs) return false;
+  for (int named = 1; named >= 0; named--) {
+    for (int i = 0; i < c->graph->count; i++) {
+      const node *n = node_at(c->graph, i);
+      bool updated = false;
+      for (int j = 0; j < c->graph->output_count; j++) updated = updated || c->graph->outputs[j].parameter == i;
+      if (n->op != ORR_OP_input || (n->name != NULL) != named) continue;
+      if (!named && !c->top.needed[i] && !updated) continue;
+      p->inputs[p->input_count++] = bind_node(p, n);
+      p->has_members = p->has_members || n->level == ORR_MEMBER;
+    }
+    if (named) p->named_inputs = p->input_count;
+  }
+  return true;
+}
+
+/* ---- values of nodes ---- */
+
+static int constant_value(compiler *c, double number) {
+  int v = new_value(c, PLACE_SINGLE, ORR_UNIFORM, 1);
+  if (v < 0) return v;
+  value *x = &c->program->values[v];
+  x->constant = x->settled = true;
+  x->number = number;
+  x->stage = -1;
+  return v;
+}
+
+static int input_value(compiler *c, const node *n) {
+  int b = find_binding(c->program, n), v = new_value(c, PLACE_TENSOR, n->level, n->count);
+  if (v < 0) return v;
+  c->program->values[v].binding = b;
+  c->program->values[v].settled = n->tensor != NULL;
+  c->program->values[v].stage = -1;
+  c->program->inputs[b].value = v;
+  return v;
+}
+
+static int load_rows(compiler *c, const node *n, int at) {
+  if (c->loaded[at] >= 0) return c->loaded[at];
+  instruction *i = emit(c, c->top.code, DO_LOAD);
+  int v = i ? new_value(c, PLACE_TILE, ORR_ROW, n->count) : -1;
+  if (v < 0) return -1;
+  i->y = v;
+  i->binding = find_binding(c->program, n);
+  return c->loaded[at] = v;
+}
+
+/* The value of a node, loading or looking outside where it must. */
+static int value_of(compiler *c, scope *s, orr_node at) {
+  const node *n = node_at(s->graph, at);
+  if (n->op == ORR_OP_input && !s->outer && n->level == ORR_ROW) return load_rows(c, n, at);
+  if (s->number[at] >= 0) return s->number[at];
+  if (n->op == ORR_OP_constant) return s->number[at] = constant_value(c, n->number);
+  if (n->op == ORR_OP_input && !s->outer) return s->number[at] = input_value(c, n);
+  engine_fail(c->program->engine, ORR_STATE, "compile: node %d (%s) has no value", at, orr_op_name(n->op));
+  return -1;
+}
+
+/* ---- instructions ---- */
+
+static bool is_elementwise(orr_op op) { return op_is_unary(op) || op_is_binary(op); }
+
+/* One kernel call does for any number of blocks when operands lie alike. */
+static bool spans_blocks(const compiler *c, const instruction *i) {
+  const value *values = c->program->values;
+  if (op_is_unary(i->node->op)) return true;
+  if (!op_is_binary(i->node->op)) return false;
+  const value *a = &values[i->x[0]], *b = &values[i->x[1]];
+  if (a->by_row && b->by_row) return i->plan.flat;
+  const value *row = a->by_row ? a : b, *other = a->by_row ? b : a;
+  return row->by_row && other->stored == 1 && row->stored == values[i->y].stored;
+}
+
+static bool add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in) {
+  i->inputs = count;
+  i->x = arena_new(&c->program->memory, (size_t)count + 1, sizeof *i->x);
+  i->by_row = arena_new(&c->program->memory, (size_t)count + 1, sizeof *i->by_row);
+  if (!i->x || !i->by_row) return false;
+  i->settled = i->node->op != ORR_OP_row_count;
+  for (int j = 0; j < count; j++) {
+    if ((i->x[j] = s->number[in[j]]) < 0) return false;
+    touch(c, i->x[j]);
+    i->by_row[j] = c->program->values[i->x[j]].by_row;
+    i->settled = i->settled && c->program->values[i->x[j]].settled;
+  }
+  return true;
+}
+
+/* Values first: loading may write instructions of its own. */
+static bool find_operands(compiler *c, scope *s, int count, const orr_node *in) {
+  for (int j = 0; j < count; j++) {
+    int v = value_of(c, s, in[j]);
+    if (v < 0) return false;
+    s->number[in[j]] = v;
+  }
+  return true;
+}
+
+static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
+  if (!find_operands(c, s, n->inputs, n->in)) return false;
+  instruction *i = emit(c, s->code, DO_OP);
+  if (!i) return false;
+  i->class = op_class_of(n->op);
+  i->node = n;
+  i->graph = graph;
+  i->per_member = n->level == ORR_MEMBER || (i->class->reduces && n->inputs && node_at(graph, n->in[0])->level == ORR_MEMBER);
+  if (!add_operands(c, s, i, n->inputs, n->in)) return false;
+  bool sums = i->class->reduces && by_rows(c);
+  int v = sums ? new_value(c, PLACE_SUM, n->level, n->stored) : new_result(c, n->level, n->stored);
+  if (v < 0) return false;
+  value *y = &c->program->values[v];
+  i->y = s->number[at] = v;
+  y->settled = i->settled = i->settled && !by_rows(c) && !s->outer;
+  if (sums) y->stage = c->current;
+  if (op_is_binary(n->op)) elementwise_prepare(graph, n, &i->plan);
+  i->flat = by_rows(c) && spans_blocks(c, i);
+  if (is_elementwise(n->op) && i->flat && i->by_row[0] && c->program->values[i->x[0]].stored == y->stored)
+    y->reuse = i->x[0];
+  for (int lanes = 1; i->class->scratch && lanes <= BLOCK; lanes += BLOCK - 1) {
+    int64_t scratch = i->class->scratch(graph, n, lanes);
+    if (scratch > c->program->scratch_numbers) c->program->scratch_numbers = scratch;
+  }
+  return true;
+}
+
+/* x W + b: the sum starts from the bias. */
+static const node *fuse_bias(compiler *c, scope *s, const node *n) {
+  if (n->op != ORR_OP_add || n->level != ORR_ROW || !by_rows(c)) return NULL;
+  for (int j = 0; j < 2; j++) {
+    orr_node product = n->in[j], bias = n->in[1 - j];
+    const node *p = node_at(s->graph, product), *b = node_at(s->graph, bias);
+    if (p->op != ORR_OP_linear || p->inputs != 2 || s->uses[product] != 1 || b->level == ORR_ROW || b->axes != 1 ||
+        b->count != node_at(s->graph, p->in[1])->shape[1] || !shape_equal(n->axes, n->shape, p->axes, p->shape))
+      continue;
+    node *fused = arena_new(&c->program->memory, 1, sizeof *fused);
+    orr_node *in = arena_new(&c->program->memory, 3, sizeof *in);
+    if (!fused || !in) return NULL;
+    *fused = *p;
+    in[0] = p->in[0], in[1] = p->in[1], in[2] = bias;
+    fused->in = in;
+    fused->inputs = 3;
+    return fused;
+  }
+  return NULL;
+}
+
+static bool waits_for_bias(scope *s, orr_node at) {
+  const node *n = node_at(s->graph, at);
+  if (n->op != ORR_OP_linear || s->uses[at] != 1) return false;
+  for (int i = at + 1; i < s->graph->count; i++) {
+    const node *user = node_at(s->graph, i);
+    if (!s->needed[i] || user->op != ORR_OP_add || (user->in[0] != at && user->in[1] != at)) continue;
+    const node *b = node_at(s->graph, user->in[0] == at ? user->in[1] : user->in[0]);
+    return user->level == ORR_ROW && b->level != ORR_ROW && b->axes == 1 &&
+           b->count == node_at(s->graph, n->in[1])->shape[1] &&
+           shape_equal(user->axes, user->shape, n->axes, n->shape);
+  }
+  return false;
+}
+
+static bool write_scan(compiler *c, scope *s, orr_node at);
+
+static bool write_node(compiler *c, scope *s, orr_node at) {
+  const node *n = node_at(s->graph, at);
+  switch (n->op) {
+  case ORR_OP_input:
+  case ORR_OP_constant: return true; /* when used */
+  case ORR_OP_reshape:
+  case ORR_OP_stop_gradient:
+  case ORR_OP_copy:
+    if (!find_operands(c, s, 1, n->in)) return false;
+    touch(c, s->number[n->in[0]]);
+    s->number[at] = s->number[n->in[0]];
+    return true;
+  case ORR_OP_scan: return write_scan(c, s, at);
+  case ORR_OP_pick: {
+    const scan_code *loop = s->scan_of[n->in[0]];
+    const int *lists[] = {loop->carry, loop->stacked, loop->sum, loop->state};
+    s->number[at] = lists[n->attribute[0]][n->attribute[1]];
+    touch(c, s->number[at]);
+    return true;
+  }
+  default: break;
+  }
+  const node *fused = fuse_bias(c, s, n);
+  if (fused) return write_op(c, s, at, fused, s->graph);
+  if (by_rows(c) && waits_for_bias(s, at)) return true;
+  return write_op(c, s, at, n, s->graph);
+}
+
+/* ---- scans ---- */
+
+static bool picked(const scope *s, orr_node at, int kind, int index) {
+  for (int i = at + 1; i < s->graph->count; i++) {
+    const node *n = node_at(s->graph, i);
+    if (n->op == ORR_OP_pick && s->needed[i] && n->in[0] == at && n->attribute[0] == kind && n->attribute[1] == index)
+      return true;
+  }
+  return false;
+}
+
+static bool open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph) {
+  *inner = (scope){.graph = graph, .outer = outer};
+  inner->number = numbers(c, graph->count, -1);
+  inner->uses = numbers(c, graph->count, 0);
+  inner->needed = arena_new(&c->memory, (size_t)graph->count + 1, sizeof *inner->needed);
+  inner->scan_of = arena_new(&c->memory, (size_t)graph->count + 1, sizeof *inner->scan_of);
+  return inner->number && inner->uses && inner->needed && inner->scan_of;
+}
+
+static int scan_buffer(compiler *c, const node *n, int64_t copies) { return new_result(c, ORR_ROW, n->count * copies); }
+
+/* Buffers of the loop: carries, slices, step, stacked results. They live as long as the loop. */
+static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_code *loop) {
+  const scan *spec = node_at(s->graph, at)->scan;
+  arena *memory = &c->program->memory;
+  *loop = (scan_code){.length = spec->length, .backwards = spec->backwards, .carries = spec->carries,
+                      .slices = spec->slices, .outputs = spec->outputs, .reduced = spec->reduced, .step = -1};
+  int **lists[] = {&loop->initial, &loop->carry, &loop->next,   &loop->state,  &loop->sequence,
+                   &loop->slice,   &loop->output, &loop->stacked, &loop->sum};
+  int sizes[] = {spec->carries, spec->carries, spec->carries, spec->carries, spec->slices,
+                 spec->slices,  spec->outputs, spec->outputs, spec->reduced};
+  for (size_t l = 0; l < COUNT(lists); l++) {
+    if (!(*lists[l] = arena_new(memory, (size_t)sizes[l] + 1, sizeof(int)))) return false;
+    for (int i = 0; i < sizes[l]; i++) (*lists[l])[i] = -1;
+  }
+  for (int i = 0; i < spec->carries; i++) {
+    loop->initial[i] = s->number[spec->initial[i]];
+    loop->carry[i] = body->number[spec->carry[i]] = scan_buffer(c, node_at(body->graph, spec->carry[i]), 1);
+    if (loop->carry[i] < 0) return false;
+    body->needed[spec->next[i]] = true;
+    body->uses[spec->next[i]]++;
+    if (!picked(s, at, PICK_STATE, i)) continue;
+    loop->state[i] = scan_buffer(c, node_at(body->graph, spec->carry[i]), spec->length);
+    if (loop->state[i] < 0) return false;
+  }
+  for (int i = 0; i < spec->slices; i++) {
+    loop->sequence[i] = s->number[spec->sequence[i]];
+    loop->slice[i] = body->number[spec->slice[i]] = scan_buffer(c, node_at(body->graph, spec->slice[i]), 1);
+    if (loop->slice[i] < 0) return false;
+  }
+  for (int i = 0; i < spec->outputs; i++) {
+    if (!picked(s, at, PICK_OUTPUT, i)) continue;
+    body->needed[spec->output[i]] = true;
+    body->uses[spec->output[i]]++;
+    loop->stacked[i] = scan_buffer(c, node_at(body->graph, spec->output[i]), spec->length);
+    if (loop->stacked[i] < 0) return false;
+  }
+  for (int i = 0; i < spec->reduced; i++)
+    if (picked(s, at, PICK_REDUCED, i)) body->needed[spec->reduce[i]] = true, body->uses[spec->reduce[i]]++;
+  for (int i = 0; i < spec->captures; i++) body->number[spec->capture[i]] = s->number[spec->captured[i]];
+  if (spec->step == ORR_NONE) return true;
+  return (loop->step = body->number[spec->step] = new_result(c, ORR_ROW, 1)) >= 0;
+}
+
+/* Carries change places only after all were computed, so each needs a value of its own. */
+static int step_result(compiler *c, scope *body, orr_node at, bool own) {
+  int v = value_of(c, body, at);
+  if (v < 0 || !own || node_at(body->graph, at)->op != ORR_OP_input) return v;
+  const node *n = node_at(body->graph, at);
+  node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
+  orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
+  instruction *i = copy && in ? emit(c, body->code, DO_OP) : NULL;
+  if (!i) return -1;
+  *copy = *n;
+  copy->op = ORR_OP_copy;
+  copy->inputs = 1;
+  copy->in = in;
+  in[0] = at;
+  i->class = op_class_of(ORR_OP_copy);
+  i->node = copy;
+  i->graph = body->graph;
+  if (!add_operands(c, body, i, 1, in)) return -1;
+  return i->y = new_result(c, ORR_ROW, n->count);
+}
+
+static bool scan_results(compiler *c, scope *body, const scan *spec, scan_code *loop) {
+  for (int i = 0; i < spec->carries; i++)
+    if ((loop->next[i] = step_result(c, body, spec->next[i], true)) < 0) return false;
+  for (int i = 0; i < spec->outputs; i++)
+    if (loop->stacked[i] >= 0 && (loop->output[i] = step_result(c, body, spec->output[i], false)) < 0) return false;
+  for (int i = 0; i < spec->reduced; i++)
+    if (body->needed[spec->reduce[i]]) loop->sum[i] = body->number[spec->reduce[i]];
+  c->position++;
+  for (int i = 0; i < spec->carries; i++) touch(c, loop->next[i]);
+  for (int i = 0; i < spec->outputs; i++)
+    if (loop->stacked[i] >= 0) touch(c, loop->output[i]);
+  return true;
+}
+
+/* All that was made before the loop and is used in it, and the loop's own buffers, live to its end. */
+static void extend_lives(compiler *c, const scan_code *loop, int start) {
+  orr_program *p = c->program;
+  for (int i = 0; i < p->value_count; i++)
+    if (p->values[i].first <= start && p->values[i].last > start) p->values[i].last = c->position;
+  const int *lists[] = {loop->carry, loop->state, loop->slice, loop->stacked};
+  int sizes[] = {loop->carries, loop->carries, loop->slices, loop->outputs};
+  for (size_t l = 0; l < COUNT(lists); l++)
+    for (int i = 0; i < sizes[l]; i++)
+      if (lists[l][i] >= 0) p->values[lists[l][i]].last = c->position;
+  for (int i = 0; i < loop->slices; i++) p->values[loop->sequence[i]].last = c->position;
+  if (loop->step >= 0) p->values[loop->step].last = c->position;
+}
+
+static bool write_scan(compiler *c, scope *s, orr_node at) {
+  const node *n = node_at(s->graph, at);
+  const scan *spec = n->scan;
+  scope body;
+  if (!find_operands(c, s, n->inputs, n->in) || !open_scope(c, &body, s, spec->body)) return false;
+  instruction *i = emit(c, s->code, DO_SCAN);
+  scan_code *loop = arena_new(&c->program->memory, 1, sizeof *loop);
+  code *inner = arena_new(&c->program->memory, 1, sizeof *inner);
+  if (!i || !loop || !inner) return false;
+  int which = (int)(i - s->code->list), start = c->position;
+  i->node = n;
+  i->graph = s->graph;
+  i->scan = loop;
+  i->body = inner;
+  i->per_member = n->level == ORR_MEMBER;
+  i->class = op_class_of(ORR_OP_scan);
+  if (!add_operands(c, s, i, n->inputs, n->in)) return false;
+  i->settled = false;
+  if (!scan_values(c, s, at, &body, loop)) return false;
+  body.code = inner;
+  mark_needed(&body);
+  for (int j = 0; j < spec->body->count; j++)
+    if (body.needed[j] && !write_node(c, &body, j)) return false;
+  if (!scan_results(c, &body, spec, loop)) return false;
+  extend_lives(c, loop, start);
+  s->scan_of[at] = s->code->list[which].scan;
+  return true;
+}
+
+/* ---- stages ---- */
+
+static bool write_stores(compiler *c) {
+  orr_program *p = c->program;
+  for (int i = 0; i < p->named_outputs; i++) {
+    orr_node at = c->graph->outputs[i].node;
+    const node *n = node_at(c->graph, at);
+    if (n->level != ORR_ROW || c->stage[at] != c->current) continue;
+    int v = value_of(c, &c->top, at);
+    instruction *store = v < 0 ? NULL : emit(c, c->top.code, DO_STORE);
+    if (!store) return false;
+    touch(c, v);
+    store->y = v;
+    store->binding = i;
+  }
+  return true;
+}
+
+static bool write_stage(compiler *c) {
+  orr_graph *g = c->graph;
+  for (int i = 0; i < g->count; i++) {
+    if (by_rows(c) && node_at(g, i)->op == ORR_OP_input && node_at(g, i)->level == ORR_ROW) {
+      c->loaded[i] = c->top.number[i] = -1;
+    }
+  }
+  for (int i = 0; i < g->count; i++)
+    if (c->top.needed[i] && c->stage[i] == c->current && !write_node(c, &c->top, i)) return false;
+  return !by_rows(c) || write_stores(c);
+}
+
+/* Named outputs first, updates after them, whatever the order in the graph. */
+static bool collect_outputs(compiler *c) {
+  orr_program *p = c->program;
+  orr_graph *g = c->graph;
+  size_t count = (size_t)g->output_count;
+  named_output *sorted = arena_new(&c->memory, count + 1, sizeof *sorted);
+  p->outputs = arena_new(&p->memory, count + 1, sizeof *p->outputs);
+  p->updated = arena_new(&p->memory, count + 1, sizeof *p->updated);
+  if (!sorted || !p->outputs || !p->updated) return false;
+  for (int updates = 0; updates < 2; updates++) {
+    for (int i = 0; i < g->output_count; i++)
+      if ((g->outputs[i].name == NULL) == updates) sorted[p->output_count++] = g->outputs[i];
+    if (!updates) p->named_outputs = p->output_count;
+  }
+  if (count) memcpy(g->outputs, sorted, count * sizeof *sorted);
+  for (int i = 0; i < p->output_count; i++) {
+    c->top.needed[sorted[i].node] = true;
+    c->top.uses[sorted[i].node]++;
+    p->outputs[i] = bind_node(p, node_at(g, sorted[i].node));
+    orr_tensor_free(p->outputs[i].tensor);
+    p->outputs[i].tensor = NULL;
+    if (sorted[i].name) p->outputs[i].name = arena_copy_string(&p->memory, sorted[i].name);
+  }
+  return true;
+}
+
+/* Which values the outputs and updates come from, once all are written. */
+static bool finish_outputs(compiler *c) {
+  orr_program *p = c->program;
+  c->current = p->stage_count;
+  c->position++;
+  for (int i = 0; i < p->output_count; i++) {
+    const named_output *output = &c->graph->outputs[i];
+    const node *n = node_at(c->graph, output->node);
+    if (n->level == ORR_ROW) continue;
+    int v = value_of(c, &c->top, output->node);
+    if (v < 0) return false;
+    p->values[v].last = c->position;
+    p->values[v].wanted = true;
+    p->outputs[i].value = v;
+    if (output->parameter == ORR_NONE) continue;
+    p->updated[i] = find_binding(p, node_at(c->graph, output->parameter));
+    if (n->level < node_at(c->graph, output->parameter)->level)
+      return engine_fail(p->engine, ORR_SHAPE, "update: a per-member parameter needs a per-member value") == ORR_OK;
+  }
+  return true;
+}
+
+static bool compile_all(compiler *c) {
+  orr_program *p = c->program;
+  if (!open_scope(c, &c->top, NULL, c->graph) || !collect_outputs(c)) return false;
+  mark_needed(&c->top);
+  c->stage = numbers(c, c->graph->count, 0);
+  c->ready = numbers(c, c->graph->count, 0);
+  c->loaded = numbers(c, c->graph->count, -1);
+  if (!c->stage || !c->ready || !c->loaded || !collect_inputs(c)) return false;
+  schedule(c);
+  p->stages = arena_new(&p->memory, (size_t)p->stage_count, sizeof *p->stages);
+  if (!p->stages) return false;
+  for (c->current = 0; c->current < p->stage_count; c->current++) {
+    c->top.code = &p->stages[c->current].code;
+    if (!write_stage(c)) return false;
+  }
+  return finish_outputs(c) && layout_program(p);
+}
+
+orr_program *orr_compile(orr_graph *graph) {
+  orr_engine *engine = graph->engine;
+  if (graph->parent || graph->output_count == 0) {
+    engine_fail(engine, ORR_STATE, graph->parent ? "compile: this is a scan's body, not a whole graph"
+                                                 : "compile: the graph has no output");
+    return NULL;
+  }
+  orr_program *p = engine_new_zeroed(engine, 1, sizeof *p);
+  if (!p) return NULL;
+  atomic_init(&p->references, 1);
+  p->engine = orr_engine_retain(engine);
+  p->memory.engine = engine;
+  p->graph = graph;
+  graph->references++;
+  compiler c = {.program = p, .graph = graph, .memory.engine = engine};
+  bool ok = compile_all(&c);
+  arena_free(&c.memory);
+  if (ok) return p;
+  orr_program_free(p);
+  return NULL;
+}
+
+orr_program *orr_program_retain(orr_program *p) {
+  if (p) atomic_fetch_add(&p->references, 1);
+  return p;
+}
+
+void orr_program_free(orr_program *p) {
+  if (!p || atomic_fetch_sub(&p->references, 1) != 1) return;
+  for (int i = 0; i < p->input_count; i++) orr_tensor_free(p->inputs[i].tensor);
+  orr_graph_free(p->graph);
+  orr_engine *engine = p->engine;
+  engine_free_memory(engine, p->values);
+  engine_free_memory(engine, p->listing);
+  arena_free(&p->memory);
+  engine_free_memory(engine, p);
+  orr_engine_free(engine);
+}
+
+/* ---- looking at a program ---- */
+
+orr_engine *orr_program_engine(const orr_program *p) { return p->engine; }
+int orr_program_inputs(const orr_program *p) { return p->named_inputs; }
+const char *orr_program_input_name(const orr_program *p, int i) { return p->inputs[i].name; }
+orr_level orr_program_input_level(const orr_program *p, int i) { return p->inputs[i].level; }
+int orr_program_input_axes(const orr_program *p, int i) { return p->inputs[i].axes; }
+const int64_t *orr_program_input_shape(const orr_program *p, int i) { return p->inputs[i].shape; }
+int orr_program_outputs(const orr_program *p) { return p->named_outputs; }
+const char *orr_program_output_name(const orr_program *p, int i) { return p->outputs[i].name; }
+orr_level orr_program_output_level(const orr_program *p, int i) { return p->outputs[i].level; }
+int orr_program_output_axes(const orr_program *p, int i) { return p->outputs[i].axes; }
+const int64_t *orr_program_output_shape(const orr_program *p, int i) { return p->outputs[i].shape; }
+
+static int count_code(const code *c) {
+  int count = c->count;
+  for (int i = 0; i < c->count; i++)
+    if (c->list[i].body) count += count_code(c->list[i].body);
+  return count;
+}
+
+int orr_program_instructions(const orr_program *p) {
+  int count = 0;
+  for (int s = 0; s < p->stage_count; s++) count += count_code(&p->stages[s].code);
+  return count;
+}
+
+typedef struct text {
+  char *start;
+  size_t used, size;
+} text;
+
+static void say(text *t, const char *format, ...) PRINTF_LIKE(2, 3);
+static void say(text *t, const char *format, ...) {
+  va_list arguments;
+  va_start(arguments, format);
+  int n = vsnprintf(t->start ? t->start + t->used : NULL, t->start ? t->size - t->used : 0, format, arguments);
+  va_end(arguments);
+  t->used += n > 0 ? (size_t)n : 0;
+}
+
+static void list_code(const orr_program *p, const struct code *c, int depth, text *t) {
+  for (int i = 0; i < c->count; i++) {
+    const instruction *x = &c->list[i];
+    char shape[128];
+    say(t, "%*sv%d = ", depth * 2 + 2, "", x->y);
+    if (x->kind == DO_LOAD) say(t, "load %s\n", p->inputs[x->binding].name);
+    else if (x->kind == DO_STORE) say(t, "store %s\n", p->outputs[x->binding].name);
+    else {
+      say(t, "%s", x->class->name);
+      for (int j = 0; j < x->inputs; j++) {
+        const value *v = &p->values[x->x[j]];
+        if (v->constant) say(t, " %g", v->number);
+        else say(t, " v%d", x->x[j]);
+      }
+      if (x->kind == DO_SCAN) say(t, " %lld steps\n", (long long)x->scan->length);
+      else say(t, "  %s\n", shape_text(x->node->axes, x->node->shape, shape, sizeof shape));
+      if (x->body) list_code(p, x->body, depth + 1, t);
+    }
+  }
+}
+
+static void list_program(const orr_program *p, text *t) {
+  for (int s = 0; s < p->stage_count; s++) {
+    const stage *st = &p->stages[s];
+    if (!st->code.count) continue;
+    if (s % 2) say(t, "rows: %d blocks of %d a tile, %lld numbers a row\n", p->blocks, p->lanes, (long long)st->features);
+    else say(t, "once:\n");
+    list_code(p, &st->code, 0, t);
+  }
+}
+
+const char *orr_program_listing(orr_program *p) {
+  if (p->listing) return p->listing;
+  text t = {0};
+  list_program(p, &t);
+  t.size = t.used + 1;
+  if (!(t.start = engine_new(p->engine, t.size, 1))) return "";
+  t.used = 0;
+  t.start[0] = 0;
+  list_program(p, &t);
+  return p->listing = t.start;
+}

@@ -1,0 +1,266 @@
+/* execute.c - one instruction after another, on a tile of rows, on single values, or on a chunk. */
+#include "program/execute.h"
+
+#include <string.h>
+
+/* What the instructions of one tile (or of the single values) share. */
+typedef struct frame {
+  orr_run *run;
+  worker *worker;
+  orr_real **pointer;
+  const kernels *kernels;
+  int lanes, blocks, rows; /* blocks in use */
+  int64_t row;
+  uint32_t step;
+} frame;
+
+static void run_code(frame *f, const code *c);
+
+/* ---- tiles ---- */
+
+void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit) {
+  const orr_program *p = run->program;
+  int64_t lanes = (int64_t)p->lanes * p->blocks;
+  int entry = run->entries ? run->entries[t->group] : t->group;
+  for (int i = 0; i < p->value_count; i++) {
+    const value *v = &p->values[i];
+    if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
+    else if (v->place == PLACE_SUM && &p->stages[v->stage] == st) w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
+    else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR) w->pointer[i] = run->base[i] + entry * v->stored;
+    else if (v->level == ORR_MEMBER) w->pointer[i] = run->base[i] + t->group * v->stored;
+  }
+  if (st->sum_count) memset(run->sums + unit * st->sum_numbers, 0, (size_t)st->sum_numbers * sizeof *run->sums);
+}
+
+void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
+  const orr_program *p = run->program;
+  const tile *t = &run->tiles[which];
+  int64_t lanes = (int64_t)p->lanes * p->blocks;
+  if (p->kept_features)
+    for (int i = 0; i < p->value_count; i++)
+      if (p->values[i].place == PLACE_KEPT)
+        w->pointer[i] = run->kept + (which * p->kept_features + p->values[i].offset) * lanes;
+  frame f = {run, w, w->pointer, engine_kernels(run->engine), p->lanes, (t->rows + p->lanes - 1) / p->lanes, t->rows,
+             t->row, 0};
+  run_code(&f, &st->code);
+}
+
+/* Bytes and int32 become reals on the way in. */
+static void load_converted(const frame *f, const bound *b, orr_real *y, int64_t row, int valid, int64_t count) {
+  const int32_t *index = b->index ? orr_tensor_data(b->index) : NULL, *ints = orr_tensor_data(b->tensor);
+  const uint8_t *bytes = orr_tensor_data(b->tensor);
+  bool byte = orr_tensor_dtype(b->tensor) == ORR_BYTE;
+  for (int l = 0; l < f->lanes; l++) {
+    int64_t r = row + (l < valid ? l : valid - 1), at = (index ? index[r] : r) * count;
+    for (int64_t k = 0; k < count; k++)
+      y[k * f->lanes + l] = byte ? (orr_real)bytes[at + k] : (orr_real)ints[at + k];
+  }
+}
+
+/* Rows of the bound tensor into blocks; padding lanes repeat the last row. */
+static void load(frame *f, const instruction *i) {
+  const bound *b = &f->run->bound[i->binding];
+  int64_t count = f->run->program->inputs[i->binding].count;
+  const int32_t *index = b->index ? orr_tensor_data(b->index) : NULL;
+  const orr_real *data = orr_tensor_data(b->tensor);
+  orr_real *y = f->pointer[i->y];
+  for (int block = 0; block < f->blocks; block++, y += count * f->lanes) {
+    const orr_real *rows[BLOCK];
+    int64_t row = f->row + block * f->lanes;
+    int valid = f->rows - block * f->lanes < f->lanes ? f->rows - block * f->lanes : f->lanes;
+    if (orr_tensor_dtype(b->tensor) != ORR_REAL) {
+      load_converted(f, b, y, row, valid, count);
+      continue;
+    }
+    for (int l = 0; l < valid; l++) rows[l] = data + (index ? index[row + l] : row + l) * count;
+    if (f->lanes == 1) memcpy(y, rows[0], (size_t)count * sizeof *y);
+    else f->kernels->load_block(y, rows, valid, (size_t)count);
+  }
+}
+
+static void store(frame *f, const instruction *i) {
+  const binding *b = &f->run->program->outputs[i->binding];
+  orr_real *data = orr_tensor_data(f->run->outputs[i->binding]);
+  const orr_real *x = f->pointer[i->y];
+  for (int block = 0; block < f->blocks; block++, x += b->count * f->lanes) {
+    orr_real *rows[BLOCK];
+    int valid = f->rows - block * f->lanes < f->lanes ? f->rows - block * f->lanes : f->lanes;
+    for (int l = 0; l < valid; l++) rows[l] = data + (f->row + block * f->lanes + l) * b->count;
+    if (f->lanes == 1) memcpy(rows[0], x, (size_t)b->count * sizeof *x);
+    else f->kernels->store_block(rows, x, valid, (size_t)b->count);
+  }
+}
+
+/* ---- ops ---- */
+
+static void run_elementwise(const op_call *call, const instruction *i, int64_t numbers) {
+  orr_op op = i->node->op;
+  const kernels *k = call->kernels;
+  if (op_is_unary(op)) k->unary[op](call->y, call->x[0], (size_t)numbers);
+  else if (i->plan.flat && call->by_row[0] == call->by_row[1])
+    k->binary[binary_of(op)](call->y, call->x[0], call->x[1], (size_t)numbers);
+  else if (call->by_row[0]) k->binary_by_number[binary_of(op)](call->y, call->x[0], *call->x[1], (size_t)numbers);
+  else k->number_by_binary[binary_of(op)](call->y, *call->x[0], call->x[1], (size_t)numbers);
+}
+
+static void call_op(op_call *call, const instruction *i) {
+  if (op_is_binary(i->node->op)) elementwise_run(call, &i->plan);
+  else if (op_is_unary(i->node->op)) call->kernels->unary[i->node->op](call->y, call->x[0], (size_t)(i->node->count * call->lanes));
+  else i->class->forward(call);
+}
+
+static op_call begin_call(const frame *f, const instruction *i) {
+  return (op_call){.node = i->node, .graph = i->graph, .by_row = i->by_row, .lanes = f->lanes, .kernels = f->kernels,
+                   .rows = f->rows, .valid = f->rows < f->lanes ? f->rows : f->lanes, .scratch = f->worker->scratch,
+                   .key = f->run->key, .iteration = f->run->iteration, .step = f->step, .row = (uint32_t)f->row};
+}
+
+static void run_op(frame *f, const instruction *i) {
+  const value *values = f->run->program->values;
+  op_call call = begin_call(f, i);
+  call.y = f->pointer[i->y];
+  for (int j = 0; j < i->inputs; j++) call.x[j] = f->pointer[i->x[j]];
+  if (i->flat) {
+    run_elementwise(&call, i, values[i->y].stored * f->lanes * f->blocks);
+    return;
+  }
+  if (i->class->reduces) { /* takes all blocks at once */
+    i->class->forward(&call);
+    return;
+  }
+  for (int block = 0; block < f->blocks; block++) {
+    call_op(&call, i);
+    call.y += values[i->y].stored * f->lanes;
+    for (int j = 0; j < i->inputs; j++)
+      if (i->by_row[j]) call.x[j] += values[i->x[j]].stored * f->lanes;
+    call.row += (uint32_t)f->lanes;
+    int left = f->rows - (block + 1) * f->lanes;
+    call.valid = left < f->lanes ? left : f->lanes;
+  }
+}
+
+/* ---- scan ---- */
+
+/* Copies each block's `count` numbers per lane between a plain value and step t of a stacked one. */
+static void move_step(const frame *f, orr_real *stacked, orr_real *plain, int64_t count, int64_t length, int64_t t,
+                      bool take) {
+  int64_t n = count * f->lanes;
+  for (int block = 0; block < f->blocks; block++) {
+    orr_real *at = stacked + (block * length + t) * n, *y = plain + block * n;
+    if (take) memcpy(y, at, (size_t)n * sizeof *y);
+    else memcpy(at, y, (size_t)n * sizeof *y);
+  }
+}
+
+static void copy_value(const frame *f, int to, int from) {
+  int64_t n = f->run->program->values[to].stored * f->lanes * f->blocks;
+  memcpy(f->pointer[to], f->pointer[from], (size_t)n * sizeof(orr_real));
+}
+
+static void run_step(frame *f, const instruction *i, int64_t t) {
+  const scan_code *s = i->scan;
+  const value *values = f->run->program->values;
+  for (int j = 0; j < s->carries; j++)
+    if (s->state[j] >= 0)
+      move_step(f, f->pointer[s->state[j]], f->pointer[s->carry[j]], values[s->carry[j]].stored, s->length, t, false);
+  for (int j = 0; j < s->slices; j++)
+    move_step(f, f->pointer[s->sequence[j]], f->pointer[s->slice[j]], values[s->slice[j]].stored, s->length, t, true);
+  if (s->step >= 0)
+    for (int64_t k = 0; k < (int64_t)f->lanes * f->blocks; k++) f->pointer[s->step][k] = (orr_real)t;
+  run_code(f, i->body);
+  for (int j = 0; j < s->outputs; j++)
+    if (s->stacked[j] >= 0)
+      move_step(f, f->pointer[s->stacked[j]], f->pointer[s->output[j]], values[s->output[j]].stored, s->length, t, false);
+  for (int j = 0; j < s->carries; j++) copy_value(f, s->carry[j], s->next[j]);
+}
+
+static void run_scan(frame *f, const instruction *i) {
+  const scan_code *s = i->scan;
+  uint32_t outer = f->step;
+  for (int j = 0; j < s->carries; j++) copy_value(f, s->carry[j], s->initial[j]);
+  for (int64_t k = 0; k < s->length; k++) {
+    int64_t t = s->backwards ? s->length - 1 - k : k;
+    f->step = outer * (uint32_t)s->length + (uint32_t)t;
+    run_step(f, i, t);
+  }
+  f->step = outer;
+}
+
+static void run_code(frame *f, const code *c) {
+  for (int i = 0; i < c->count; i++) {
+    const instruction *x = &c->list[i];
+    switch (x->kind) {
+    case DO_OP: run_op(f, x); break;
+    case DO_LOAD: load(f, x); break;
+    case DO_STORE: store(f, x); break;
+    case DO_SCAN: run_scan(f, x); break;
+    }
+  }
+}
+
+/* ---- single values ---- */
+
+static orr_real *single_pointer(const orr_run *run, int v, int member) {
+  const value *x = &run->program->values[v];
+  if (x->level != ORR_MEMBER) return run->base[v];
+  int at = x->place == PLACE_TENSOR && run->entries ? run->entries[member] : member;
+  return run->base[v] + at * x->stored;
+}
+
+static int64_t rows_counted(const orr_run *run, const instruction *i, int member) {
+  return i->node->level == ORR_MEMBER ? run->sizes[member] : run->rows;
+}
+
+static void scan_single(orr_run *run, const instruction *i, worker *w, int member) {
+  const orr_program *p = run->program;
+  for (int v = 0; v < p->value_count; v++) w->pointer[v] = run->base[v] ? single_pointer(run, v, member) : NULL;
+  for (int j = 0; j < i->scan->reduced; j++)
+    if (i->scan->sum[j] >= 0)
+      memset(w->pointer[i->scan->sum[j]], 0, (size_t)p->values[i->scan->sum[j]].stored * sizeof(orr_real));
+  frame f = {run, w, w->pointer, engine_kernels(run->engine), 1, 1, 1, 0, 0};
+  run_scan(&f, i);
+}
+
+void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
+  if (i->kind == DO_SCAN) {
+    scan_single(run, i, w, member);
+    return;
+  }
+  frame f = {run, w, NULL, engine_kernels(run->engine), 1, 1, 1, 0, 0};
+  op_call call = begin_call(&f, i);
+  call.y = single_pointer(run, i->y, member);
+  for (int j = 0; j < i->inputs; j++) call.x[j] = single_pointer(run, i->x[j], member);
+  if (i->node->op == ORR_OP_row_count) call.rows = (int)rows_counted(run, i, member);
+  if (i->class->reduces && member == 0)
+    memset(call.y, 0, (size_t)run->program->values[i->y].stored * sizeof *call.y);
+  call_op(&call, i);
+}
+
+/* ---- chunks of grouped elementwise instructions ---- */
+
+static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int64_t first, int64_t room) {
+  const value *x = &run->program->values[v];
+  if (x->place == PLACE_CHUNK) return w->chunk + x->offset * room;
+  return run->base[v] + (x->stored > 1 ? first : 0);
+}
+
+void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first, int64_t n, int64_t room) {
+  const kernels *k = engine_kernels(run->engine);
+  const value *values = run->program->values;
+  for (int j = g->first; j < g->last; j++) {
+    const instruction *i = &st->code.list[j];
+    orr_op op = i->node->op;
+    orr_real *y = chunk_pointer(run, w, i->y, first, room), *x[3];
+    bool many[3];
+    for (int a = 0; a < i->inputs; a++) {
+      x[a] = chunk_pointer(run, w, i->x[a], first, room);
+      many[a] = values[i->x[a]].stored > 1;
+    }
+    if (op_is_unary(op)) k->unary[op](y, x[0], (size_t)n);
+    else if (op == ORR_OP_select && many[0]) k->select(y, x[0], x[1], x[2], (size_t)n);
+    else if (op == ORR_OP_select) memcpy(y, *x[0] != 0 ? x[1] : x[2], (size_t)n * sizeof *y);
+    else if (many[0] && many[1]) k->binary[binary_of(op)](y, x[0], x[1], (size_t)n);
+    else if (many[0]) k->binary_by_number[binary_of(op)](y, x[0], *x[1], (size_t)n);
+    else k->number_by_binary[binary_of(op)](y, *x[0], x[1], (size_t)n);
+  }
+}

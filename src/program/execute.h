@@ -1,0 +1,52 @@
+/* execute.h - a run's workspace, and what does its instructions. */
+#ifndef EXECUTE_H
+#define EXECUTE_H
+
+#include "program/compile.h"
+
+typedef struct bound {
+  orr_tensor *tensor, *index;
+  uint64_t version; /* of a parameter, when its packed forms were made */
+} bound;
+
+typedef struct tile {
+  int group, unit;
+  int64_t row; /* its first */
+  int rows;
+} tile;
+
+/* What one thread works in. */
+typedef struct worker {
+  orr_real **pointer; /* to each value, for the tile in hand */
+  orr_real *tile, *scratch, *chunk;
+} worker;
+
+struct orr_run {
+  orr_engine *engine;
+  orr_program *program;
+  bound *bound;
+  orr_tensor **outputs;
+  int64_t rows;
+  int members;
+  int64_t *sizes; /* rows of each group */
+  int *entries;   /* member that each group uses; NULL: its own number */
+  bool laid_out;
+  bool settled; /* what follows from parameters alone is up to date */
+  uint64_t key;
+  uint32_t iteration;
+  int64_t *single_at;
+  orr_real **base; /* to each value that is not in a tile */
+  orr_real *singles, *sums, *kept;
+  tile *tiles;
+  int tile_count, unit_count;
+  worker *workers;
+  int worker_count;
+};
+
+void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
+void execute_tile(orr_run *run, const stage *st, worker *w, int which);
+/* One instruction on single values, for one member where it is per member. */
+void execute_single(orr_run *run, const instruction *i, worker *w, int member);
+void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first, int64_t n, int64_t room);
+
+#endif

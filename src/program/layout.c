@@ -1,0 +1,141 @@
+/* layout.c - room for values, planned once: tile values share memory when their lives do not
+   overlap, sums line up in one accumulator block, and runs of elementwise instructions over large
+   single values become groups that work chunk by chunk. */
+#include "program/layout.h"
+
+#include <string.h>
+
+enum {
+  SMALL_TILE = 1 << 16,     /* numbers a tile may take: 256 KiB of float32, half a common L2 */
+  LARGEST_BLOCK = 1 << 22,  /* numbers in one block of lanes; a larger row gets a tile of its own */
+  GROUPED = 1024            /* numbers in a single value from which on it is worth grouping */
+};
+
+/* ---- tile values ---- */
+
+static bool in_tile(const value *v, int which) { return v->place == PLACE_TILE && v->stage == which; }
+
+/* The lowest place where `stored` numbers fit between those alive at v's birth. `alive` is sorted by
+   offset. */
+static int64_t find_gap(const orr_program *p, const int *alive, int count, int64_t stored) {
+  int64_t at = 0;
+  for (int i = 0; i < count; i++) {
+    const value *other = &p->values[alive[i]];
+    if (other->offset - at >= stored) return at;
+    if (other->offset + other->stored > at) at = other->offset + other->stored;
+  }
+  return at;
+}
+
+static void insert_sorted(const orr_program *p, int *alive, int *count, int v) {
+  int i = (*count)++;
+  for (; i > 0 && p->values[alive[i - 1]].offset > p->values[v].offset; i--) alive[i] = alive[i - 1];
+  alive[i] = v;
+}
+
+/* Values are numbered in the order of their birth, loads and buffers of loops included. */
+static bool place_tile_values(orr_program *p, int which) {
+  int *alive = engine_new(p->engine, (size_t)p->value_count + 1, sizeof *alive), count = 0;
+  if (!alive) return false;
+  stage *st = &p->stages[which];
+  for (int i = 0; i < p->value_count; i++) {
+    value *v = &p->values[i];
+    if (!in_tile(v, which)) continue;
+    const value *reuse = v->reuse >= 0 ? &p->values[v->reuse] : NULL;
+    bool take_over = reuse && in_tile(reuse, which) && reuse->last == v->first && reuse->stored == v->stored;
+    int kept = 0;
+    for (int j = 0; j < count; j++)
+      if (p->values[alive[j]].last >= v->first && !(take_over && alive[j] == v->reuse)) alive[kept++] = alive[j];
+    count = kept;
+    v->offset = take_over ? reuse->offset : find_gap(p, alive, count, v->stored);
+    insert_sorted(p, alive, &count, i);
+    if (v->offset + v->stored > st->features) st->features = v->offset + v->stored;
+  }
+  engine_free_memory(p->engine, alive);
+  return true;
+}
+
+static void place_kept_values(orr_program *p) {
+  for (int i = 0; i < p->value_count; i++)
+    if (p->values[i].place == PLACE_KEPT) {
+      p->values[i].offset = p->kept_features;
+      p->kept_features += p->values[i].stored;
+    }
+}
+
+static bool place_sums(orr_program *p, int which) {
+  stage *st = &p->stages[which];
+  st->sums = arena_new(&p->memory, (size_t)p->value_count + 1, sizeof *st->sums);
+  if (!st->sums) return false;
+  for (int i = 0; i < p->value_count; i++) {
+    value *v = &p->values[i];
+    if (v->place != PLACE_SUM || v->stage != which) continue;
+    v->offset = st->sum_numbers;
+    st->sum_numbers += (v->stored + 15) / 16 * 16;
+    st->sums[st->sum_count++] = i;
+  }
+  return true;
+}
+
+/* Fixed by the program alone, so that sums over rows are cut the same way on every machine. */
+static void choose_tile(orr_program *p) {
+  int64_t most = 1;
+  for (int s = 1; s < p->stage_count; s += 2)
+    if (p->stages[s].features > most) most = p->stages[s].features;
+  p->lanes = most * BLOCK <= LARGEST_BLOCK ? BLOCK : 1;
+  int64_t blocks = SMALL_TILE / (most * p->lanes);
+  p->blocks = blocks < 1 || p->lanes == 1 ? 1 : blocks > TILE_BLOCKS ? TILE_BLOCKS : (int)blocks;
+}
+
+/* ---- groups ---- */
+
+static bool can_group(const orr_program *p, const instruction *i) {
+  if (i->kind != DO_OP || p->values[i->y].stored < GROUPED) return false;
+  orr_op op = i->node->op;
+  if (!op_is_unary(op) && !op_is_binary(op) && op != ORR_OP_select) return false;
+  const value *y = &p->values[i->y];
+  for (int j = 0; j < i->inputs; j++) {
+    const value *x = &p->values[i->x[j]];
+    bool number = x->stored == 1 && x->level == ORR_UNIFORM, same = x->stored == y->stored && x->level == y->level;
+    if (!number && !same) return false;
+    if (number && op == ORR_OP_select && j > 0) return false;
+  }
+  return !op_is_binary(op) || i->plan.axes == 1;
+}
+
+static bool joins(const orr_program *p, const instruction *a, const instruction *b) {
+  return p->values[a->y].stored == p->values[b->y].stored && p->values[a->y].level == p->values[b->y].level &&
+         a->settled == b->settled;
+}
+
+static bool make_groups(orr_program *p, stage *st) {
+  st->groups = arena_new(&p->memory, (size_t)st->code.count + 1, sizeof *st->groups);
+  if (!st->groups) return false;
+  for (int i = 0; i < st->code.count; i++) {
+    const instruction *first = &st->code.list[i];
+    if (!can_group(p, first)) continue;
+    int last = i + 1;
+    while (last < st->code.count && can_group(p, &st->code.list[last]) && joins(p, first, &st->code.list[last])) last++;
+    const value *y = &p->values[first->y];
+    st->groups[st->group_count++] = (group){i, last, y->stored, y->level == ORR_MEMBER};
+    int64_t used = 0;
+    for (int j = i; j < last; j++) {
+      value *v = &p->values[st->code.list[j].y];
+      if (v->wanted || v->last > st->code.list[last - 1].position) continue;
+      v->place = PLACE_CHUNK;
+      v->offset = used++;
+    }
+    if (used > st->chunk_numbers) st->chunk_numbers = used;
+    i = last - 1;
+  }
+  return true;
+}
+
+bool layout_program(orr_program *p) {
+  for (int s = 0; s < p->stage_count; s++) {
+    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !make_groups(p, &p->stages[s])) return false;
+  }
+  place_kept_values(p);
+  choose_tile(p);
+  return true;
+}

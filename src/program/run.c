@@ -1,0 +1,478 @@
+/* run.c - running a program: bindings, workspace, and the stages one after another. An odd stage
+   hands units of work (tiles, or a slot's tiles where sums are taken) to the threads; each takes its
+   tiles through all instructions. execute.c does the instructions. */
+#include <string.h>
+
+#include "program/execute.h"
+
+enum {
+  SLOTS = 8,      /* sums over rows go through this many ordered slots, shared out over the groups */
+  CHUNK = 2048,   /* numbers of a grouped elementwise chunk */
+  SUM_CHUNK = 8192
+};
+
+orr_run *orr_run_new(orr_program *program) {
+  orr_engine *engine = program->engine;
+  orr_run *run = engine_new_zeroed(engine, 1, sizeof *run);
+  if (!run) return NULL;
+  run->engine = engine;
+  run->program = orr_program_retain(program);
+  run->bound = engine_new_zeroed(engine, (size_t)program->input_count + 1, sizeof *run->bound);
+  run->outputs = engine_new_zeroed(engine, (size_t)program->output_count + 1, sizeof *run->outputs);
+  run->single_at = engine_new_zeroed(engine, (size_t)program->value_count + 1, sizeof *run->single_at);
+  run->base = engine_new_zeroed(engine, (size_t)program->value_count + 1, sizeof *run->base);
+  if (!run->bound || !run->outputs || !run->single_at || !run->base) {
+    orr_run_free(run);
+    return NULL;
+  }
+  for (int i = 0; i < program->input_count; i++) run->bound[i].tensor = orr_tensor_retain(program->inputs[i].tensor);
+  return run;
+}
+
+static void free_workers(orr_run *run) {
+  for (int i = 0; i < run->worker_count; i++) {
+    engine_free_memory(run->engine, run->workers[i].pointer);
+    engine_free_memory(run->engine, run->workers[i].tile);
+    engine_free_memory(run->engine, run->workers[i].scratch);
+    engine_free_memory(run->engine, run->workers[i].chunk);
+  }
+  engine_free_memory(run->engine, run->workers);
+  run->workers = NULL;
+  run->worker_count = 0;
+}
+
+void orr_run_free(orr_run *run) {
+  if (!run) return;
+  orr_engine *engine = run->engine;
+  for (int i = 0; run->bound && i < run->program->input_count; i++) {
+    orr_tensor_free(run->bound[i].tensor);
+    orr_tensor_free(run->bound[i].index);
+  }
+  for (int i = 0; run->outputs && i < run->program->output_count; i++) orr_tensor_free(run->outputs[i]);
+  free_workers(run);
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base, run->singles,
+                   run->sums,  run->kept,    run->sizes,     run->entries, run->tiles};
+  for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
+  orr_program_free(run->program);
+  engine_free_memory(engine, run);
+}
+
+/* ---- bindings ---- */
+
+static orr_status check_tensor(orr_run *run, const binding *b, orr_tensor *tensor, orr_tensor *index) {
+  int lead = b->level != ORR_UNIFORM, axes = orr_tensor_axes(tensor);
+  const int64_t *shape = orr_tensor_shape(tensor);
+  char want[128], got[128];
+  if (axes != b->axes + lead || !shape_equal(b->axes, b->shape, axes - lead, shape + lead))
+    return engine_fail(run->engine, ORR_SHAPE, "input '%s' wants %s%s, got shape %s", b->name,
+                       lead ? b->level == ORR_ROW ? "rows of " : "members of " : "",
+                       shape_text(b->axes, b->shape, want, sizeof want), shape_text(axes, shape, got, sizeof got));
+  if (!orr_tensor_is_contiguous(tensor))
+    return engine_fail(run->engine, ORR_SHAPE, "input '%s' is a view with gaps; copy it first", b->name);
+  if (orr_tensor_dtype(tensor) != ORR_REAL && b->level != ORR_ROW)
+    return engine_fail(run->engine, ORR_ARGUMENT, "input '%s' must hold real numbers; convert it first", b->name);
+  if (index && (b->level != ORR_ROW || orr_tensor_dtype(index) != ORR_INT || orr_tensor_axes(index) != 1 ||
+                !orr_tensor_is_contiguous(index)))
+    return engine_fail(run->engine, ORR_ARGUMENT, "input '%s': an index is an int32 list, for inputs by row", b->name);
+  return ORR_OK;
+}
+
+orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor, orr_tensor *index) {
+  const orr_program *p = run->program;
+  if (!tensor) return engine_fail(run->engine, ORR_ARGUMENT, "input '%s': no tensor given", name);
+  for (int i = 0; i < p->named_inputs; i++) {
+    if (strcmp(p->inputs[i].name, name) != 0) continue;
+    orr_status status = check_tensor(run, &p->inputs[i], tensor, index);
+    if (status) return status;
+    orr_tensor *old = run->bound[i].tensor, *old_index = run->bound[i].index;
+    run->bound[i].tensor = orr_tensor_retain(tensor);
+    run->bound[i].index = index ? orr_tensor_retain(index) : NULL;
+    orr_tensor_free(old);
+    orr_tensor_free(old_index);
+    return ORR_OK;
+  }
+  const char *names[64];
+  int count = 0;
+  for (int i = 0; i < p->named_inputs && count < 64; i++) names[count++] = p->inputs[i].name;
+  const char *near = nearest_name(name, names, count);
+  return engine_fail(run->engine, ORR_FIELD, near ? "no input '%s'; did you mean '%s'?" : "no input '%s'", name, near);
+}
+
+orr_status orr_run_groups(orr_run *run, int members, const int64_t *sizes) {
+  int64_t rows = 0;
+  if (members < 1) return engine_fail(run->engine, ORR_ARGUMENT, "members must be at least 1, got %d", members);
+  for (int i = 0; i < members; i++) {
+    if (sizes[i] < 0 || sizes[i] > INT32_MAX - rows)
+      return engine_fail(run->engine, ORR_ARGUMENT, "group %d has %lld rows", i, (long long)sizes[i]);
+    rows += sizes[i];
+  }
+  bool same = run->sizes && members == run->members && memcmp(run->sizes, sizes, (size_t)members * sizeof *sizes) == 0;
+  if (same) return ORR_OK;
+  int64_t *copy = engine_new(run->engine, (size_t)members, sizeof *copy);
+  if (!copy) return ORR_MEMORY;
+  memcpy(copy, sizes, (size_t)members * sizeof *sizes);
+  engine_free_memory(run->engine, run->sizes);
+  if (members != run->members) {
+    engine_free_memory(run->engine, run->entries);
+    run->entries = NULL;
+  }
+  run->sizes = copy;
+  run->members = members;
+  run->rows = rows;
+  run->laid_out = false;
+  return ORR_OK;
+}
+
+orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
+  if (members < 1 || rows < 0 || rows % members)
+    return engine_fail(run->engine, ORR_ARGUMENT, "%lld rows cannot be cut into %d equal groups", (long long)rows, members);
+  if (run->sizes && run->members == members && run->rows == rows) {
+    bool equal = true;
+    for (int i = 0; i < members; i++) equal = equal && run->sizes[i] == rows / members;
+    if (equal) return ORR_OK;
+  }
+  int64_t *sizes = engine_new(run->engine, (size_t)members, sizeof *sizes);
+  if (!sizes) return ORR_MEMORY;
+  for (int i = 0; i < members; i++) sizes[i] = rows / members;
+  orr_status status = orr_run_groups(run, members, sizes);
+  engine_free_memory(run->engine, sizes);
+  return status;
+}
+
+orr_status orr_run_members(orr_run *run, const int *entries) {
+  if (!run->sizes) return engine_fail(run->engine, ORR_STATE, "members are chosen after the rows");
+  if (entries && run->entries && memcmp(run->entries, entries, (size_t)run->members * sizeof *entries) == 0) return ORR_OK;
+  int *copy = NULL;
+  if (entries) {
+    if (!(copy = engine_new(run->engine, (size_t)run->members, sizeof *copy))) return ORR_MEMORY;
+    memcpy(copy, entries, (size_t)run->members * sizeof *copy);
+  }
+  engine_free_memory(run->engine, run->entries);
+  run->entries = copy;
+  run->settled = false;
+  return ORR_OK;
+}
+
+void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration) {
+  run->key = mix_bits(seed);
+  run->iteration = iteration;
+}
+
+orr_tensor *orr_run_output(orr_run *run, const char *name) {
+  for (int i = 0; i < run->program->named_outputs; i++)
+    if (strcmp(run->program->outputs[i].name, name) == 0) return run->outputs[i];
+  engine_fail(run->engine, ORR_FIELD, "no output '%s'", name);
+  return NULL;
+}
+
+/* ---- workspace ---- */
+
+static int64_t pad(int64_t n) { return (n + 15) / 16 * 16; }
+
+static bool layout_singles(orr_run *run) {
+  const orr_program *p = run->program;
+  int64_t total = 0;
+  for (int i = 0; i < p->value_count; i++) {
+    const value *v = &p->values[i];
+    if (v->place != PLACE_SINGLE && v->place != PLACE_SUM) continue;
+    run->single_at[i] = total;
+    total += pad(v->stored * (v->level == ORR_MEMBER ? run->members : 1));
+  }
+  engine_free_memory(run->engine, run->singles);
+  run->singles = engine_new_zeroed(run->engine, (size_t)total + 1, sizeof *run->singles);
+  if (!run->singles) return false;
+  for (int i = 0; i < p->value_count; i++) {
+    const value *v = &p->values[i];
+    if (v->place == PLACE_SINGLE || v->place == PLACE_SUM) run->base[i] = run->singles + run->single_at[i];
+    if (v->constant) *run->base[i] = (orr_real)v->number;
+  }
+  return true;
+}
+
+/* Tiles never straddle groups; slots cut each group's tiles into equal stretches. */
+static bool layout_tiles(orr_run *run) {
+  const orr_program *p = run->program;
+  int64_t tile_rows = (int64_t)p->lanes * p->blocks, count = 0;
+  for (int g = 0; g < run->members; g++) count += (run->sizes[g] + tile_rows - 1) / tile_rows;
+  engine_free_memory(run->engine, run->tiles);
+  run->tiles = engine_new(run->engine, (size_t)count + 1, sizeof *run->tiles);
+  if (!run->tiles) return false;
+  int slots = (SLOTS + run->members - 1) / run->members, n = 0, units = 0;
+  int64_t start = 0;
+  for (int g = 0; g < run->members; g++) {
+    int64_t tiles = (run->sizes[g] + tile_rows - 1) / tile_rows, in_group = 0;
+    int used = tiles < slots ? (int)tiles : slots;
+    for (int64_t done = 0; done < run->sizes[g]; done += tile_rows, in_group++) {
+      int64_t left = run->sizes[g] - done;
+      int slot = (int)(in_group * used / tiles);
+      run->tiles[n++] = (tile){g, units + slot, start + done, (int)(left < tile_rows ? left : tile_rows)};
+    }
+    units += used;
+    start += run->sizes[g];
+  }
+  run->tile_count = n;
+  run->unit_count = units;
+  return true;
+}
+
+static bool layout_storage(orr_run *run) {
+  const orr_program *p = run->program;
+  int64_t sums = 0, lanes = (int64_t)p->lanes * p->blocks;
+  for (int s = 1; s < p->stage_count; s += 2)
+    if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
+  engine_free_memory(run->engine, run->sums);
+  engine_free_memory(run->engine, run->kept);
+  run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
+  run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1, sizeof *run->kept);
+  return run->sums && run->kept;
+}
+
+static bool layout_workers(orr_run *run) {
+  const orr_program *p = run->program;
+  int threads = orr_engine_threads(run->engine);
+  if (run->worker_count == threads) return true;
+  free_workers(run);
+  run->workers = engine_new_zeroed(run->engine, (size_t)threads, sizeof *run->workers);
+  if (!run->workers) return false;
+  int64_t features = 0, chunk = 0;
+  for (int s = 0; s < p->stage_count; s++) {
+    if (p->stages[s].features > features) features = p->stages[s].features;
+    if (p->stages[s].chunk_numbers > chunk) chunk = p->stages[s].chunk_numbers;
+  }
+  for (run->worker_count = 0; run->worker_count < threads;) {
+    worker *w = &run->workers[run->worker_count++];
+    w->pointer = engine_new_zeroed(run->engine, (size_t)p->value_count + 1, sizeof *w->pointer);
+    w->tile = engine_new_zeroed(run->engine, (size_t)(features * p->lanes * p->blocks) + 1, sizeof *w->tile);
+    w->scratch = engine_new(run->engine, (size_t)p->scratch_numbers + 1, sizeof *w->scratch);
+    w->chunk = engine_new(run->engine, (size_t)chunk * CHUNK + 1, sizeof *w->chunk);
+    if (!w->pointer || !w->tile || !w->scratch || !w->chunk) {
+      free_workers(run);
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool layout_outputs(orr_run *run) {
+  const orr_program *p = run->program;
+  for (int i = 0; i < p->named_outputs; i++) {
+    const binding *b = &p->outputs[i];
+    int64_t shape[ORR_AXES + 1] = {b->level == ORR_ROW ? run->rows : run->members};
+    int lead = b->level != ORR_UNIFORM;
+    memcpy(shape + lead, b->shape, (size_t)b->axes * sizeof *shape);
+    orr_tensor_free(run->outputs[i]);
+    if (!(run->outputs[i] = orr_tensor_new(run->engine, ORR_REAL, b->axes + lead, shape))) return false;
+  }
+  return true;
+}
+
+static bool lay_out(orr_run *run) {
+  if (!layout_workers(run)) return false;
+  if (run->laid_out) return true;
+  run->settled = false;
+  return run->laid_out =
+             layout_singles(run) && layout_tiles(run) && layout_storage(run) && layout_outputs(run);
+}
+
+/* ---- checks before the first instruction ---- */
+
+static orr_status check_rows(orr_run *run, int i) {
+  const binding *b = &run->program->inputs[i];
+  orr_tensor *tensor = run->bound[i].tensor, *index = run->bound[i].index;
+  int64_t have = orr_tensor_shape(tensor)[0], given = index ? orr_tensor_count(index) : have;
+  if (given != run->rows)
+    return engine_fail(run->engine, ORR_SHAPE, "input '%s' has %lld rows, the run %lld", b->name, (long long)given,
+                       (long long)run->rows);
+  const int32_t *at = index ? orr_tensor_data(index) : NULL;
+  for (int64_t r = 0; at && r < run->rows; r++)
+    if (at[r] < 0 || at[r] >= have)
+      return engine_fail(run->engine, ORR_ARGUMENT, "input '%s': index %d of row %lld, but there are %lld rows", b->name,
+                         at[r], (long long)r, (long long)have);
+  return ORR_OK;
+}
+
+static orr_status check_members(orr_run *run, int i) {
+  const binding *b = &run->program->inputs[i];
+  int64_t have = orr_tensor_shape(run->bound[i].tensor)[0];
+  if (!run->entries && have != run->members)
+    return engine_fail(run->engine, ORR_SHAPE, "%s%s has %lld members, the run %d groups of rows", b->name ? "input " : "a parameter",
+                       b->name ? b->name : "", (long long)have, run->members);
+  for (int g = 0; run->entries && g < run->members; g++)
+    if (run->entries[g] < 0 || run->entries[g] >= have)
+      return engine_fail(run->engine, ORR_ARGUMENT, "group %d uses member %d of %lld", g, run->entries[g], (long long)have);
+  return ORR_OK;
+}
+
+/* Bound memory may have moved or changed since the last time. */
+static orr_status refresh_bindings(orr_run *run) {
+  const orr_program *p = run->program;
+  for (int i = 0; i < p->input_count; i++) {
+    const binding *b = &p->inputs[i];
+    bound *at = &run->bound[i];
+    bool used = b->value >= 0 || b->level == ORR_ROW;
+    if (!at->tensor && used) return engine_fail(run->engine, ORR_STATE, "input '%s' is not bound", b->name);
+    if (!at->tensor) continue;
+    orr_status status = b->level == ORR_ROW ? check_rows(run, i) : b->level == ORR_MEMBER ? check_members(run, i) : ORR_OK;
+    if (status) return status;
+    if (b->value >= 0) run->base[b->value] = orr_tensor_data(at->tensor);
+    if (b->name) continue;
+    uint64_t version = orr_tensor_version(at->tensor);
+    run->settled = run->settled && version == at->version;
+    at->version = version;
+  }
+  return ORR_OK;
+}
+
+/* ---- stages ---- */
+
+typedef struct single_job {
+  orr_run *run;
+  const stage *stage;
+  const group *group;
+  int which;
+} single_job;
+
+static void run_chunk(void *context, int task, int w) {
+  single_job *job = context;
+  int64_t total = job->group->count * (job->group->per_member ? job->run->members : 1);
+  int64_t first = (int64_t)task * CHUNK, n = total - first < CHUNK ? total - first : CHUNK;
+  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], first, n, CHUNK);
+}
+
+static void run_member(void *context, int task, int w) {
+  single_job *job = context;
+  execute_single(job->run, &job->stage->code.list[job->which], &job->run->workers[w], task);
+}
+
+static void run_single_stage(orr_run *run, const stage *st) {
+  int next_group = 0;
+  for (int i = 0; i < st->code.count; i++) {
+    const instruction *x = &st->code.list[i];
+    const group *g = next_group < st->group_count && st->groups[next_group].first == i ? &st->groups[next_group] : NULL;
+    single_job job = {run, st, g, i};
+    bool skip = x->settled && run->settled;
+    if (g) {
+      int64_t total = g->count * (g->per_member ? run->members : 1);
+      if (!skip) pool_run(run->engine, (int)((total + CHUNK - 1) / CHUNK), run_chunk, &job);
+      i = g->last - 1;
+      next_group++;
+    } else if (skip) {
+      continue;
+    } else if (!x->per_member) {
+      execute_single(run, x, &run->workers[0], 0);
+    } else if (x->class->reduces || x->kind == DO_SCAN) {
+      for (int m = 0; m < run->members; m++) execute_single(run, x, &run->workers[0], m);
+    } else {
+      pool_run(run->engine, run->members, run_member, &job);
+    }
+  }
+}
+
+typedef struct row_job {
+  orr_run *run;
+  const stage *stage;
+  int *first; /* tile of each unit */
+} row_job;
+
+static int first_tile(const orr_run *run, int unit) {
+  int low = 0, high = run->tile_count;
+  while (low < high) {
+    int middle = (low + high) / 2;
+    if (run->tiles[middle].unit < unit) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+static void run_unit(void *context, int task, int w) {
+  row_job *job = context;
+  orr_run *run = job->run;
+  bool sums = job->stage->sum_count > 0;
+  int i = sums ? first_tile(run, task) : task;
+  worker *me = &run->workers[w];
+  if (orr_interrupted(run->engine)) return;
+  enter_unit(run, job->stage, me, &run->tiles[i], task);
+  do execute_tile(run, job->stage, me, i++);
+  while (sums && i < run->tile_count && run->tiles[i].unit == task);
+}
+
+typedef struct sum_job {
+  orr_run *run;
+  const stage *stage;
+} sum_job;
+
+/* The slots' partial sums, added in their order: a fixed tree, whichever thread did what. */
+static void add_slots(const orr_run *run, const stage *st, int v, int64_t first, int64_t n) {
+  const value *x = &run->program->values[v];
+  bool members = x->level == ORR_MEMBER;
+  const kernels *k = engine_kernels(run->engine);
+  int groups = members ? run->members : 1, t = 0;
+  for (int g = 0; g < groups; g++) {
+    orr_real *y = run->base[v] + g * x->stored + first;
+    memset(y, 0, (size_t)n * sizeof *y);
+    for (int last = -1; t < run->tile_count && (!members || run->tiles[t].group == g); t++) {
+      if (run->tiles[t].unit == last) continue;
+      last = run->tiles[t].unit;
+      k->binary[BINARY_add](y, y, run->sums + last * st->sum_numbers + x->offset + first, (size_t)n);
+    }
+  }
+}
+
+static void run_sum(void *context, int task, int w) {
+  sum_job *job = context;
+  const stage *st = job->stage;
+  (void)w;
+  for (int i = 0; i < st->sum_count; i++) {
+    int64_t stored = job->run->program->values[st->sums[i]].stored, chunks = (stored + SUM_CHUNK - 1) / SUM_CHUNK;
+    if (task >= chunks) {
+      task -= (int)chunks;
+      continue;
+    }
+    int64_t first = (int64_t)task * SUM_CHUNK;
+    add_slots(job->run, st, st->sums[i], first, stored - first < SUM_CHUNK ? stored - first : SUM_CHUNK);
+    return;
+  }
+}
+
+static void run_row_stage(orr_run *run, const stage *st) {
+  if (!st->code.count) return;
+  const orr_program *p = run->program;
+  for (int w = 0; w < run->worker_count; w++)
+    memcpy(run->workers[w].pointer, run->base, (size_t)p->value_count * sizeof *run->base);
+  row_job job = {run, st, NULL};
+  pool_run(run->engine, st->sum_count ? run->unit_count : run->tile_count, run_unit, &job);
+  int chunks = 0;
+  for (int i = 0; i < st->sum_count; i++)
+    chunks += (int)((p->values[st->sums[i]].stored + SUM_CHUNK - 1) / SUM_CHUNK);
+  sum_job sums = {run, st};
+  pool_run(run->engine, chunks, run_sum, &sums);
+}
+
+static void copy_results(orr_run *run) {
+  const orr_program *p = run->program;
+  for (int i = 0; i < p->output_count; i++) {
+    const binding *b = &p->outputs[i];
+    if (b->level == ORR_ROW) continue;
+    bool update = i >= p->named_outputs;
+    orr_tensor *to = update ? run->bound[p->updated[i]].tensor : run->outputs[i];
+    size_t count = (size_t)(b->count * (b->level == ORR_MEMBER ? run->members : 1));
+    memmove(orr_tensor_data(to), run->base[b->value], count * sizeof(orr_real));
+    orr_tensor_touch(to);
+  }
+}
+
+orr_status orr_run_go(orr_run *run) {
+  const orr_program *p = run->program;
+  orr_status status;
+  if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
+  if (!lay_out(run)) return run->engine->status;
+  if ((status = refresh_bindings(run))) return status;
+  for (int s = 0; s < p->stage_count; s++) {
+    if (s % 2) run_row_stage(run, &p->stages[s]);
+    else run_single_stage(run, &p->stages[s]);
+    if (orr_interrupted(run->engine)) return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+  }
+  run->settled = true;
+  copy_results(run);
+  return ORR_OK;
+}
