@@ -176,6 +176,7 @@ ORR_API orr_tensor *orr_bundle_find(const orr_bundle *bundle, const char *name);
 ORR_API const char *orr_bundle_text(const orr_bundle *bundle, const char *key); /* NULL: none */
 ORR_API int orr_bundle_text_count(const orr_bundle *bundle);
 ORR_API const char *orr_bundle_text_key(const orr_bundle *bundle, int i);
+ORR_API const char *orr_bundle_text_at(const orr_bundle *bundle, int i);
 /* Checked as hostile input; values that are not finite are refused unless allowed. */
 ORR_API orr_bundle *orr_bundle_read(orr_engine *engine, const char *path, bool allow_not_finite);
 /* The same from memory; `label` stands for the file in messages. */

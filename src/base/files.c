@@ -94,8 +94,10 @@ orr_status file_write_whole(orr_engine *engine, const char *path,
       status = fail_io(engine, path, "write");
     } else {
       status = fill_and_rename(writer, temporary, fill, context);
-      if (status) unlink(temporary);
-      else sync_folder(temporary);
+      if (status)
+        unlink(temporary);
+      else
+        sync_folder(temporary);
     }
   }
   engine_free_memory(engine, writer);
@@ -124,8 +126,8 @@ void source_open_memory(source *from, orr_engine *engine, const void *bytes, siz
 
 static orr_status fail_truncated(source *from, size_t offset, size_t wanted) {
   return engine_fail(from->engine, ORR_FORMAT,
-                     "%s: truncated: wanted %zu bytes at offset %zu, the file has %zu bytes", from->label,
-                     wanted, offset, from->size);
+                     "%s: truncated: wanted %zu bytes at offset %zu, the file has %zu bytes",
+                     from->label, wanted, offset, from->size);
 }
 
 orr_status source_read(source *from, size_t offset, void *bytes, size_t size) {
@@ -155,9 +157,10 @@ char *file_read_whole(orr_engine *engine, const char *path, size_t limit, size_t
   if (source_open(&from, engine, path)) return NULL;
   char *text = NULL;
   if (from.size > limit)
-    engine_fail(engine, ORR_FORMAT, "%s: %zu bytes are more than the %zu that are allowed", path, from.size,
-                limit);
-  else text = engine_new(engine, from.size + 1, 1);
+    engine_fail(engine, ORR_FORMAT, "%s: %zu bytes are more than the %zu that are allowed", path,
+                from.size, limit);
+  else
+    text = engine_new(engine, from.size + 1, 1);
   if (text && source_read(&from, 0, text, from.size)) {
     engine_free_memory(engine, text);
     text = NULL;

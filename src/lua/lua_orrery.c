@@ -60,8 +60,10 @@ static void push_position(lua_State *L) {
     luaL_where(L, level);
     return;
   }
-  if (nearest >= 0) luaL_where(L, nearest);
-  else lua_pushliteral(L, "");
+  if (nearest >= 0)
+    luaL_where(L, nearest);
+  else
+    lua_pushliteral(L, "");
 }
 
 int lua_raise(lua_State *L) {
@@ -113,7 +115,7 @@ static int close_handle(lua_State *L) {
 }
 
 static void add_finaliser(lua_State *L, const char *name, const lua_class *class) {
-  lua_pushlightuserdata(L, (void *)(uintptr_t)class);
+  lua_pushlightuserdata(L, (void *)(uintptr_t) class);
   lua_pushcclosure(L, close_handle, 1);
   lua_setfield(L, -2, name);
 }
@@ -177,7 +179,7 @@ static int push_empty(lua_State *L) {
 int lua_push_object(lua_State *L, const lua_class *class, void *object) {
   if (!object) return lua_raise(L);
   lua_pushcfunction(L, push_empty);
-  lua_pushlightuserdata(L, (void *)(uintptr_t)class);
+  lua_pushlightuserdata(L, (void *)(uintptr_t) class);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
     class->free(object);
     return lua_error(L);
@@ -212,15 +214,29 @@ void lua_add_functions(lua_State *L, int index, const luaL_Reg *functions) {
   lua_pop(L, 1);
 }
 
-bool lua_push_foreign_method(lua_State *L, int index, const char *name) {
+static bool push_method(lua_State *L, int index, const char *name, int depth) {
   int type = lua_type(L, index);
   if (type != LUA_TUSERDATA && type != LUA_TTABLE) return false;
   if (type == LUA_TUSERDATA && luaL_testudata(L, index, lua_tensor_class.name)) return false;
-  if (!lua_getmetatable(L, index)) return false;
-  lua_pop(L, 1);
-  if (lua_getfield(L, index, name) != LUA_TNIL) return true;
-  lua_pop(L, 1);
+  if (lua_getmetatable(L, index)) {
+    lua_pop(L, 1);
+    if (lua_getfield(L, index, name) != LUA_TNIL) return true;
+    lua_pop(L, 1);
+    return false;
+  }
+  if (type != LUA_TTABLE || depth == 0 || !lua_checkstack(L, 4)) return false;
+  int n = (int)lua_rawlen(L, index);
+  for (int i = 1; i <= n; i++) {
+    lua_rawgeti(L, index, i);
+    bool found = push_method(L, lua_gettop(L), name, depth - 1);
+    lua_remove(L, found ? -2 : -1);
+    if (found) return true;
+  }
   return false;
+}
+
+bool lua_push_foreign_method(lua_State *L, int index, const char *name) {
+  return push_method(L, lua_absindex(L, index), name, ORR_AXES);
 }
 
 bool lua_call_foreign(lua_State *L, const char *name, int count) {

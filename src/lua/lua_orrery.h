@@ -51,11 +51,11 @@ void lua_tell_collector(lua_State *L);
 
 /* Bound objects. */
 typedef struct lua_class {
-  const char *name;             /* "orrery.tensor": the metatable's key */
-  const char *noun;             /* "tensor": in messages */
-  void (*free)(void *object);   /* drops one hold */
-  const luaL_Reg *methods;      /* object:method(); may be NULL */
-  const luaL_Reg *metamethods;  /* may be NULL; __gc, __close and __name are set for you */
+  const char *name;            /* "orrery.tensor": the metatable's key */
+  const char *noun;            /* "tensor": in messages */
+  void (*free)(void *object);  /* drops one hold */
+  const luaL_Reg *methods;     /* object:method(); may be NULL */
+  const luaL_Reg *metamethods; /* may be NULL; __gc, __close and __name are set for you */
 } lua_class;
 
 typedef struct lua_handle {
@@ -107,8 +107,8 @@ void lua_check_options(lua_State *L, int index, const char *what, const char *co
 /* One option, or its default; raises when it has another type or lies outside low .. high. */
 double lua_option_number(lua_State *L, int index, const char *name, double otherwise, double low,
                          double high);
-int64_t lua_option_integer(lua_State *L, int index, const char *name, int64_t otherwise, int64_t low,
-                           int64_t high);
+int64_t lua_option_integer(lua_State *L, int index, const char *name, int64_t otherwise,
+                           int64_t low, int64_t high);
 bool lua_option_boolean(lua_State *L, int index, const char *name, bool otherwise);
 /* Lives as long as the table does. */
 const char *lua_option_string(lua_State *L, int index, const char *name, const char *otherwise);
@@ -129,10 +129,10 @@ int lua_option_need(lua_State *L, int index, const char *name, const char *what)
 void lua_add_functions(lua_State *L, int index, const luaL_Reg *functions);
 
 /* How Lua functions run on tensors, numbers and symbols alike: when any of the first `count`
-   arguments is a value that is neither number, boolean, nil, string, plain table nor tensor and
-   has a method `name`, calls that method with all arguments as they are, and returns true with
-   its one result on top. Symbols join in this way: symbol.max(2, s) must work as s:max(2) does. */
+   arguments is an object other than a tensor that has a method `name`, or a list with such an
+   object inside, calls that method with all arguments as they are, and returns true with its one
+   result on top. Symbols join in this way: symbol.max(2, s) must work as s:max(2) does. */
 bool lua_call_foreign(lua_State *L, const char *name, int count);
-/* Whether the value at index is such a one; its method is then on top. */
+/* Whether the value at index is such an object or list; the method is then on top. */
 bool lua_push_foreign_method(lua_State *L, int index, const char *name);
 #endif

@@ -46,7 +46,8 @@ static int search_library(lua_State *L) {
 /* Second, behind preload: the library's files must be those of this engine. */
 static void add_searcher(lua_State *L) {
   lua_getglobal(L, "package");
-  if (!lua_istable(L, -1)) luaL_error(L, "orrery: the package library is not open in this Lua state");
+  if (!lua_istable(L, -1))
+    luaL_error(L, "orrery: the package library is not open in this Lua state");
   lua_getfield(L, -1, "searchers");
   if (!lua_istable(L, -1)) luaL_error(L, "orrery: package.searchers is not a table");
   for (lua_Integer i = luaL_len(L, -1); i >= 1; i--) {

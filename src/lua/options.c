@@ -19,13 +19,15 @@ static bool is_known(const char *name, const char *const *names) {
 void lua_check_options(lua_State *L, int index, const char *what, const char *const *names) {
   if (lua_isnoneornil(L, index)) return;
   if (!lua_istable(L, index))
-    lua_complain(L, "%s: a table of named fields is wanted, not a %s", what, luaL_typename(L, index));
+    lua_complain(L, "%s: a table of named fields is wanted, not a %s", what,
+                 luaL_typename(L, index));
   index = lua_absindex(L, index);
   lua_pushnil(L);
   while (lua_next(L, index)) {
     lua_pop(L, 1);
     if (lua_type(L, -1) != LUA_TSTRING)
-      lua_complain(L, "%s: options have names; there is one under [%s]", what, luaL_tolstring(L, -1, NULL));
+      lua_complain(L, "%s: options have names; there is one under [%s]", what,
+                   luaL_tolstring(L, -1, NULL));
     const char *name = lua_tostring(L, -1);
     if (is_known(name, names)) continue;
     const char *near = orr_nearest_name(name, names, count_names(names));
@@ -72,16 +74,16 @@ double lua_option_number(lua_State *L, int index, const char *name, double other
   return value;
 }
 
-int64_t lua_option_integer(lua_State *L, int index, const char *name, int64_t otherwise, int64_t low,
-                           int64_t high) {
+int64_t lua_option_integer(lua_State *L, int index, const char *name, int64_t otherwise,
+                           int64_t low, int64_t high) {
   int64_t value = otherwise;
   if (lua_option_push(L, index, name) != LUA_TNIL) {
     int whole = 0;
     if (lua_type(L, -1) == LUA_TNUMBER) value = lua_tointegerx(L, -1, &whole);
     if (!whole) complain_type(L, name, "a whole number");
     if (value < low || value > high)
-      lua_complain(L, "option '%s' is %I, outside %I to %I", name, (lua_Integer)value, (lua_Integer)low,
-                   (lua_Integer)high);
+      lua_complain(L, "option '%s' is %I, outside %I to %I", name, (lua_Integer)value,
+                   (lua_Integer)low, (lua_Integer)high);
   }
   lua_pop(L, 1);
   return value;

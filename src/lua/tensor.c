@@ -30,8 +30,10 @@ int lua_push_result(lua_State *L, orr_tensor *tensor) {
   double value = orr_tensor_get(tensor, 0);
   bool whole = orr_tensor_dtype(tensor) != ORR_REAL;
   orr_tensor_free(tensor);
-  if (whole) lua_pushinteger(L, (lua_Integer)value);
-  else lua_pushnumber(L, value);
+  if (whole)
+    lua_pushinteger(L, (lua_Integer)value);
+  else
+    lua_pushnumber(L, value);
   return 1;
 }
 
@@ -68,7 +70,8 @@ static int table_shape(lua_State *L, int index, int64_t *shape) {
   int axes = 0;
   lua_pushvalue(L, index);
   while (lua_istable(L, -1)) {
-    if (axes == ORR_AXES) lua_complain(L, "a table nested more than %d deep is no tensor", ORR_AXES);
+    if (axes == ORR_AXES)
+      lua_complain(L, "a table nested more than %d deep is no tensor", ORR_AXES);
     shape[axes++] = (int64_t)lua_rawlen(L, -1);
     lua_rawgeti(L, -1, 1);
     lua_remove(L, -2);
@@ -81,15 +84,20 @@ static int table_shape(lua_State *L, int index, int64_t *shape) {
 static void read_values(lua_State *L, int axis, int axes, const int64_t *shape, double *values,
                         size_t *at) {
   if (axis == axes) {
-    if (lua_isboolean(L, -1)) values[(*at)++] = lua_toboolean(L, -1);
-    else if (lua_type(L, -1) == LUA_TNUMBER) values[(*at)++] = lua_tonumber(L, -1);
-    else lua_complain(L, "number %d of the table is a %s, not a number", (int)*at + 1, luaL_typename(L, -1));
+    if (lua_isboolean(L, -1))
+      values[(*at)++] = lua_toboolean(L, -1);
+    else if (lua_type(L, -1) == LUA_TNUMBER)
+      values[(*at)++] = lua_tonumber(L, -1);
+    else
+      lua_complain(L, "number %d of the table is a %s, not a number", (int)*at + 1,
+                   luaL_typename(L, -1));
     return;
   }
   if (!lua_istable(L, -1) || (int64_t)lua_rawlen(L, -1) != shape[axis])
-    lua_complain(L, "ragged table: along axis %d there are %d entries in the first, %s in a later part",
-                 axis + 1, (int)shape[axis],
-                 lua_istable(L, -1) ? lua_pushfstring(L, "%d", (int)lua_rawlen(L, -1)) : "no");
+    lua_complain(
+        L, "ragged table: along axis %d there are %d entries in the first, %s in a later part",
+        axis + 1, (int)shape[axis],
+        lua_istable(L, -1) ? lua_pushfstring(L, "%d", (int)lua_rawlen(L, -1)) : "no");
   for (int64_t i = 1; i <= shape[axis]; i++) {
     lua_rawgeti(L, -1, i);
     read_values(L, axis + 1, axes, shape, values, at);
@@ -193,8 +201,10 @@ static int tensor_dtype(lua_State *L) {
 }
 
 static void push_value(lua_State *L, orr_dtype dtype, double value) {
-  if (dtype == ORR_REAL) lua_pushnumber(L, value);
-  else lua_pushinteger(L, (lua_Integer)value);
+  if (dtype == ORR_REAL)
+    lua_pushnumber(L, value);
+  else
+    lua_pushinteger(L, (lua_Integer)value);
 }
 
 /*** tensor:item(): the number in a tensor that holds just one; an error otherwise. */
@@ -319,7 +329,8 @@ static int tensor_index(lua_State *L) {
   int whole;
   lua_Integer at = lua_tointegerx(L, 2, &whole);
   if (!whole) return complain_method(L);
-  if (orr_tensor_axes(x) == 0) return lua_complain(L, "a tensor without axes has no entries; use :item()");
+  if (orr_tensor_axes(x) == 0)
+    return lua_complain(L, "a tensor without axes has no entries; use :item()");
   int64_t length = orr_tensor_shape(x)[0];
   if (at == length + 1) { /* where ipairs stops */
     lua_pushnil(L);
@@ -341,8 +352,10 @@ static int tensor_set_index(lua_State *L) {
     lua_push_tensor(L, orr_tensor_at(x, 0, at > 0 ? at - 1 : at));
   }
   orr_tensor *place = lua_check_tensor(L, -1);
-  if (lua_type(L, 3) == LUA_TNUMBER) lua_check_status(L, orr_tensor_fill(place, lua_tonumber(L, 3)));
-  else lua_check_status(L, orr_tensor_assign(place, lua_to_tensor(L, 3)));
+  if (lua_type(L, 3) == LUA_TNUMBER)
+    lua_check_status(L, orr_tensor_fill(place, lua_tonumber(L, 3)));
+  else
+    lua_check_status(L, orr_tensor_assign(place, lua_to_tensor(L, 3)));
   return 0;
 }
 
@@ -351,8 +364,10 @@ static int compare(lua_State *L, bool equal_too) {
   double side[2];
   for (int i = 1; i <= 2; i++) {
     orr_tensor *x = lua_test_tensor(L, i);
-    if (x && orr_tensor_count(x) == 1) side[i - 1] = orr_tensor_get(x, 0);
-    else if (!x && lua_type(L, i) == LUA_TNUMBER) side[i - 1] = lua_tonumber(L, i);
+    if (x && orr_tensor_count(x) == 1)
+      side[i - 1] = orr_tensor_get(x, 0);
+    else if (!x && lua_type(L, i) == LUA_TNUMBER)
+      side[i - 1] = lua_tonumber(L, i);
     else
       return lua_complain(L, "tensors compare number by number, into 1s and 0s: a:less(b), "
                              "a:less_equal(b), a:equal(b)");
@@ -364,18 +379,24 @@ static int compare(lua_State *L, bool equal_too) {
 static int tensor_less(lua_State *L) { return compare(L, false); }
 static int tensor_less_equal(lua_State *L) { return compare(L, true); }
 
-static const luaL_Reg methods[] = {
-    {"shape", tensor_shape}, {"size", tensor_size}, {"axes", tensor_axes},       {"count", tensor_count},
-    {"dtype", tensor_dtype}, {"item", tensor_item}, {"totable", tensor_totable}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"shape", tensor_shape},     {"size", tensor_size},
+                                   {"axes", tensor_axes},       {"count", tensor_count},
+                                   {"dtype", tensor_dtype},     {"item", tensor_item},
+                                   {"totable", tensor_totable}, {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {
-    {"__index", tensor_index}, {"__newindex", tensor_set_index}, {"__len", tensor_length},
-    {"__tostring", tensor_tostring}, {"__lt", tensor_less}, {"__le", tensor_less_equal}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", tensor_index},
+                                       {"__newindex", tensor_set_index},
+                                       {"__len", tensor_length},
+                                       {"__tostring", tensor_tostring},
+                                       {"__lt", tensor_less},
+                                       {"__le", tensor_less_equal},
+                                       {NULL, NULL}};
 
 const lua_class lua_tensor_class = {"orrery.tensor", "tensor", free_tensor, methods, metamethods};
 
 void open_tensor(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"tensor", tensor_new}, {"is_tensor", is_tensor}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"tensor", tensor_new}, {"is_tensor", is_tensor}, {NULL, NULL}};
   lua_new_class(L, &lua_tensor_class);
   lua_add_functions(L, module, functions);
   lua_add_tensor_makers(L, module);

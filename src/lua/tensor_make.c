@@ -38,7 +38,8 @@ static int make_eye(lua_State *L) {
 /*** orrery.arange(first, last, step): first, first + step ... up to last, which is included when it
 is met, as in a Lua for loop; step is 1 by default. arange(n) is 1 .. n. */
 static int make_arange(lua_State *L) {
-  double first = luaL_checknumber(L, 1), last = luaL_optnumber(L, 2, first), step = luaL_optnumber(L, 3, 1);
+  double first = luaL_checknumber(L, 1), last = luaL_optnumber(L, 2, first),
+         step = luaL_optnumber(L, 3, 1);
   if (lua_isnoneornil(L, 2)) first = 1;
   /* Half a step more lets rounding neither drop the last one nor add another. */
   double stop = step == 0 ? last : last + step * 1e-9 + (step > 0 ? 1e-300 : -1e-300);
@@ -48,7 +49,8 @@ static int make_arange(lua_State *L) {
 /*** orrery.linspace(first, last, count): count numbers evenly from first to last, both included. */
 static int make_linspace(lua_State *L) {
   double first = luaL_checknumber(L, 1), last = luaL_checknumber(L, 2);
-  return lua_push_tensor(L, orr_tensor_linspace(lua_engine(L), first, last, luaL_checkinteger(L, 3)));
+  return lua_push_tensor(L,
+                         orr_tensor_linspace(lua_engine(L), first, last, luaL_checkinteger(L, 3)));
 }
 
 /*** orrery.randn(sizes...): independent standard normal draws from the engine's stream. */
@@ -83,10 +85,16 @@ static int make_permutation(lua_State *L) {
 }
 
 void lua_add_tensor_makers(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {
-      {"zeros", make_zeros},     {"ones", make_ones},       {"full", make_full},
-      {"eye", make_eye},         {"arange", make_arange},   {"linspace", make_linspace},
-      {"randn", make_randn},     {"rand", make_rand},       {"randint", make_randint},
-      {"permutation", make_permutation}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"zeros", make_zeros},
+                                       {"ones", make_ones},
+                                       {"full", make_full},
+                                       {"eye", make_eye},
+                                       {"arange", make_arange},
+                                       {"linspace", make_linspace},
+                                       {"randn", make_randn},
+                                       {"rand", make_rand},
+                                       {"randint", make_randint},
+                                       {"permutation", make_permutation},
+                                       {NULL, NULL}};
   lua_add_functions(L, module, functions);
 }

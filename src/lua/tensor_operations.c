@@ -29,13 +29,13 @@ static int apply_binary(lua_State *L, const char *name, double (*on_numbers)(dou
   return lua_push_result(L, on_tensors(a, b));
 }
 
-#define UNARY(name, ...)                                                     \
-  static int apply_##name(lua_State *L) {                                    \
-    return apply_unary(L, #name, orr_number_##name, orr_tensor_##name);      \
+#define UNARY(name, ...)                                                \
+  static int apply_##name(lua_State *L) {                               \
+    return apply_unary(L, #name, orr_number_##name, orr_tensor_##name); \
   }
-#define BINARY(name, ...)                                                    \
-  static int apply_##name(lua_State *L) {                                    \
-    return apply_binary(L, #name, orr_number_##name, orr_tensor_##name);     \
+#define BINARY(name, ...)                                                \
+  static int apply_##name(lua_State *L) {                                \
+    return apply_binary(L, #name, orr_number_##name, orr_tensor_##name); \
   }
 #define STRUCTURED(...)
 #include "orrery/ops.def"
@@ -100,13 +100,19 @@ static int apply_mean(lua_State *L) { return reduce_or_same(L, "mean", orr_tenso
 
 /*** orrery.max_along(x, axis, keep): the greatest along an axis, or of everything; NaN if one is.
 x:max() without arguments is the same; x:max(y) is number by number. */
-static int apply_max_along(lua_State *L) { return reduce_or_same(L, "max_along", orr_tensor_max_along); }
+static int apply_max_along(lua_State *L) {
+  return reduce_or_same(L, "max_along", orr_tensor_max_along);
+}
 
 /*** orrery.min_along(x, axis, keep): the least along an axis, or of everything; NaN if one is. */
-static int apply_min_along(lua_State *L) { return reduce_or_same(L, "min_along", orr_tensor_min_along); }
+static int apply_min_along(lua_State *L) {
+  return reduce_or_same(L, "min_along", orr_tensor_min_along);
+}
 
 /*** orrery.logsumexp(x, axis, keep): log of the sum of exp(x), without overflow. */
-static int apply_logsumexp(lua_State *L) { return reduce_or_same(L, "logsumexp", orr_tensor_logsumexp); }
+static int apply_logsumexp(lua_State *L) {
+  return reduce_or_same(L, "logsumexp", orr_tensor_logsumexp);
+}
 
 /*** orrery.norm(x, axis, keep): Euclidean norm: the root of the sum of squares. */
 static int apply_norm(lua_State *L) {
@@ -230,7 +236,8 @@ static int apply_where(lua_State *L) {
 
 /*** orrery.clamp(x, low, high): x, but no less than low and no more than high; NaN stays. */
 static int apply_clamp(lua_State *L) {
-  if (lua_type(L, 1) == LUA_TNUMBER && lua_type(L, 2) == LUA_TNUMBER && lua_type(L, 3) == LUA_TNUMBER) {
+  if (lua_type(L, 1) == LUA_TNUMBER && lua_type(L, 2) == LUA_TNUMBER &&
+      lua_type(L, 3) == LUA_TNUMBER) {
     double x = orr_number_max(lua_tonumber(L, 1), lua_tonumber(L, 2));
     lua_pushnumber(L, orr_number_min(x, lua_tonumber(L, 3)));
     return 1;
@@ -268,22 +275,39 @@ static const luaL_Reg rows[] = {
 #undef STRUCTURED
     {NULL, NULL}};
 
-static const luaL_Reg structured[] = {
-    {"sum", apply_sum},         {"mean", apply_mean},           {"max_along", apply_max_along},
-    {"min_along", apply_min_along}, {"logsumexp", apply_logsumexp}, {"norm", apply_norm},
-    {"variance", apply_variance}, {"std", apply_std},           {"argmax", apply_argmax},
-    {"argmin", apply_argmin},   {"softmax", apply_softmax},     {"sort", apply_sort},
-    {"argsort", apply_argsort}, {"cumsum", apply_cumsum},       {"matmul", apply_matmul},
-    {"dot", apply_dot},         {"outer", apply_outer},         {"solve", apply_solve},
-    {"where", apply_where},     {"select", apply_where},        {"clamp", apply_clamp},
-    {"gather", apply_gather},   {"gather_along", apply_gather_along},
-    {"max", apply_any_max},     {"min", apply_any_min},         {"maximum", apply_max},
-    {"minimum", apply_min},     {NULL, NULL}};
+static const luaL_Reg structured[] = {{"sum", apply_sum},
+                                      {"mean", apply_mean},
+                                      {"max_along", apply_max_along},
+                                      {"min_along", apply_min_along},
+                                      {"logsumexp", apply_logsumexp},
+                                      {"norm", apply_norm},
+                                      {"variance", apply_variance},
+                                      {"std", apply_std},
+                                      {"argmax", apply_argmax},
+                                      {"argmin", apply_argmin},
+                                      {"softmax", apply_softmax},
+                                      {"sort", apply_sort},
+                                      {"argsort", apply_argsort},
+                                      {"cumsum", apply_cumsum},
+                                      {"matmul", apply_matmul},
+                                      {"dot", apply_dot},
+                                      {"outer", apply_outer},
+                                      {"solve", apply_solve},
+                                      {"where", apply_where},
+                                      {"select", apply_where},
+                                      {"clamp", apply_clamp},
+                                      {"gather", apply_gather},
+                                      {"gather_along", apply_gather_along},
+                                      {"max", apply_any_max},
+                                      {"min", apply_any_min},
+                                      {"maximum", apply_max},
+                                      {"minimum", apply_min},
+                                      {NULL, NULL}};
 
 static const luaL_Reg operators[] = {
-    {"__add", apply_add}, {"__sub", apply_sub}, {"__mul", apply_mul},        {"__div", apply_div},
-    {"__pow", apply_pow}, {"__mod", apply_mod}, {"__idiv", apply_floor_div}, {"__unm", apply_neg},
-    {NULL, NULL}};
+    {"__add", apply_add},        {"__sub", apply_sub}, {"__mul", apply_mul},
+    {"__div", apply_div},        {"__pow", apply_pow}, {"__mod", apply_mod},
+    {"__idiv", apply_floor_div}, {"__unm", apply_neg}, {NULL, NULL}};
 
 void lua_add_tensor_operations(lua_State *L, int module) {
   lua_push_methods(L, &lua_tensor_class);

@@ -36,7 +36,8 @@ static int shape_transpose(lua_State *L) {
   int count = lua_check_shape(L, 2, axes);
   if (count == 0) return lua_push_tensor(L, orr_tensor_transpose(x, NULL));
   if (count != orr_tensor_axes(x))
-    return lua_complain(L, "transpose names %d axes of a tensor that has %d", count, orr_tensor_axes(x));
+    return lua_complain(L, "transpose names %d axes of a tensor that has %d", count,
+                        orr_tensor_axes(x));
   for (int i = 0; i < count; i++) {
     if (axes[i] == 0 || axes[i] > count || axes[i] < -count)
       return lua_complain(L, "transpose: no axis %I: there are %d", (lua_Integer)axes[i], count);
@@ -67,8 +68,8 @@ static int shape_insert_axis(lua_State *L) {
 
 /* Joins: a list of tensors, tables and numbers, at 1; parts[i] stay anchored in the list's copy,
    left at the stack's index 3. Returns false when a symbol's method gave the result instead. */
-static bool read_parts(lua_State *L, const char *name, bool numbers_have_axis, const orr_tensor ***parts,
-                       int *count) {
+static bool read_parts(lua_State *L, const char *name, bool numbers_have_axis,
+                       const orr_tensor ***parts, int *count) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
   int n = (int)lua_rawlen(L, 1);
@@ -172,16 +173,25 @@ static int tensor_close_to(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg everywhere[] = {
-    {"reshape", shape_reshape}, {"flatten", shape_flatten}, {"broadcast", shape_broadcast},
-    {"transpose", shape_transpose}, {"slice", shape_slice}, {"insert_axis", shape_insert_axis},
-    {NULL, NULL}};
+static const luaL_Reg everywhere[] = {{"reshape", shape_reshape},
+                                      {"flatten", shape_flatten},
+                                      {"broadcast", shape_broadcast},
+                                      {"transpose", shape_transpose},
+                                      {"slice", shape_slice},
+                                      {"insert_axis", shape_insert_axis},
+                                      {NULL, NULL}};
 
-static const luaL_Reg methods_only[] = {
-    {"copy", tensor_copy}, {"to", tensor_to}, {"assign", tensor_assign}, {"fill", tensor_fill},
-    {"all_finite", tensor_all_finite}, {"same", tensor_same}, {"close_to", tensor_close_to}, {NULL, NULL}};
+static const luaL_Reg methods_only[] = {{"copy", tensor_copy},
+                                        {"to", tensor_to},
+                                        {"assign", tensor_assign},
+                                        {"fill", tensor_fill},
+                                        {"all_finite", tensor_all_finite},
+                                        {"same", tensor_same},
+                                        {"close_to", tensor_close_to},
+                                        {NULL, NULL}};
 
-static const luaL_Reg module_only[] = {{"concat", join_concat}, {"stack", join_stack}, {NULL, NULL}};
+static const luaL_Reg module_only[] = {
+    {"concat", join_concat}, {"stack", join_stack}, {NULL, NULL}};
 
 void lua_add_tensor_shapes(lua_State *L, int module) {
   lua_push_methods(L, &lua_tensor_class);

@@ -72,9 +72,9 @@ orr_tensor *tensor_binary(const orr_tensor *a, const orr_tensor *b, binary_op op
 
 #define UNARY(name, ...) \
   orr_tensor *orr_tensor_##name(const orr_tensor *x) { return tensor_unary(x, UNARY_##name); }
-#define BINARY(name, ...)                                               \
+#define BINARY(name, ...)                                                   \
   orr_tensor *orr_tensor_##name(const orr_tensor *a, const orr_tensor *b) { \
-    return tensor_binary(a, b, BINARY_##name);                          \
+    return tensor_binary(a, b, BINARY_##name);                              \
   }
 #define STRUCTURED(...)
 #include "orrery/ops.def"
@@ -89,7 +89,8 @@ static orr_tensor *spread_to(const orr_tensor *x, int axes, const int64_t *shape
   return reals;
 }
 
-orr_tensor *orr_tensor_select(const orr_tensor *condition, const orr_tensor *a, const orr_tensor *b) {
+orr_tensor *orr_tensor_select(const orr_tensor *condition, const orr_tensor *a,
+                              const orr_tensor *b) {
   if (!condition || !a || !b) return NULL;
   int axes;
   int64_t shape[ORR_AXES];
@@ -103,8 +104,9 @@ orr_tensor *orr_tensor_select(const orr_tensor *condition, const orr_tensor *a, 
   orr_tensor *right = left ? spread_to(b, axes, shape) : NULL;
   orr_tensor *y = right ? tensor_new_raw(a->engine, ORR_REAL, axes, shape) : NULL;
   if (y)
-    engine_kernels(a->engine)->select(orr_tensor_data(y), tensor_const_data(c), tensor_const_data(left),
-                                      tensor_const_data(right), (size_t)y->count);
+    engine_kernels(a->engine)->select(orr_tensor_data(y), tensor_const_data(c),
+                                      tensor_const_data(left), tensor_const_data(right),
+                                      (size_t)y->count);
   orr_tensor_free(c);
   orr_tensor_free(left);
   orr_tensor_free(right);

@@ -15,14 +15,14 @@ static uint8_t to_byte(double x) {
 }
 
 /* One run: y[i * step] = x[i * step], converted. */
-#define RUN(To, From, expression)                                            \
-  do {                                                                       \
-    To *to = y;                                                              \
-    const From *from = x;                                                    \
-    for (int64_t i = 0; i < n; i++) {                                        \
-      From value = from[i * x_step];                                         \
-      to[i * y_step] = expression;                                           \
-    }                                                                        \
+#define RUN(To, From, expression)     \
+  do {                                \
+    To *to = y;                       \
+    const From *from = x;             \
+    for (int64_t i = 0; i < n; i++) { \
+      From value = from[i * x_step];  \
+      to[i * y_step] = expression;    \
+    }                                 \
   } while (0)
 
 static void copy_run(orr_dtype to_type, void *y, int64_t y_step, orr_dtype from_type, const void *x,
@@ -30,17 +30,26 @@ static void copy_run(orr_dtype to_type, void *y, int64_t y_step, orr_dtype from_
   if (to_type == from_type && y_step == 1 && x_step == 1) {
     memcpy(y, x, (size_t)n * dtype_size(to_type));
   } else if (to_type == ORR_REAL) {
-    if (from_type == ORR_REAL) RUN(orr_real, orr_real, value);
-    else if (from_type == ORR_INT) RUN(orr_real, int32_t, (orr_real)value);
-    else RUN(orr_real, uint8_t, value);
+    if (from_type == ORR_REAL)
+      RUN(orr_real, orr_real, value);
+    else if (from_type == ORR_INT)
+      RUN(orr_real, int32_t, (orr_real)value);
+    else
+      RUN(orr_real, uint8_t, value);
   } else if (to_type == ORR_INT) {
-    if (from_type == ORR_REAL) RUN(int32_t, orr_real, to_int(value));
-    else if (from_type == ORR_INT) RUN(int32_t, int32_t, value);
-    else RUN(int32_t, uint8_t, value);
+    if (from_type == ORR_REAL)
+      RUN(int32_t, orr_real, to_int(value));
+    else if (from_type == ORR_INT)
+      RUN(int32_t, int32_t, value);
+    else
+      RUN(int32_t, uint8_t, value);
   } else {
-    if (from_type == ORR_REAL) RUN(uint8_t, orr_real, to_byte(value));
-    else if (from_type == ORR_INT) RUN(uint8_t, int32_t, to_byte(value));
-    else RUN(uint8_t, uint8_t, value);
+    if (from_type == ORR_REAL)
+      RUN(uint8_t, orr_real, to_byte(value));
+    else if (from_type == ORR_INT)
+      RUN(uint8_t, int32_t, to_byte(value));
+    else
+      RUN(uint8_t, uint8_t, value);
   }
 }
 
@@ -54,8 +63,8 @@ static void copy_values(orr_tensor *y, const orr_tensor *x) {
   const char *from = tensor_const_data(x);
   int64_t to_size = (int64_t)dtype_size(y->dtype), from_size = (int64_t)dtype_size(x->dtype);
   for (bool more = walk_start(&w, y->axes, y->shape, 2, strides); more; more = walk_next(&w))
-    copy_run(y->dtype, to + w.offset[0] * to_size, w.step[0], x->dtype, from + w.offset[1] * from_size,
-             w.step[1], w.run);
+    copy_run(y->dtype, to + w.offset[0] * to_size, w.step[0], x->dtype,
+             from + w.offset[1] * from_size, w.step[1], w.run);
 }
 
 static orr_tensor *copy_as(const orr_tensor *x, orr_dtype dtype) {
@@ -75,7 +84,9 @@ orr_tensor *orr_tensor_contiguous(const orr_tensor *x) {
 }
 
 /* Holding x itself spares a view; the count is atomic and not part of the value. */
-static orr_tensor *hold(const orr_tensor *x) { return orr_tensor_retain((orr_tensor *)(uintptr_t)x); }
+static orr_tensor *hold(const orr_tensor *x) {
+  return orr_tensor_retain((orr_tensor *)(uintptr_t)x);
+}
 
 orr_tensor *tensor_reals(const orr_tensor *x) {
   if (!x) return NULL;
@@ -94,8 +105,8 @@ orr_status orr_tensor_assign(orr_tensor *x, const orr_tensor *y) {
   orr_tensor *fitted = orr_tensor_broadcast(y, x->axes, x->shape);
   if (!fitted) {
     char to[SHAPE_TEXT], from[SHAPE_TEXT];
-    return engine_fail(x->engine, ORR_SHAPE, "cannot assign %s to %s", shape_text(from, y->axes, y->shape),
-                       shape_text(to, x->axes, x->shape));
+    return engine_fail(x->engine, ORR_SHAPE, "cannot assign %s to %s",
+                       shape_text(from, y->axes, y->shape), shape_text(to, x->axes, x->shape));
   }
   if (y->storage == x->storage) { /* they may overlap */
     orr_tensor *apart = orr_tensor_copy(fitted);
@@ -116,7 +127,9 @@ orr_status orr_tensor_fill(orr_tensor *x, double value) {
   orr_real real = (orr_real)value;
   int32_t whole = to_int(value);
   uint8_t byte = to_byte(value);
-  const void *from = x->dtype == ORR_REAL ? (const void *)&real : x->dtype == ORR_INT ? (const void *)&whole : &byte;
+  const void *from = x->dtype == ORR_REAL  ? (const void *)&real
+                     : x->dtype == ORR_INT ? (const void *)&whole
+                                           : &byte;
   char *to = orr_tensor_data(x);
   int64_t size = (int64_t)dtype_size(x->dtype);
   for (bool more = walk_start(&w, x->axes, x->shape, 1, strides); more; more = walk_next(&w))
@@ -157,7 +170,8 @@ orr_status orr_tensor_read(const orr_tensor *x, double *values) {
   int64_t at = 0;
   const void *data = tensor_const_data(x);
   for (bool more = walk_start(&w, x->axes, x->shape, 1, strides); more; more = walk_next(&w))
-    for (int64_t i = 0; i < w.run; i++) values[at++] = read_one(x->dtype, data, w.offset[0] + i * w.step[0]);
+    for (int64_t i = 0; i < w.run; i++)
+      values[at++] = read_one(x->dtype, data, w.offset[0] + i * w.step[0]);
   return ORR_OK;
 }
 
@@ -171,9 +185,12 @@ orr_status orr_tensor_write(orr_tensor *x, const double *values) {
     for (int64_t i = 0; i < w.run; i++) {
       int64_t place = w.offset[0] + i * w.step[0];
       double value = values[at++];
-      if (x->dtype == ORR_REAL) ((orr_real *)data)[place] = (orr_real)value;
-      else if (x->dtype == ORR_INT) ((int32_t *)data)[place] = to_int(value);
-      else ((uint8_t *)data)[place] = to_byte(value);
+      if (x->dtype == ORR_REAL)
+        ((orr_real *)data)[place] = (orr_real)value;
+      else if (x->dtype == ORR_INT)
+        ((int32_t *)data)[place] = to_int(value);
+      else
+        ((uint8_t *)data)[place] = to_byte(value);
     }
   orr_tensor_touch(x);
   return ORR_OK;

@@ -16,10 +16,12 @@ static bool fits_along(const orr_tensor *const *parts, int count, int axis, int6
   *length = 0;
   for (int p = 0; p < count; p++) {
     bool fits = parts[p]->axes == first->axes;
-    for (int i = 0; fits && i < first->axes; i++) fits = i == axis || parts[p]->shape[i] == first->shape[i];
+    for (int i = 0; fits && i < first->axes; i++)
+      fits = i == axis || parts[p]->shape[i] == first->shape[i];
     if (!fits) {
       char left[SHAPE_TEXT], right[SHAPE_TEXT];
-      engine_fail(first->engine, ORR_SHAPE, "concat: part 1 is %s, part %d is %s: they may differ in axis %d only",
+      engine_fail(first->engine, ORR_SHAPE,
+                  "concat: part 1 is %s, part %d is %s: they may differ in axis %d only",
                   shape_text(left, first->axes, first->shape), p + 1,
                   shape_text(right, parts[p]->axes, parts[p]->shape), axis + 1);
       return false;
@@ -42,7 +44,8 @@ orr_tensor *orr_tensor_concat(const orr_tensor *const *parts, int count, int axi
     return NULL;
   memcpy(shape, parts[0]->shape, sizeof shape);
   shape[axis] = length;
-  orr_tensor *y = tensor_new_raw(parts[0]->engine, common_dtype(parts, count), parts[0]->axes, shape);
+  orr_tensor *y = tensor_new_raw(parts[0]->engine, common_dtype(parts, count), parts[0]->axes,
+                                 shape);
   for (int p = 0; y && p < count; p++) {
     int64_t next = at + parts[p]->shape[axis];
     orr_tensor *room = orr_tensor_slice(y, axis, at, next, 1);
@@ -62,13 +65,16 @@ orr_tensor *orr_tensor_stack(const orr_tensor *const *parts, int count, int axis
   const orr_tensor *first = parts[0];
   int wanted = axis < 0 ? axis + first->axes + 1 : axis;
   for (int p = 0; p < count; p++) {
-    bool fits = parts[p]->axes == first->axes && first->axes < ORR_AXES && wanted >= 0 && wanted <= first->axes;
+    bool fits = parts[p]->axes == first->axes && first->axes < ORR_AXES && wanted >= 0 &&
+                wanted <= first->axes;
     for (int i = 0; fits && i < first->axes; i++) fits = parts[p]->shape[i] == first->shape[i];
     if (fits) continue;
     char left[SHAPE_TEXT], right[SHAPE_TEXT];
-    engine_fail(first->engine, ORR_SHAPE, "stack: cannot put %s (part 1) and %s (part %d) along a new axis %d",
+    engine_fail(first->engine, ORR_SHAPE,
+                "stack: cannot put %s (part 1) and %s (part %d) along a new axis %d",
                 shape_text(left, first->axes, first->shape),
-                shape_text(right, parts[p]->axes, parts[p]->shape), p + 1, axis < 0 ? axis : axis + 1);
+                shape_text(right, parts[p]->axes, parts[p]->shape), p + 1,
+                axis < 0 ? axis : axis + 1);
     return NULL;
   }
   for (int i = 0; i < first->axes; i++) shape[i < wanted ? i : i + 1] = first->shape[i];
@@ -96,8 +102,8 @@ static int64_t *read_indices(const orr_tensor *index, int64_t limit, const char 
       indices[i] = (int64_t)values[i];
       continue;
     }
-    engine_fail(engine, ORR_SHAPE, "%s: index %lld asks for entry %g of %lld (counted from 1)", what,
-                (long long)i + 1, values[i] + 1, (long long)limit);
+    engine_fail(engine, ORR_SHAPE, "%s: index %lld asks for entry %g of %lld (counted from 1)",
+                what, (long long)i + 1, values[i] + 1, (long long)limit);
     engine_free_memory(engine, indices);
     indices = NULL;
   }
@@ -129,7 +135,8 @@ orr_tensor *orr_tensor_gather_along(const orr_tensor *x, const orr_tensor *index
   for (int i = 0; fits && i < x->axes - 1; i++) fits = x->shape[i] == index->shape[i];
   if (!fits) {
     char left[SHAPE_TEXT], right[SHAPE_TEXT];
-    engine_fail(x->engine, ORR_SHAPE, "gather_along: an index of %s does not fit %s: all axes but the last agree",
+    engine_fail(x->engine, ORR_SHAPE,
+                "gather_along: an index of %s does not fit %s: all axes but the last agree",
                 shape_text(right, index->axes, index->shape), shape_text(left, x->axes, x->shape));
     return NULL;
   }

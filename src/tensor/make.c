@@ -15,7 +15,8 @@ orr_tensor *orr_tensor_number(orr_engine *engine, double value) {
   return orr_tensor_full(engine, ORR_REAL, 0, NULL, value);
 }
 
-orr_tensor *orr_tensor_from(orr_engine *engine, int axes, const int64_t *shape, const orr_real *values) {
+orr_tensor *orr_tensor_from(orr_engine *engine, int axes, const int64_t *shape,
+                            const orr_real *values) {
   orr_tensor *x = tensor_new_raw(engine, ORR_REAL, axes, shape);
   if (x && x->count) memcpy(orr_tensor_data(x), values, x->storage->bytes);
   return x;
@@ -29,7 +30,8 @@ orr_tensor *orr_tensor_arange(orr_engine *engine, double start, double stop, dou
   }
   int64_t n = length > 0 ? (int64_t)length : 0;
   orr_tensor *x = tensor_new_raw(engine, ORR_REAL, 1, &n);
-  for (int64_t i = 0; x && i < n; i++) ((orr_real *)orr_tensor_data(x))[i] = (orr_real)(start + (double)i * step);
+  for (int64_t i = 0; x && i < n; i++)
+    ((orr_real *)orr_tensor_data(x))[i] = (orr_real)(start + (double)i * step);
   return x;
 }
 
@@ -80,7 +82,8 @@ orr_tensor *orr_tensor_integers(orr_engine *engine, int axes, const int64_t *sha
   orr_tensor *x = tensor_new_raw(engine, ORR_INT, axes, shape);
   int32_t *values = x ? orr_tensor_data(x) : NULL;
   for (int64_t i = 0; x && i < x->count; i++)
-    values[i] = (int32_t)(low + (int64_t)orr_random_index(&engine->random, (uint64_t)(high - low) + 1));
+    values[i] = (int32_t)(low +
+                          (int64_t)orr_random_index(&engine->random, (uint64_t)(high - low) + 1));
   return x;
 }
 

@@ -37,7 +37,8 @@ static bool as_matrix(const orr_tensor *x, int64_t offset, matrix *m) {
 }
 
 /* a and b are real with two axes or more, their matrices readable by gemm. */
-static orr_tensor *multiply(const orr_tensor *a, const orr_tensor *b, int axes, const int64_t *shape) {
+static orr_tensor *multiply(const orr_tensor *a, const orr_tensor *b, int axes,
+                            const int64_t *shape) {
   orr_tensor *y = orr_tensor_new(a->engine, ORR_REAL, axes, shape);
   int64_t m = shape[axes - 2], n = shape[axes - 1], k = a->shape[a->axes - 1];
   if (!y || !y->count || !k) return y;
@@ -166,8 +167,8 @@ static int64_t eliminate(double *work, int64_t n, int64_t m) {
 }
 
 /* Solves each of `systems`, a and b contiguous reals, into x. */
-static orr_status solve_systems(orr_tensor *x, const orr_tensor *a, const orr_tensor *b, int64_t systems,
-                                int64_t n, int64_t m) {
+static orr_status solve_systems(orr_tensor *x, const orr_tensor *a, const orr_tensor *b,
+                                int64_t systems, int64_t n, int64_t m) {
   double *work = engine_new(x->engine, (size_t)(n * (n + m)), sizeof *work);
   if (!work) return x->engine->status;
   int64_t stuck = -1;
@@ -185,7 +186,8 @@ static orr_status solve_systems(orr_tensor *x, const orr_tensor *a, const orr_te
   }
   engine_free_memory(x->engine, work);
   if (stuck < 0) return ORR_OK;
-  return engine_fail(x->engine, ORR_NUMBER, "solve: the %lldx%lld matrix is singular or not finite (column %lld)",
+  return engine_fail(x->engine, ORR_NUMBER,
+                     "solve: the %lldx%lld matrix is singular or not finite (column %lld)",
                      (long long)n, (long long)n, (long long)stuck + 1);
 }
 

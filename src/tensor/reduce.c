@@ -33,8 +33,10 @@ enum { PIECE = 512 };
 static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x, span s) {
   const kernels *kernel = engine_kernels(engine);
   if (s.n <= PIECE) {
-    if (s.n) kernel->sum(y, x, s.outer, s.n, s.inner);
-    else memset(y, 0, s.outer * s.inner * sizeof *y);
+    if (s.n)
+      kernel->sum(y, x, s.outer, s.n, s.inner);
+    else
+      memset(y, 0, s.outer * s.inner * sizeof *y);
     return ORR_OK;
   }
   size_t pieces = (s.n + PIECE - 1) / PIECE;
@@ -43,8 +45,8 @@ static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x,
   for (size_t o = 0; o < s.outer; o++)
     for (size_t p = 0; p < pieces; p++) {
       size_t length = s.n - p * PIECE < PIECE ? s.n - p * PIECE : PIECE;
-      kernel->sum(partial + (o * pieces + p) * s.inner, x + (o * s.n + p * PIECE) * s.inner, 1, length,
-                  s.inner);
+      kernel->sum(partial + (o * pieces + p) * s.inner, x + (o * s.n + p * PIECE) * s.inner, 1,
+                  length, s.inner);
     }
   orr_status status = sum_values(engine, y, partial, (span){s.outer, pieces, s.inner});
   engine_free_memory(engine, partial);
@@ -55,12 +57,14 @@ static void max_values(orr_engine *engine, orr_real *y, const orr_real *x, span 
   if (s.outer && s.inner) engine_kernels(engine)->max(y, x, s.outer, s.n, s.inner);
 }
 
-static orr_tensor *reduce(const orr_tensor *x, int axis, bool keep, const char *what, bool greatest) {
+static orr_tensor *reduce(const orr_tensor *x, int axis, bool keep, const char *what,
+                          bool greatest) {
   if (!find_axis(x, &axis, what, greatest)) return NULL;
   orr_tensor *reals = tensor_reals(x);
   orr_tensor *y = reals ? new_reduced(x, axis, keep, ORR_REAL) : NULL;
   span s = tensor_span(x, axis);
-  if (y && greatest) max_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s);
+  if (y && greatest)
+    max_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s);
   else if (y && sum_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s)) {
     orr_tensor_free(y);
     y = NULL;
@@ -105,8 +109,8 @@ orr_tensor *orr_tensor_variance(const orr_tensor *x, int axis, bool keep, int co
   if (!find_axis(x, &axis, "variance", true)) return NULL;
   double n = (double)tensor_span(x, axis).n;
   if (n - correction <= 0) {
-    engine_fail(x->engine, ORR_SHAPE, "variance: %.0f numbers are too few for a correction of %d", n,
-                correction);
+    engine_fail(x->engine, ORR_SHAPE, "variance: %.0f numbers are too few for a correction of %d",
+                n, correction);
     return NULL;
   }
   orr_tensor *mean = orr_tensor_mean(x, axis, true), *centred = orr_tensor_sub(x, mean);
@@ -157,7 +161,8 @@ orr_tensor *orr_tensor_softmax(const orr_tensor *x, int axis) {
 /* Whether a ranks above b; NaN ranks below everything. */
 static bool above(orr_real a, orr_real b) { return a > b || (b != b && a == a); }
 
-static orr_tensor *arg_extreme(const orr_tensor *x, int axis, bool keep, const char *what, orr_real sign) {
+static orr_tensor *arg_extreme(const orr_tensor *x, int axis, bool keep, const char *what,
+                               orr_real sign) {
   if (!find_axis(x, &axis, what, true)) return NULL;
   orr_tensor *reals = tensor_reals(x);
   orr_tensor *y = reals ? new_reduced(x, axis, keep, ORR_INT) : NULL;

@@ -14,14 +14,18 @@ size_t dtype_size(orr_dtype dtype) {
 }
 
 const char *orr_dtype_name(orr_dtype dtype) {
-  return dtype == ORR_REAL ? "real" : dtype == ORR_INT ? "int" : dtype == ORR_BYTE ? "byte" : "unknown";
+  return dtype == ORR_REAL   ? "real"
+         : dtype == ORR_INT  ? "int"
+         : dtype == ORR_BYTE ? "byte"
+                             : "unknown";
 }
 
 char *shape_text(char *text, int axes, const int64_t *shape) {
   size_t used = 0;
   snprintf(text, SHAPE_TEXT, "a number");
   for (int i = 0; i < axes; i++)
-    used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%lld", i ? "x" : "", (long long)shape[i]);
+    used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%lld", i ? "x" : "",
+                             (long long)shape[i]);
   return text;
 }
 
@@ -37,7 +41,8 @@ bool shape_count(orr_engine *engine, int axes, const int64_t *shape, int64_t *co
       engine_fail(engine, ORR_SHAPE, "axis %d cannot have length %lld", i + 1, (long long)shape[i]);
       return false;
     }
-    if (shape[i] && (__builtin_mul_overflow(product, shape[i], &product) || product > INT64_MAX / 64)) {
+    if (shape[i] &&
+        (__builtin_mul_overflow(product, shape[i], &product) || product > INT64_MAX / 64)) {
       char text[SHAPE_TEXT];
       engine_fail(engine, ORR_MEMORY, "a tensor of %s is too large for any memory",
                   shape_text(text, axes, shape));
@@ -158,8 +163,8 @@ int tensor_axis(const orr_tensor *x, int axis, const char *what) {
   int wanted = axis < 0 ? axis + x->axes : axis;
   if (wanted >= 0 && wanted < x->axes) return wanted;
   char text[SHAPE_TEXT];
-  engine_fail(x->engine, ORR_SHAPE, "%s: no axis %d in %s, which has %d", what, axis < 0 ? axis : axis + 1,
-              shape_text(text, x->axes, x->shape), x->axes);
+  engine_fail(x->engine, ORR_SHAPE, "%s: no axis %d in %s, which has %d", what,
+              axis < 0 ? axis : axis + 1, shape_text(text, x->axes, x->shape), x->axes);
   return -1;
 }
 

@@ -76,14 +76,26 @@ span tensor_span(const orr_tensor *x, int axis);
 
 /* Numbers as they stand in files, little-endian. */
 typedef enum wire {
-  WIRE_F16, WIRE_BF16, WIRE_F32, WIRE_F64, WIRE_BOOL, WIRE_U8, WIRE_I8, WIRE_I16, WIRE_U16,
-  WIRE_I32, WIRE_U32, WIRE_I64, WIRE_U64, WIRE_COUNT
+  WIRE_F16,
+  WIRE_BF16,
+  WIRE_F32,
+  WIRE_F64,
+  WIRE_BOOL,
+  WIRE_U8,
+  WIRE_I8,
+  WIRE_I16,
+  WIRE_U16,
+  WIRE_I32,
+  WIRE_U32,
+  WIRE_I64,
+  WIRE_U64,
+  WIRE_COUNT
 } wire;
 size_t wire_size(wire type);
-orr_dtype wire_dtype(wire type);    /* what a tensor of it becomes */
-wire wire_of(orr_dtype dtype);      /* what a tensor is written as */
+orr_dtype wire_dtype(wire type); /* what a tensor of it becomes */
+wire wire_of(orr_dtype dtype);   /* what a tensor is written as */
 /* Fills a fresh contiguous tensor from x->count numbers at `offset` of the source. */
-struct source;
-orr_status wire_read(struct source *from, size_t offset, wire type, orr_tensor *x);
+
+orr_status wire_read(source *from, size_t offset, wire type, orr_tensor *x);
 
 #endif

@@ -7,7 +7,8 @@
 static orr_tensor *fail_reshape(const orr_tensor *x, int axes, const int64_t *shape) {
   char from[SHAPE_TEXT], to[SHAPE_TEXT];
   engine_fail(x->engine, ORR_SHAPE, "cannot reshape %s, %lld numbers, to %s",
-              shape_text(from, x->axes, x->shape), (long long)x->count, shape_text(to, axes, shape));
+              shape_text(from, x->axes, x->shape), (long long)x->count,
+              shape_text(to, axes, shape));
   return NULL;
 }
 
@@ -83,8 +84,8 @@ orr_tensor *orr_tensor_broadcast(const orr_tensor *x, int axes, const int64_t *s
     fits = x->shape[i] == 1 || x->shape[i] == shape[i + axes - x->axes];
   if (!fits) {
     char from[SHAPE_TEXT], to[SHAPE_TEXT];
-    engine_fail(x->engine, ORR_SHAPE, "cannot broadcast %s to %s", shape_text(from, x->axes, x->shape),
-                shape_text(to, axes, shape));
+    engine_fail(x->engine, ORR_SHAPE, "cannot broadcast %s to %s",
+                shape_text(from, x->axes, x->shape), shape_text(to, axes, shape));
     return NULL;
   }
   orr_tensor *y = tensor_view(x);
@@ -96,14 +97,16 @@ orr_tensor *orr_tensor_broadcast(const orr_tensor *x, int axes, const int64_t *s
   return y;
 }
 
-orr_tensor *orr_tensor_slice(const orr_tensor *x, int axis, int64_t first, int64_t last, int64_t step) {
+orr_tensor *orr_tensor_slice(const orr_tensor *x, int axis, int64_t first, int64_t last,
+                             int64_t step) {
   if (!x || (axis = tensor_axis(x, axis, "slice")) < 0) return NULL;
   int64_t length = x->shape[axis];
   if (first < 0) first += length;
   if (last < 0) last += length;
   if (first < 0 || last > length || first > last || step < 1) {
-    engine_fail(x->engine, ORR_SHAPE, "slice: %lld to %lld by %lld is not within axis %d, of length %lld",
-                (long long)first + 1, (long long)last, (long long)step, axis + 1, (long long)length);
+    engine_fail(
+        x->engine, ORR_SHAPE, "slice: %lld to %lld by %lld is not within axis %d, of length %lld",
+        (long long)first + 1, (long long)last, (long long)step, axis + 1, (long long)length);
     return NULL;
   }
   orr_tensor *y = tensor_view(x);
@@ -128,7 +131,8 @@ orr_tensor *orr_tensor_at(const orr_tensor *x, int axis, int64_t index) {
   if (!y) return NULL;
   y->offset += wanted * y->strides[axis];
   y->axes--;
-  for (int i = axis; i < y->axes; i++) y->shape[i] = y->shape[i + 1], y->strides[i] = y->strides[i + 1];
+  for (int i = axis; i < y->axes; i++)
+    y->shape[i] = y->shape[i + 1], y->strides[i] = y->strides[i + 1];
   tensor_recount(y);
   return y;
 }
@@ -144,7 +148,8 @@ orr_tensor *orr_tensor_insert_axis(const orr_tensor *x, int axis) {
   }
   orr_tensor *y = tensor_view(x);
   if (!y) return NULL;
-  for (int i = y->axes; i > wanted; i--) y->shape[i] = y->shape[i - 1], y->strides[i] = y->strides[i - 1];
+  for (int i = y->axes; i > wanted; i--)
+    y->shape[i] = y->shape[i - 1], y->strides[i] = y->strides[i - 1];
   y->shape[wanted] = 1;
   y->strides[wanted] = 0;
   y->axes++;
