@@ -246,7 +246,8 @@ static inline float flip_sign(float x, uint32_t sign_bit) {
 static inline float real_sin(float x) {
   uint32_t quarter;
   float r = quarter_turns(x, &quarter), s = sin_near(r), c = cos_near(r);
-  return flip_sign((quarter & 1) ? c : s, (quarter & 2) << 30);
+  float y = flip_sign((quarter & 1) ? c : s, (quarter & 2) << 30);
+  return x == 0 ? x : y;
 }
 
 static inline float real_cos(float x) {
@@ -259,7 +260,8 @@ static inline float real_tan(float x) {
   uint32_t quarter;
   float r = quarter_turns(x, &quarter), s = sin_near(r), c = cos_near(r);
   bool odd = quarter & 1;
-  return flip_sign((odd ? c : s) / (odd ? s : c), (quarter & 1) << 31);
+  float y = flip_sign((odd ? c : s) / (odd ? s : c), (quarter & 1) << 31);
+  return x == 0 ? x : y;
 }
 
 /* asin x for |x| <= 1/2, z = x x */
