@@ -4,10 +4,14 @@ local check = require "orrery.check"
 
 -- name in the module table -> the module that returns its value. One line per name.
 local modules = {
+  check = "orrery.check",
   check_env = "orrery.check_env",
+  evaluate = "orrery.evaluate",
   json = "orrery.json",
+  model = "orrery.model",
   nn = "orrery.nn",
   options = "orrery.options",
+  policy = "orrery.policy",
   run = "orrery.run",
   update = "orrery.update",
 }

@@ -147,9 +147,9 @@ function nn.run(net, x, parameters)
   return (single and y:at(2, 1) or y):copy()
 end
 
---- nn.repeated(rows, members): the index of `members` times all rows, in order.
+--- nn.repeated(rows, members): `members` times all rows in order, from 0, as an index of program runs.
 function nn.repeated(rows, members)
-  return orrery.arange(rows):broadcast(members, rows):copy():reshape(-1):to("int")
+  return orrery.arange(0, rows - 1):broadcast(members, rows):copy():reshape(-1):to("int")
 end
 
 return nn

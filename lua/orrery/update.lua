@@ -117,7 +117,10 @@ end
 -- member gets all rows.
 local function rows_of(self, batch, index)
   local first = batch[self.names[1]]
-  if index then return index:size(1), index end
+  if index then
+    index = self.optimiser:from_zero(index)
+    return index:size(1), index
+  end
   local rows = first:size(1)
   if self.members == 1 then return rows end
   if self.tiled_rows ~= rows then
@@ -128,7 +131,7 @@ end
 
 --- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows. index: an int
 --- tensor of the rows to take, counted from 1; for an ensemble as many for every member, one member after
---- the other; without it all rows, for every member. Returns the loss before the update (of an ensemble
+--- the other (members x rows); without it all rows, for every member. Returns the loss before the update (of an ensemble
 --- the mean) and a table of the loss and the other numbers, by member.
 --- Where the gradient is not finite nothing is changed; after 10 such updates in a row the last good
 --- parameters are put back and an error is raised.

@@ -121,8 +121,23 @@ static int skipped(lua_State *L) {
   return 2;
 }
 
+/* optimiser:from_zero(index): an index counted from 1 as a program's run takes it: flat, from 0. */
+static int from_zero(lua_State *L) {
+  orr_tensor *index = lua_check_tensor(L, 2);
+  if (orr_tensor_dtype(index) != ORR_INT) lua_complain(L, "update: the index must be a tensor of ints");
+  int64_t count = orr_tensor_count(index);
+  orr_tensor *rows = orr_tensor_copy(index);
+  orr_tensor *flat = orr_tensor_reshape(rows, 1, &count);
+  orr_tensor_free(rows);
+  lua_push_tensor(L, flat);
+  int32_t *numbers = orr_tensor_data(flat);
+  for (int64_t i = 0; i < count; i++) numbers[i]--;
+  orr_tensor_touch(flat);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {{"minimise", minimise},   {"states", states},   {"reset", reset},
-                                   {"set_scale", set_scale}, {"skipped", skipped}, {NULL, NULL}};
+                                   {"set_scale", set_scale}, {"skipped", skipped}, {"from_zero", from_zero}, {NULL, NULL}};
 
 const lua_class lua_optimiser_class = {"orrery.optimiser", "optimiser", free_optimiser, methods, NULL};
 

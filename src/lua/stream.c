@@ -40,13 +40,13 @@ static int64_t check_size(lua_State *L, int index, lua_Integer least) {
   return size;
 }
 
-/*** stream:orders(members, n): an int tensor of members x n: in each row 0 .. n-1 in random order. */
+/*** stream:orders(members, n): an int tensor of members x n: in each row 1 .. n in random order. */
 static int orders(lua_State *L) {
   orr_random *stream = check_stream(L, 1);
   int64_t rows = check_size(L, 2, 1), n = check_size(L, 3, 0);
   int32_t *to = new_table(L, rows, n);
   for (int64_t r = 0; r < rows; r++, to += n) {
-    for (int64_t i = 0; i < n; i++) to[i] = (int32_t)i;
+    for (int64_t i = 0; i < n; i++) to[i] = (int32_t)i + 1;
     for (int64_t i = n - 1; i > 0; i--) {
       int64_t j = (int64_t)orr_random_index(stream, (uint64_t)i + 1);
       int32_t other = to[i];
@@ -57,13 +57,13 @@ static int orders(lua_State *L) {
   return 1;
 }
 
-/*** stream:draws(members, n): an int tensor of members x n, each number drawn from 0 .. n-1: the
+/*** stream:draws(members, n): an int tensor of members x n, each number drawn from 1 .. n: the
 bootstrap. */
 static int draws(lua_State *L) {
   orr_random *stream = check_stream(L, 1);
   int64_t rows = check_size(L, 2, 1), n = check_size(L, 3, 1);
   int32_t *to = new_table(L, rows, n);
-  for (int64_t i = 0; i < rows * n; i++) to[i] = (int32_t)orr_random_index(stream, (uint64_t)n);
+  for (int64_t i = 0; i < rows * n; i++) to[i] = 1 + (int32_t)orr_random_index(stream, (uint64_t)n);
   return 1;
 }
 

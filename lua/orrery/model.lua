@@ -1,0 +1,279 @@
+--- model.lua - learned dynamics: an ensemble of nets that predict how the state changes (PETS: Chua et
+--- al. 2018).
+---
+---   local model = orrery.model { env = env, members = 5, hidden = { 200, 200, 200 } }
+---   model:fit(replay)
+---   print(model:audit(held_out))
+---
+--- Inputs and targets are brought to mean 0 and deviation 1 by numbers that model:fit measures. What
+--- never changed in the data is predicted not to change.
+local orrery = require "orrery"
+local check = require "orrery.check"
+local trace = require "orrery.trace"
+
+local Model = {}
+Model.__index = Model
+
+local function space_of(o, name)
+  local space = o[name] or o.env and o.env[name .. "_space"]
+  if not space then
+    error(("model options: an environment is needed, as in { env = env }, or the space '%s'"):format(name), 3)
+  end
+  return space
+end
+
+--- orrery.model(options)
+---   env            whose observations and actions it learns; or the spaces `observation` and `action`
+---   members        5 nets
+---   hidden         { 200, 200, 200 }
+---   activation     "silu"
+---   probabilistic  true: each net predicts a mean and a variance; false: a mean only
+---   layer_norm     false
+---   init           "truncated_normal": how weights start
+---   seed           0: of first weights, bootstrap, shuffling
+local function new(options)
+  local o = check.options("model options", options, {
+    env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
+    activation = "silu", probabilistic = true, layer_norm = false, init = "truncated_normal", seed = 0,
+  })
+  local self = setmetatable({ options = o, probabilistic = o.probabilistic, members = o.members }, Model)
+  self.observation, self.action = space_of(o, "observation"), space_of(o, "action")
+  local states, actions = self.observation.size, self.action.size
+  self.states, self.actions = states, actions
+  self.net = orrery.nn.mlp {
+    inputs = states + actions, outputs = o.probabilistic and 2 * states or states, hidden = o.hidden,
+    activation = o.activation, layer_norm = o.layer_norm, members = o.members, init = o.init, seed = o.seed,
+  }
+  self.input_mean, self.input_scale = orrery.zeros(states + actions), orrery.ones(states + actions)
+  self.target_mean, self.target_scale = orrery.zeros(states), orrery.ones(states)
+  self.target_inverse = orrery.ones(states)
+  if o.probabilistic then
+    local shape = o.members > 1 and { o.members, states } or { states }
+    self.low, self.high = orrery.full(-10, shape), orrery.full(0.5, shape)
+  end
+  self:use_elites()
+  return self
+end
+
+--- model:use_elites(list): which members plans and predictions use; without a list all of them.
+function Model:use_elites(list)
+  if not list then
+    list = {}
+    for m = 1, self.members do list[m] = m end
+  end
+  for _, m in ipairs(list) do
+    if math.type(m) ~= "integer" or m < 1 or m > self.members then
+      error(("use_elites: %s is not one of the members 1 to %d"):format(tostring(m), self.members), 2)
+    end
+  end
+  if #list == 0 then error("use_elites: an empty list", 2) end
+  self.elites = list
+  return self
+end
+
+-- ---- in traced functions
+
+local function flat(x) return trace.is_symbol(x) and x or trace.vector(x) end
+
+--- model:normalised(s, a): in a traced function: mean and log-variance (nil when deterministic) of the
+--- change of state in normalised units; s and a are flat symbols or records.
+function Model:normalised(s, a)
+  local x = (orrery.concat { flat(s), flat(a) } - self.input_mean) * self.input_scale
+  local y = self.net(x)
+  if not self.probabilistic then return y end
+  local level = self.net:level()
+  local low, high = trace.parameter(self.low, level), trace.parameter(self.high, level)
+  local n = self.states
+  return y:slice(1, 1, n), orrery.nn.bound(y:slice(1, n + 1, 2 * n), low, high)
+end
+
+--- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when
+--- deterministic). Each row is predicted by its member.
+function Model:step(s, a)
+  s = flat(s)
+  local mean, log_variance = self:normalised(s, a)
+  local next = s + self.target_mean + self.target_scale * mean
+  if not log_variance then return next end
+  return next, self.target_scale * orrery.exp(0.5 * log_variance)
+end
+
+--- model:sample(s, a): in a traced function: a draw of the next state.
+function Model:sample(s, a)
+  local mean, deviation = self:step(s, a)
+  if not deviation then return mean end
+  return mean + deviation * trace.normal(self.states)
+end
+
+-- ---- on tensors
+
+local function batch_of(x, size, what)
+  x = orrery.tensor(x)
+  if x:axes() == 1 then x = x:insert_axis(1) end
+  if x:axes() ~= 2 or x:size(2) ~= size then
+    error(("%s must be rows of %d numbers, not %s"):format(what, size, table.concat({ x:shape() }, " x ")), 3)
+  end
+  return x
+end
+
+-- Runs a compiled program with every row for every member: outputs are [members * rows, ...].
+function Model:run_all(compiled, inputs, rows, seed)
+  local index = orrery.nn.repeated(rows, self.members)
+  local indices = {}
+  for name in pairs(inputs) do indices[name] = index end
+  return compiled:run(inputs, { rows = rows * self.members, members = self.members, index = indices, seed = seed })
+end
+
+local function by_member(x, members, rows)
+  local shape = { x:shape() }
+  return x:reshape(members, rows, table.unpack(shape, 2)):copy()
+end
+
+--- model:predict(s, a): mean and deviation of the next state by every member: tensors of members x n x
+--- state for n states and actions. The deviation is nil when the model is deterministic.
+function Model:predict(s, a)
+  s, a = batch_of(s, self.states, "states"), batch_of(a, self.actions, "actions")
+  if s:size(1) ~= a:size(1) then
+    error(("predict: %d states but %d actions"):format(s:size(1), a:size(1)), 2)
+  end
+  self.predictor = self.predictor or trace.program {
+    name = "predict",
+    inputs = { { name = "s", level = "row", shape = { self.states } },
+               { name = "a", level = "row", shape = { self.actions } } },
+    fn = function(state, action)
+      local mean, deviation = self:step(state, action)
+      return { mean = mean, deviation = deviation }
+    end,
+  }
+  local out = self:run_all(self.predictor, { s = s, a = a }, s:size(1))
+  return by_member(out.mean, self.members, s:size(1)),
+    out.deviation and by_member(out.deviation, self.members, s:size(1))
+end
+
+--- model:rollout(s, plan, { sample = false, seed = 0 }): the states that follow from states s of n x state
+--- under plans of n x steps x action, by every member: members x n x steps x state. sample draws each
+--- next state instead of taking the mean.
+function Model:rollout(s, plan, options)
+  local o = check.options("rollout options", options, { sample = false, seed = 0 })
+  s, plan = batch_of(s, self.states, "states"), orrery.tensor(plan)
+  if plan:axes() ~= 3 or plan:size(1) ~= s:size(1) or plan:size(3) ~= self.actions then
+    error(("rollout: plans must be %d x steps x %d, not %s"):format(s:size(1), self.actions,
+      table.concat({ plan:shape() }, " x ")), 2)
+  end
+  local steps = plan:size(2)
+  local key = steps .. (o.sample and " drawn" or "")
+  self.rollouts = self.rollouts or {}
+  self.rollouts[key] = self.rollouts[key] or trace.program {
+    name = "rollout",
+    inputs = { { name = "s", level = "row", shape = { self.states } },
+               { name = "plan", level = "row", shape = { steps, self.actions } } },
+    fn = function(state, actions)
+      local _, states = orrery.scan(function(now, action)
+        local next = o.sample and self:sample(now, action) or (self:step(now, action))
+        return next, next
+      end, state, actions)
+      return { states = states }
+    end,
+  }
+  local out = self:run_all(self.rollouts[key], { s = s, plan = plan }, s:size(1), o.seed)
+  return by_member(out.states, self.members, s:size(1))
+end
+
+-- ---- planning
+
+-- The rollout that a planner scores plans with, compiled: inputs state (uniform), plan and time, output
+-- "return": the sum of rewards, none after a termination.
+local function rollout_program(self, task, horizon, sample)
+  return trace.program {
+    name = task.name or "rollout",
+    inputs = { { name = "state", level = "uniform", shape = { self.states } },
+               { name = "plan", level = "row", shape = { horizon, self.actions } },
+               { name = "time", level = "uniform", shape = {} } },
+    fn = function(state, plan, time)
+      local function body(carry, action, step)
+        local next = sample and self:sample(carry.s, action) or (self:step(carry.s, action))
+        local s, n = trace.record(self.observation, carry.s), trace.record(self.observation, next)
+        local a, t = trace.record(self.action, action), time + step - 1
+        local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
+                                      returns = "number" }
+        if not task.termination then return { s = next, total = carry.total + reward } end
+        local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t }, name = "termination" }
+        return { s = next, total = carry.total + orrery.where(carry.alive, reward, 0),
+                 alive = orrery.where(ended, 0, carry.alive) }
+      end
+      local carry = { s = state, total = 0, alive = task.termination and 1 or nil }
+      return { ["return"] = orrery.scan(body, carry, plan).total }
+    end,
+  }
+end
+
+--- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling them out
+--- in the model. task: a table with `reward`, a function of (s, a, next, t), and optionally `termination`;
+--- or the reward function. Answers the compiled rollout, and options for a planner's objective: every
+--- particle keeps one elite member for the whole plan (TS-infinity).
+function Model:objective(task, options)
+  local o = check.options("objective options", options, { horizon = 20, particles = 20, sample = true })
+  if type(task) == "function" then task = { reward = task } end
+  if type(task) ~= "table" or type(task.reward) ~= "function" then
+    error("objective: a task needs a function `reward`", 2)
+  end
+  local sample = o.sample and self.probabilistic
+  local particles = (sample or self.members > 1) and o.particles or 1
+  return rollout_program(self, task, o.horizon, sample), {
+    members = self.members > 1 and self.members or 0, particles = particles, elites = self.elites,
+    observation = self.observation, action = self.action, horizon = o.horizon,
+  }
+end
+
+-- ---- files
+
+-- Everything that makes the model what it is, by name.
+function Model:tensors()
+  local tensors, names = self.net:parameters()
+  for i, name in ipairs(names) do names[i] = "net." .. name end
+  for _, name in ipairs { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse", "low", "high" } do
+    if self[name] then
+      names[#names + 1], tensors[#tensors + 1] = name, self[name]
+    end
+  end
+  return names, tensors
+end
+
+--- model:save(path): parameters, normaliser and elites as safetensors, whole or not at all.
+function Model:save(path)
+  local names, tensors = self:tensors()
+  local chosen = {}
+  for m = 1, self.members do chosen[m] = 0 end
+  for rank, m in ipairs(self.elites) do chosen[m] = rank end
+  names[#names + 1], tensors[#tensors + 1] = "elites", orrery.tensor(chosen)
+  orrery.checkpoint.save(path, names, tensors)
+  return self
+end
+
+--- model:load(path): reads what model:save wrote for a model of the same sizes. A file that does not fit is
+--- refused as a whole.
+function Model:load(path)
+  local names, tensors = self:tensors()
+  local chosen = orrery.zeros(self.members)
+  names[#names + 1], tensors[#tensors + 1] = "elites", chosen
+  orrery.checkpoint.load(path, names, tensors)
+  local ranks, elites = chosen:totable(), {}
+  for m, rank in ipairs(ranks) do
+    if rank > 0 then elites[#elites + 1] = m end
+  end
+  table.sort(elites, function(a, b) return ranks[a] < ranks[b] end)
+  if #elites > 0 then self:use_elites(elites) end
+  return self
+end
+
+function Model:__tostring()
+  return ("model: %d members, %d + %d -> %d numbers; %s"):format(self.members, self.states, self.actions,
+    self.states, tostring(self.net))
+end
+
+--- model:fit(replay, options): see model_fit.lua.
+function Model:fit(...) return require "orrery.model_fit" (self, ...) end
+
+--- model:audit(replay, options): see model_audit.lua.
+function Model:audit(...) return require "orrery.model_audit" (self, ...) end
+
+return new

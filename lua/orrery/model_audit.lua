@@ -1,0 +1,72 @@
+--- model_audit.lua - model:audit: how wrong predictions are, by field and by how far ahead, against
+--- predicting no change.
+local orrery = require "orrery"
+local check = require "orrery.check"
+
+local Audit = {}
+Audit.__index = Audit
+
+-- Root of the mean square over all but the last axis.
+local function root_mean_square(x)
+  return orrery.sqrt(orrery.mean(orrery.square(x:reshape(-1, x:size(-1))), 1)):totable()
+end
+
+-- Fields of the space with where their numbers lie, from 1.
+local function fields_of(space)
+  local list, first = {}, 1
+  for _, field in ipairs(space.fields) do
+    list[#list + 1] = { name = field.name, first = first, last = first + field.count - 1 }
+    first = first + field.count
+  end
+  return list
+end
+
+local function over(list, field)
+  local sum = 0
+  for i = field.first, field.last do sum = sum + list[i] ^ 2 end
+  return math.sqrt(sum / (field.last - field.first + 1))
+end
+
+function Audit:__tostring()
+  local lines = { ("%-20s %8s %12s %12s %8s"):format("field", "horizon", "error", "no change", "ratio") }
+  for _, row in ipairs(self) do
+    lines[#lines + 1] = ("%-20s %8d %12.5g %12.5g %8.3f"):format(row.field, row.horizon, row.error, row.baseline,
+      row.ratio)
+  end
+  return table.concat(lines, "\n")
+end
+
+--- model:audit(replay, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 }): predicts that many steps
+--- ahead from states of the replay under the actions taken there, following each elite's mean and
+--- averaging them. replay: episodes the model was not trained on; or a table of tensors observation
+--- [n, steps + 1, state] and action [n, steps, action].
+--- Answers a list of { horizon, field, error, baseline, ratio }: root mean squared error, that of
+--- predicting no change, and their ratio. print() shows it as a table.
+return function(model, replay, options)
+  local o = check.options("audit options", options, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })
+  local longest = 0
+  for _, horizon in ipairs(o.horizons) do longest = math.max(longest, horizon) end
+  if longest < 1 then error("audit options: horizons must be 1 or more", 2) end
+  local data = replay
+  if type(replay) ~= "table" then
+    data = replay:windows(o.windows, longest, { stream = orrery.stream(o.seed) })
+  end
+  local observation = data.observation
+  local start = observation:slice(1, 1, 2):copy():reshape(-1, model.states)
+  local states = model:rollout(start, data.action)
+  local mean = 0
+  for _, m in ipairs(model.elites) do mean = mean + states:slice(m, m) end
+  mean = (mean / #model.elites):reshape(start:size(1), longest, model.states)
+  local rows = setmetatable({ horizons = o.horizons }, Audit)
+  for _, horizon in ipairs(o.horizons) do
+    local truth = observation:slice(horizon + 1, horizon + 1, 2):copy():reshape(-1, model.states)
+    local error_of = root_mean_square(mean:slice(horizon, horizon, 2):copy():reshape(-1, model.states) - truth)
+    local still = root_mean_square(start - truth)
+    for _, field in ipairs(fields_of(model.observation)) do
+      local err, baseline = over(error_of, field), over(still, field)
+      rows[#rows + 1] = { horizon = horizon, field = field.name, error = err, baseline = baseline,
+                          ratio = baseline > 0 and err / baseline or (err > 0 and math.huge or 0) }
+    end
+  end
+  return rows
+end

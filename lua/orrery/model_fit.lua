@@ -1,0 +1,266 @@
+--- model_fit.lua - model:fit: normaliser, bootstrap, validation, early stopping, elites.
+---
+--- Every member is a net of its own: its best parameters are kept when ITS validation error is at its
+--- best, and it is ranked by the error that those very parameters have.
+local orrery = require "orrery"
+local check = require "orrery.check"
+local trace = require "orrery.trace"
+
+-- Observation, action, change of state, episode: as tensors, from a replay or a table of tensors.
+local function read(replay)
+  local data = type(replay) == "table" and replay or replay:transitions()
+  for _, name in ipairs { "observation", "action", "next_observation" } do
+    if not data[name] then error(("fit: the data have no '%s'"):format(name), 3) end
+  end
+  if data.observation:size(1) < 2 then error("fit: at least 2 transitions are needed", 3) end
+  return orrery.concat({ data.observation, data.action }, 2), data.next_observation - data.observation, data.episode
+end
+
+-- Numbers of rows for training and for validation, from 1.
+local function split(rows, episodes, o, stream)
+  if o.validation <= 0 then return orrery.arange(rows):to("int"), nil end
+  local held = {}
+  if o.split == "episodes" then
+    if not episodes then error("fit: to split by episodes the data need 'episode'", 3) end
+    local of_row, highest = episodes:totable(), episodes:max()
+    local order = stream:orders(1, highest):reshape(-1):totable()
+    local chosen = {}
+    for i = 1, math.max(1, math.floor(highest * o.validation + 0.5)) do chosen[order[i]] = true end
+    for i = 1, rows do held[i] = chosen[of_row[i]] or false end
+  else
+    local order = stream:orders(1, rows):reshape(-1):totable()
+    local count = math.max(1, math.floor(rows * o.validation + 0.5))
+    for i, row in ipairs(order) do held[row] = i <= count end
+  end
+  local train, validation = {}, {}
+  for i = 1, rows do table.insert(held[i] and validation or train, i) end
+  if #train == 0 or #validation == 0 then
+    error(("fit: %d rows for training and %d for validation; collect more episodes, or split = \"rows\""):format(
+      #train, #validation), 3)
+  end
+  return orrery.tensor(train, "int"), orrery.tensor(validation, "int")
+end
+
+-- Mean and deviation by column; what never changes gets deviation 0.
+local function measure(x)
+  local constant = orrery.equal(x:max_along(1), x:min_along(1))
+  local deviation = orrery.where(constant, 0, x:std(1))
+  return orrery.where(constant, x:slice(1, 1):reshape(-1), x:mean(1)), deviation
+end
+
+local function inverse(x)
+  local zero = orrery.equal(x, 0)
+  return orrery.where(zero, 0, 1 / orrery.where(zero, 1, x))
+end
+
+local function normalise(model, x, y)
+  local mean, deviation = measure(x)
+  model.input_mean:assign(mean)
+  model.input_scale:assign(inverse(deviation))
+  mean, deviation = measure(y)
+  model.target_mean:assign(mean)
+  model.target_scale:assign(deviation)
+  model.target_inverse:assign(inverse(deviation))
+end
+
+local function target_of(model, y) return (y - model.target_mean) * model.target_inverse end
+
+local function training_update(model, o)
+  local nn, states = orrery.nn, model.states
+  local bounds = model.probabilistic and { model.low, model.high } or {}
+  local ensemble = model.members > 1
+  local level = model.net:level()
+  return orrery.update {
+    nets = { model.net }, parameters = ensemble and {} or bounds, member_parameters = ensemble and bounds or {},
+    optimiser = o.optimiser or orrery.adam {
+      learning_rate = o.learning_rate, weight_decay = o.weight_decay, decay_vectors = false, clip = o.clip,
+    },
+    loss = function(sample)
+      local s, a = sample.x:slice(1, 1, states), sample.x:slice(1, states + 1, -1)
+      local mean, log_variance = model:normalised(s, a)
+      local target = target_of(model, sample.y)
+      if not log_variance then return nn.mse(mean, target) end
+      -- keeps the bounds near what is needed; half of Chua et al.'s 0.01, as the likelihood is
+      local room = trace.parameter(model.high, level):sum() - trace.parameter(model.low, level):sum()
+      return nn.gaussian_nll(mean, log_variance, target) + 0.005 * room
+    end,
+  }
+end
+
+-- Squared error in normalised units, by member, over rows x, y.
+local function evaluator(model, x, y)
+  local level = model.members > 1 and "member" or "uniform"
+  local compiled = trace.program {
+    name = "validation",
+    inputs = { { name = "x", level = "row", shape = { x:size(2) } }, { name = "y", level = "row", shape = { y:size(2) } } },
+    fn = function(row, change)
+      local mean = model:normalised(row:slice(1, 1, model.states), row:slice(1, model.states + 1, -1))
+      return { error = orrery.nn.mse(mean, target_of(model, change)):row_mean(level) }
+    end,
+  }
+  return function()
+    local errors = model:run_all(compiled, { x = x, y = y }, x:size(1)).error:totable()
+    return type(errors) == "table" and errors or { errors }
+  end
+end
+
+-- The parameters that training changes, and copies of them of which each member is kept on its own.
+local function keeper(model)
+  local parameters = model.net:parameters()
+  if model.probabilistic then
+    parameters[#parameters + 1] = model.low
+    parameters[#parameters + 1] = model.high
+  end
+  local kept = {}
+  for i, tensor in ipairs(parameters) do kept[i] = tensor:copy() end
+  return {
+    keep = function(member)
+      for i, tensor in ipairs(parameters) do
+        if model.members == 1 then kept[i]:assign(tensor)
+        else kept[i]:slice(member, member):assign(tensor:slice(member, member)) end
+      end
+    end,
+    restore = function()
+      for i, tensor in ipairs(parameters) do tensor:assign(kept[i]) end
+    end,
+  }
+end
+
+-- Best error of each member, and which epochs went by without a gain worth waiting for.
+local function watcher(model, keep, patience, improvement)
+  local best, notable, waited = {}, {}, 0
+  for m = 1, model.members do best[m], notable[m] = math.huge, math.huge end
+  return best, function(errors)
+    waited = waited + 1
+    for m, err in ipairs(errors) do
+      if err < best[m] then
+        best[m] = err
+        keep(m)
+      end
+      if err < notable[m] * (1 - improvement) or (notable[m] == math.huge and err < math.huge) then
+        notable[m], waited = err, 0
+      end
+    end
+    return waited >= patience
+  end
+end
+
+local function ranked(scores, count)
+  local order = {}
+  for m in ipairs(scores) do order[m] = m end
+  table.sort(order, function(a, b)
+    if scores[a] ~= scores[b] then return scores[a] < scores[b] end
+    return a < b
+  end)
+  return table.move(order, 1, count, 1, {})
+end
+
+local function mean_of(list)
+  local sum = 0
+  for _, value in ipairs(list) do sum = sum + value end
+  return sum / #list
+end
+
+local function show(epoch, epochs, train, validation, done)
+  local text = ("epoch %d/%d  loss %.4f"):format(epoch, epochs, mean_of(train))
+  if validation then text = text .. ("  validation error %.5f"):format(mean_of(validation)) end
+  io.stderr:write("\r", text, done and "\n" or "  ")
+  io.stderr:flush()
+end
+
+-- One pass over every member's rows, in a new order. Answers the mean training loss by member.
+local function run_epoch(model, update, batch, index, o, stream)
+  stream:shuffle(index)
+  local rows, sums, count = index:size(2), {}, 0
+  for first = 1, rows, o.batch do
+    local last = math.min(first + o.batch - 1, rows)
+    local _, details = update:step(batch, index:slice(first, last, 2))
+    local losses = details.loss:totable()
+    if type(losses) ~= "table" then losses = { losses } end
+    local weight = last - first + 1
+    for m, loss in ipairs(losses) do sums[m] = (sums[m] or 0) + loss * weight end
+    count = count + weight
+  end
+  for m, sum in ipairs(sums) do sums[m] = sum / count end
+  return sums
+end
+
+local defaults = {
+  epochs = 100, batch = 256, validation = 0.1, split = "rows", patience = 10, improvement = 0.01,
+  learning_rate = 1e-3, weight_decay = 1e-5, clip = 0, optimiser = "any", elites = "optional number",
+  bootstrap = true, progress = false, log = "optional function", seed = "optional number",
+}
+
+--- model:fit(replay, options): trains on all transitions, from where the model stands. replay: an
+--- orrery.replay, or a table of tensors observation, action, next_observation (and episode).
+---   epochs         100 at most
+---   batch          256 rows per member and update
+---   validation     0.1: share of the rows held out; 0: none, and no early stopping
+---   split          "rows", or "episodes": whole episodes are held out
+---   patience       10 epochs without a member's error falling by `improvement` (0.01 of itself)
+---   learning_rate  1e-3; weight_decay 1e-5 (weights only), clip 0; or an `optimiser`
+---   elites         how many members are used afterwards; all
+---   bootstrap      true: each member draws its rows with replacement; false: all see the same rows
+---   progress       false; true: a line on stderr
+---   log            function(epoch): { epoch, train, validation }, losses and errors by member
+--- Answers a history: train and validation (lists by epoch, then member), best (by member), elites.
+--- When training diverges the parameters before this call, or each member's best, are put back and an error
+--- is raised.
+return function(model, replay, options)
+  local o = check.options("fit options", options, defaults)
+  if o.split ~= "rows" and o.split ~= "episodes" then error("fit options: split must be \"rows\" or \"episodes\"", 2) end
+  if o.validation < 0 or o.validation >= 1 then error("fit options: validation must be in [0, 1)", 2) end
+  if o.epochs < 1 or o.batch < 1 then error("fit options: epochs and batch must be 1 or more", 2) end
+  if o.elites and (o.elites < 1 or o.elites > model.members) then
+    error(("fit options: elites must be 1 to %d"):format(model.members), 2)
+  end
+  local x, y, episodes = read(replay)
+  if x:size(2) ~= model.states + model.actions then
+    error(("fit: the data have %d numbers in observation and action, the model %d"):format(x:size(2),
+      model.states + model.actions), 2)
+  end
+  model.fits = (model.fits or 0) + 1
+  local stream = orrery.stream(o.seed or model.options.seed, model.fits)
+  local train, held = split(x:size(1), episodes, o, stream)
+  local keeping = keeper(model)
+  local normaliser = {}
+  local _, tensors = model:tensors()
+  for i, tensor in ipairs(tensors) do normaliser[i] = tensor:copy() end
+
+  local batch = { x = x:gather(train), y = y:gather(train) }
+  normalise(model, batch.x, batch.y)
+  local update = training_update(model, o)
+  local evaluate = held and evaluator(model, x:gather(held), y:gather(held))
+  local best, watch = watcher(model, keeping.keep, o.patience, o.improvement)
+  local rows = train:size(1)
+  local index = o.bootstrap and model.members > 1 and stream:draws(model.members, rows)
+    or stream:orders(model.members, rows)
+  local history = { train = {}, validation = {}, best = best }
+
+  local function epoch(i)
+    local losses = run_epoch(model, update, batch, index, o, stream)
+    local errors = evaluate and evaluate()
+    history.train[i], history.validation[i] = losses, errors
+    local done = errors and watch(errors)
+    if o.progress then show(i, o.epochs, losses, errors, done or i == o.epochs) end
+    if o.log then o.log { epoch = i, train = losses, validation = errors } end
+    return done
+  end
+
+  local ok, problem = pcall(function()
+    for i = 1, o.epochs do
+      if epoch(i) then break end
+    end
+  end)
+  if not ok then
+    if #history.validation > 0 then keeping.restore()
+    else for i, tensor in ipairs(tensors) do tensor:assign(normaliser[i]) end end
+    error(problem, 0)
+  end
+  if evaluate then
+    keeping.restore()
+    model:use_elites(ranked(best, o.elites or model.members))
+  end
+  history.epochs, history.elites, history.skipped = #history.train, model.elites, update.skipped
+  return history
+end
