@@ -70,8 +70,8 @@ const env_class *env_class_find(orr_engine *engine, const char *name) {
     snprintf(known + used, sizeof known - used, "%s%s", i ? ", " : "", names[i]);
   }
   const char *near = nearest_name(name, names, (int)COUNT(classes));
-  engine_fail(engine, ORR_FIELD, "no environment '%.64s'%s%s%s; there are: %s", name,
-              near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "", known);
+  engine_fail(engine, ORR_FIELD, "no environment '%.64s'%s%s%s there are: %s", name,
+              near ? "; did you mean '" : ";", near ? near : "", near ? "'?" : "", known);
   return NULL;
 }
 

@@ -1,6 +1,7 @@
 /* env.c - a running environment: callbacks over a flat state, the step count, and what is checked at
    every step. Built-ins and host-given callbacks go the same way. */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "env/env.h"
@@ -167,12 +168,18 @@ static orr_status callback_failed(orr_env *env, const char *what, int64_t step, 
                      (long long)step, what, orr_status_name(status));
 }
 
+static const char *number_name(double value, char *text, size_t size) {
+  snprintf(text, size, "%g", value);
+  return isnan(value) ? "NaN" : text;
+}
+
 static orr_status not_finite(orr_env *env, int64_t step, const char *what, const orr_space *space,
                              const orr_real *values, int64_t index) {
-  char name[128];
-  return engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: %s field '%s' is %g",
+  char name[128], number[32];
+  return engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: %s field '%s' is %s",
                      env->core->name, (long long)step, what,
-                     orr_space_element_name(space, index, name, sizeof name), (double)values[index]);
+                     orr_space_element_name(space, index, name, sizeof name),
+                     number_name((double)values[index], number, sizeof number));
 }
 
 /* Reads the observation of `state` into env->observed and checks it. */
@@ -225,6 +232,12 @@ orr_status orr_env_reset(orr_env *env, uint64_t seed, orr_real *observation) {
   return orr_env_reset_from(env, &random, observation);
 }
 
+static orr_status bad_reward(orr_env *env, int64_t step, orr_real reward) {
+  char number[32];
+  return engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: the reward is %s", env->core->name,
+                     (long long)step, number_name((double)reward, number, sizeof number));
+}
+
 static orr_status check_action(orr_env *env, const orr_real *action, int64_t step) {
   orr_space *space = env->core->calls.action;
   int64_t bad = orr_space_first_non_finite(space, action);
@@ -265,9 +278,7 @@ orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observat
   expect_message(env);
   status = advance(env, action, &out);
   if (status) return step_back(env, before, callback_failed(env, "step", step, status));
-  if (!isfinite(out.reward))
-    return step_back(env, before, engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: the reward is %g",
-                                              core->name, (long long)step, (double)out.reward));
+  if (!isfinite(out.reward)) return step_back(env, before, bad_reward(env, step, out.reward));
   status = observe(env, env->next, step);
   if (status) return step_back(env, before, status);
   keep_next(env);
@@ -303,10 +314,11 @@ orr_status orr_env_set_state(orr_env *env, const double *state) {
   orr_status status = needs_state(env);
   if (status) return status;
   for (int64_t i = 0; i < env->core->state_size; i++) {
-    char name[128];
+    char name[128], number[32];
     if (!isfinite(state[i]))
-      return engine_fail(env->engine, ORR_NUMBER, "environment '%s': state field '%s' is %g", env->core->name,
-                         orr_space_element_name(calls->state, i, name, sizeof name), state[i]);
+      return engine_fail(env->engine, ORR_NUMBER, "environment '%s': state field '%s' is %s", env->core->name,
+                         orr_space_element_name(calls->state, i, name, sizeof name),
+                         number_name(state[i], number, sizeof number));
   }
   expect_message(env);
   if (calls->restore) status = calls->restore(calls->user, state);
