@@ -150,7 +150,7 @@ Test(optimiser, adam_is_torchs) {
   compare("adam", OPTIONS(o->learning_rate = 0.02));
   compare("adam, decay", OPTIONS(o->learning_rate = 0.02; o->weight_decay = 0.1));
   compare("adam, weights decay", OPTIONS(o->learning_rate = 0.02; o->weight_decay = 0.1; o->decay_vectors = false));
-  compare("adam, betas", OPTIONS(o->learning_rate = 0.02; o->beta1 = 0; o->beta2 = 0.9; o->epsilon = 0.01));
+  compare("adam, betas", OPTIONS(o->learning_rate = 0.02; o->beta1 = 0; o->beta2 = 0.99; o->epsilon = 0.3));
 }
 
 Test(optimiser, adamw_is_torchs) {
