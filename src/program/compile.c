@@ -658,7 +658,7 @@ static void say(text *t, const char *format, ...) {
 static void list_code(const orr_program *p, const struct code *c, int depth, text *t) {
   for (int i = 0; i < c->count; i++) {
     const instruction *x = &c->list[i];
-    char shape[128];
+    char shape[SHAPE_TEXT];
     say(t, "%*sv%d = ", depth * 2 + 2, "", x->y);
     if (x->kind == DO_LOAD) say(t, "load %s\n", p->inputs[x->binding].name);
     else if (x->kind == DO_STORE) say(t, "store %s\n", p->outputs[x->binding].name);
@@ -670,7 +670,7 @@ static void list_code(const orr_program *p, const struct code *c, int depth, tex
         else say(t, " v%d", x->x[j]);
       }
       if (x->kind == DO_SCAN) say(t, " %lld steps\n", (long long)x->scan->length);
-      else say(t, "  %s\n", shape_text(x->node->axes, x->node->shape, shape, sizeof shape));
+      else say(t, "  %s\n", shape_text(shape, x->node->axes, x->node->shape));
       if (x->body) list_code(p, x->body, depth + 1, t);
     }
   }

@@ -18,9 +18,9 @@ bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *
   for (int i = 1; i <= *axes; i++) { /* from the last axis */
     int64_t m = i <= p->axes ? p->shape[p->axes - i] : 1, n = i <= q->axes ? q->shape[q->axes - i] : 1;
     if (m != n && m != 1 && n != 1) {
-      char s[128], t[128];
+      char s[SHAPE_TEXT], t[SHAPE_TEXT];
       graph_fail(graph, op, "shapes %s and %s do not fit: axis %d has %lld against %lld",
-                 shape_text(p->axes, p->shape, s, sizeof s), shape_text(q->axes, q->shape, t, sizeof t),
+                 shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape),
                  *axes - i, (long long)m, (long long)n);
       return false;
     }
@@ -128,7 +128,7 @@ static void run_innermost(const op_call *call, binary_op op, orr_real *y, const 
     else k->binary_by_feature[op](y, a, b, (size_t)n);
   } else if (b_row && b_steps && !a_row) {
     if (!a_steps) k->number_by_binary[op](y, *a, b, (size_t)(n * lanes));
-    else k->feature_by_binary[op](y, a, b, (size_t)n);
+    else k->feature_by_binary[op](y, b, a, (size_t)n); /* the rows first */
   } else {
     for (int64_t i = 0; i < n; i++, y += lanes) {
       const orr_real *p = a + (a_steps ? i * (a_row ? lanes : 1) : 0);

@@ -247,10 +247,10 @@ orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node 
   if (y == ORR_NONE) return graph->engine->status ? graph->engine->status : ORR_ARGUMENT;
   const node *n = node_at(graph, y);
   if (n->count != 1) {
-    char text[128];
+    char text[SHAPE_TEXT];
     return engine_fail(graph->engine, ORR_SHAPE,
                        "gradient: needs a single number to differentiate, got shape %s; sum it, or use a jacobian",
-                       shape_text(n->axes, n->shape, text, sizeof text));
+                       shape_text(text, n->axes, n->shape));
   }
   return orr_gradient_from(graph, 1, &y, NULL, count, wrt, gradients);
 }

@@ -50,7 +50,7 @@ int orr_op_arity(orr_op op) { return op_is_unary(op) ? 1 : op_is_binary(op) ? 2 
 
 /* ---- shapes ---- */
 
-int64_t shape_count(int axes, const int64_t *shape) {
+int64_t count_shape(int axes, const int64_t *shape) {
   int64_t count = 1;
   for (int i = 0; i < axes; i++)
     if (shape[i] < 0 || __builtin_mul_overflow(count, shape[i], &count) || count > INT64_C(1) << 40) return -1;
@@ -62,13 +62,6 @@ bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b) {
   for (int i = 0; i < axes; i++)
     if (a[i] != b[i]) return false;
   return true;
-}
-
-const char *shape_text(int axes, const int64_t *shape, char *text, size_t size) {
-  size_t used = (size_t)snprintf(text, size, axes ? "" : "a number");
-  for (int i = 0; i < axes && used < size; i++)
-    used += (size_t)snprintf(text + used, size - used, i ? "x%lld" : "%lld", (long long)shape[i]);
-  return text;
 }
 
 orr_node graph_fail(orr_graph *graph, orr_op op, const char *format, ...) {
@@ -86,9 +79,9 @@ int graph_axis(orr_graph *graph, orr_op op, orr_node x, int axis) {
   int axes = node_at(graph, x)->axes, wanted = axis;
   if (axis < 0) axis += axes;
   if (axis >= 0 && axis < axes) return axis;
-  char text[128];
+  char text[SHAPE_TEXT];
   graph_fail(graph, op, "axis %d is not one of a value of shape %s", wanted,
-             shape_text(axes, node_at(graph, x)->shape, text, sizeof text));
+             shape_text(text, axes, node_at(graph, x)->shape));
   return -1;
 }
 
@@ -195,10 +188,10 @@ static bool make_room(orr_graph *graph) {
 
 node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape, int inputs,
                    const orr_node *in, orr_node *index) {
-  int64_t count = shape_count(axes, shape);
+  int64_t count = count_shape(axes, shape);
   if (count < 0 || axes > ORR_AXES) {
-    char text[128];
-    graph_fail(graph, op, "a value of shape %s is too large", shape_text(axes, shape, text, sizeof text));
+    char text[SHAPE_TEXT];
+    graph_fail(graph, op, "a value of shape %s is too large", shape_text(text, axes, shape));
     return NULL;
   }
   if (!make_room(graph)) return NULL;
@@ -382,13 +375,13 @@ orr_status orr_output(orr_graph *graph, const char *name, orr_node n) {
 orr_status orr_update(orr_graph *graph, orr_node parameter, orr_node value) {
   if (parameter == ORR_NONE || value == ORR_NONE) return ORR_ARGUMENT;
   const node *p = node_at(graph, parameter), *v = node_at(graph, value);
-  char a[128], b[128];
+  char a[SHAPE_TEXT], b[SHAPE_TEXT];
   if (!p->tensor) return engine_fail(graph->engine, ORR_ARGUMENT, "only a parameter can be updated");
   if (orr_tensor_dtype(p->tensor) != ORR_REAL)
     return engine_fail(graph->engine, ORR_ARGUMENT, "only a parameter of real numbers can be updated");
   if (!shape_equal(p->axes, p->shape, v->axes, v->shape))
     return engine_fail(graph->engine, ORR_SHAPE, "update: a parameter of shape %s cannot take a value of shape %s",
-                       shape_text(p->axes, p->shape, a, sizeof a), shape_text(v->axes, v->shape, b, sizeof b));
+                       shape_text(a, p->axes, p->shape), shape_text(b, v->axes, v->shape));
   if (v->level > p->level)
     return engine_fail(graph->engine, ORR_SHAPE,
                        "update: the value differs per %s and the parameter does not; reduce it over rows first",

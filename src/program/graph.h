@@ -5,6 +5,7 @@
 #include "base/base.h"
 #include "kernel/kernel.h"
 #include "orrery/program.h"
+#include "tensor/tensor.h"
 
 enum { OPERANDS = 64, ATTRIBUTES = ORR_AXES };
 enum { TILE_BLOCKS = 8 }; /* most blocks in a tile */
@@ -116,10 +117,9 @@ orr_graph *graph_new_body(orr_graph *parent);
 
 /* Checks an axis (negative counts from the end): its index, or -1 with the failure recorded. */
 int graph_axis(orr_graph *graph, orr_op op, orr_node x, int axis);
-const char *shape_text(int axes, const int64_t *shape, char *text, size_t size);
 orr_node graph_fail(orr_graph *graph, orr_op op, const char *format, ...) PRINTF_LIKE(3, 4);
 bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b);
-int64_t shape_count(int axes, const int64_t *shape); /* -1 on overflow or a negative size */
+int64_t count_shape(int axes, const int64_t *shape); /* -1 on overflow or a negative size */
 
 /* ---- for gradient rules ---- */
 orr_graph *walk_graph(gradient_walk *walk);

@@ -83,9 +83,9 @@ static void scatter_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
 static bool leading_axes_equal(orr_graph *graph, orr_op op, orr_node x, orr_node index) {
   const node *a = node_at(graph, x), *b = node_at(graph, index);
   if (a->axes == b->axes && a->axes > 0 && shape_equal(a->axes - 1, a->shape, b->axes - 1, b->shape)) return true;
-  char s[128], t[128];
+  char s[SHAPE_TEXT], t[SHAPE_TEXT];
   graph_fail(graph, op, "values of shape %s and indices of shape %s must agree but for the last axis",
-             shape_text(a->axes, a->shape, s, sizeof s), shape_text(b->axes, b->shape, t, sizeof t));
+             shape_text(s, a->axes, a->shape), shape_text(t, b->axes, b->shape));
   return false;
 }
 

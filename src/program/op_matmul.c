@@ -61,9 +61,9 @@ orr_node orr_matmul(orr_graph *graph, orr_node a, orr_node b) {
   int axes;
   int64_t shape[ORR_AXES];
   if (p->axes + q->axes > ORR_AXES || !product_of(p, q, &size, &axes, shape)) {
-    char s[128], t[128];
+    char s[SHAPE_TEXT], t[SHAPE_TEXT];
     return graph_fail(graph, ORR_OP_matmul, "shapes %s and %s do not fit: the inner axes must be equal",
-                      shape_text(p->axes, p->shape, s, sizeof s), shape_text(q->axes, q->shape, t, sizeof t));
+                      shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape));
   }
   if (p->level == ORR_ROW && q->level != ORR_ROW && q->axes == 2) return linear(graph, a, b, false);
   orr_node in[2] = {a, b};

@@ -93,8 +93,8 @@ typedef struct extent {
 static extent extent_of(const op_call *call) {
   const node *x = node_at(call->graph, call->node->in[0]);
   int axis = (int)call->node->attribute[0];
-  return (extent){(size_t)shape_count(axis, x->shape), (size_t)x->shape[axis],
-                  (size_t)(shape_count(x->axes - axis - 1, x->shape + axis + 1) * call->lanes)};
+  return (extent){(size_t)count_shape(axis, x->shape), (size_t)x->shape[axis],
+                  (size_t)(count_shape(x->axes - axis - 1, x->shape + axis + 1) * call->lanes)};
 }
 
 static void sum_forward(const op_call *call) {

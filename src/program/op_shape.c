@@ -7,7 +7,7 @@
 /* y[...] = x[offset + sum index[i] stride[i]] for row-major y; strides in features, 0 repeats. */
 static void copy_strided(orr_real *y, const orr_real *x, int axes, const int64_t *shape, const int64_t *stride,
                          int64_t lanes) {
-  int64_t index[ORR_AXES] = {0}, total = shape_count(axes, shape);
+  int64_t index[ORR_AXES] = {0}, total = count_shape(axes, shape);
   if (total == 0) return;
   int64_t inner = axes ? shape[axes - 1] : 1, step = axes ? stride[axes - 1] : 1;
   for (int64_t done = 0; done < total; done += inner) {
@@ -39,11 +39,11 @@ orr_node orr_reshape(orr_graph *graph, orr_node x, int axes, const int64_t *shap
   if (x == ORR_NONE) return ORR_NONE;
   const node *n = node_at(graph, x);
   if (shape_equal(axes, shape, n->axes, n->shape)) return x;
-  if (shape_count(axes, shape) != n->count) {
-    char a[128], b[128];
+  if (count_shape(axes, shape) != n->count) {
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
     return graph_fail(graph, ORR_OP_reshape, "%s has %lld numbers and cannot become %s",
-                      shape_text(n->axes, n->shape, a, sizeof a), (long long)n->count,
-                      shape_text(axes, shape, b, sizeof b));
+                      shape_text(a, n->axes, n->shape), (long long)n->count,
+                      shape_text(b, axes, shape));
   }
   if (n->op == ORR_OP_reshape) return orr_reshape(graph, n->in[0], axes, shape);
   return graph_add(graph, ORR_OP_reshape, axes, shape, 1, &x, NULL, 0);
@@ -69,9 +69,9 @@ orr_node orr_broadcast(orr_graph *graph, orr_node x, int axes, const int64_t *sh
   for (int i = 1; fits && i <= n->axes; i++)
     fits = n->shape[n->axes - i] == 1 || n->shape[n->axes - i] == shape[axes - i];
   if (!fits) {
-    char a[128], b[128];
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
     return graph_fail(graph, ORR_OP_broadcast, "%s cannot be repeated to %s",
-                      shape_text(n->axes, n->shape, a, sizeof a), shape_text(axes, shape, b, sizeof b));
+                      shape_text(a, n->axes, n->shape), shape_text(b, axes, shape));
   }
   return graph_add(graph, ORR_OP_broadcast, axes, shape, 1, &x, NULL, 0);
 }
@@ -175,8 +175,8 @@ orr_node orr_pad(orr_graph *graph, orr_node x, int axis, int64_t before, int64_t
 static void pad_forward(const op_call *call) {
   const node *y = call->node, *x = node_at(call->graph, y->in[0]);
   int axis = (int)y->attribute[0];
-  size_t outer = (size_t)shape_count(axis, y->shape);
-  size_t inner = (size_t)(shape_count(y->axes - axis - 1, y->shape + axis + 1) * call->lanes);
+  size_t outer = (size_t)count_shape(axis, y->shape);
+  size_t inner = (size_t)(count_shape(y->axes - axis - 1, y->shape + axis + 1) * call->lanes);
   size_t from = (size_t)x->shape[axis] * inner, to = (size_t)y->shape[axis] * inner;
   size_t before = (size_t)y->attribute[1] * inner;
   memset(call->y, 0, outer * to * sizeof *call->y);
@@ -212,10 +212,10 @@ orr_node orr_concat(orr_graph *graph, int count, const orr_node *parts, int axis
     memcpy(other, n->shape, sizeof other);
     other[which] = first->shape[which];
     if (!shape_equal(first->axes, first->shape, n->axes, other)) {
-      char a[128], b[128];
+      char a[SHAPE_TEXT], b[SHAPE_TEXT];
       return graph_fail(graph, ORR_OP_concat, "shapes %s and %s differ beside axis %d",
-                        shape_text(first->axes, first->shape, a, sizeof a),
-                        shape_text(n->axes, n->shape, b, sizeof b), which);
+                        shape_text(a, first->axes, first->shape),
+                        shape_text(b, n->axes, n->shape), which);
     }
     shape[which] += n->shape[which];
   }
@@ -248,8 +248,8 @@ orr_node orr_stack(orr_graph *graph, int count, const orr_node *parts, int axis)
 static void concat_forward(const op_call *call) {
   const node *y = call->node;
   int axis = (int)y->attribute[0];
-  size_t outer = (size_t)shape_count(axis, y->shape);
-  size_t inner = (size_t)(shape_count(y->axes - axis - 1, y->shape + axis + 1) * call->lanes);
+  size_t outer = (size_t)count_shape(axis, y->shape);
+  size_t inner = (size_t)(count_shape(y->axes - axis - 1, y->shape + axis + 1) * call->lanes);
   size_t whole = (size_t)y->shape[axis] * inner, done = 0;
   for (int i = 0; i < y->inputs; i++) {
     size_t part = (size_t)node_at(call->graph, y->in[i])->shape[axis] * inner;

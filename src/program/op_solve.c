@@ -9,9 +9,9 @@ orr_node orr_solve(orr_graph *graph, orr_node a, orr_node b) {
   if (a == ORR_NONE || b == ORR_NONE) return ORR_NONE;
   const node *p = node_at(graph, a), *q = node_at(graph, b);
   if (p->axes != 2 || p->shape[0] != p->shape[1] || q->axes < 1 || q->axes > 2 || q->shape[0] != p->shape[0]) {
-    char s[128], t[128];
+    char s[SHAPE_TEXT], t[SHAPE_TEXT];
     return graph_fail(graph, ORR_OP_solve, "needs a square matrix and as many right sides' entries, got %s and %s",
-                      shape_text(p->axes, p->shape, s, sizeof s), shape_text(q->axes, q->shape, t, sizeof t));
+                      shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape));
   }
   orr_node in[2] = {a, b};
   return graph_add(graph, ORR_OP_solve, q->axes, q->shape, 2, in, NULL, 0);

@@ -62,11 +62,11 @@ void orr_run_free(orr_run *run) {
 static orr_status check_tensor(orr_run *run, const binding *b, orr_tensor *tensor, orr_tensor *index) {
   int lead = b->level != ORR_UNIFORM, axes = orr_tensor_axes(tensor);
   const int64_t *shape = orr_tensor_shape(tensor);
-  char want[128], got[128];
+  char want[SHAPE_TEXT], got[SHAPE_TEXT];
   if (axes != b->axes + lead || !shape_equal(b->axes, b->shape, axes - lead, shape + lead))
     return engine_fail(run->engine, ORR_SHAPE, "input '%s' wants %s%s, got shape %s", b->name,
                        lead ? b->level == ORR_ROW ? "rows of " : "members of " : "",
-                       shape_text(b->axes, b->shape, want, sizeof want), shape_text(axes, shape, got, sizeof got));
+                       shape_text(want, b->axes, b->shape), shape_text(got, axes, shape));
   if (!orr_tensor_is_contiguous(tensor))
     return engine_fail(run->engine, ORR_SHAPE, "input '%s' is a view with gaps; copy it first", b->name);
   if (orr_tensor_dtype(tensor) != ORR_REAL && b->level != ORR_ROW)

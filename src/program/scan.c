@@ -60,10 +60,10 @@ orr_node orr_scan_slice(orr_graph *body, orr_node sequence) {
   if (sequence == ORR_NONE) return ORR_NONE;
   scan *s = scan_of(body);
   const node *n = node_at(body->parent, sequence);
-  char text[128];
+  char text[SHAPE_TEXT];
   if (n->axes < 1 || n->shape[0] != s->length)
     return graph_fail(body, ORR_OP_scan, "a sequence of shape %s does not have %lld steps",
-                      shape_text(n->axes, n->shape, text, sizeof text), (long long)s->length);
+                      shape_text(text, n->axes, n->shape), (long long)s->length);
   orr_node in = body_input(body, INPUT_SLICE, s->slices, ORR_ROW, n->axes - 1, n->shape + 1);
   return append_pair(body, &s->slice, &s->sequence, &s->slices, in, sequence) ? in : ORR_NONE;
 }
@@ -119,10 +119,10 @@ static bool take_results(orr_graph *body, const orr_node *next, int outputs, con
     orr_node value = step_value(body, next[i]);
     if (value == ORR_NONE) return false;
     const node *n = node_at(body, value), *c = node_at(body, s->carry[i]);
-    char a[128], b[128];
+    char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!shape_equal(n->axes, n->shape, c->axes, c->shape)) {
       graph_fail(body, ORR_OP_scan, "carry %d starts with shape %s and comes out with shape %s", i + 1,
-                 shape_text(c->axes, c->shape, a, sizeof a), shape_text(n->axes, n->shape, b, sizeof b));
+                 shape_text(a, c->axes, c->shape), shape_text(b, n->axes, n->shape));
       return false;
     }
     if (!append(graph, &s->next, &count, value)) return false;
