@@ -48,6 +48,10 @@ static int run_script(lua_State *L, orr_engine *engine, char **arguments, int co
     fprintf(stderr, "orrery run: which script? As in: orrery run script.lua --option=value\n");
     return EXIT_USAGE;
   }
+  if (!lua_checkstack(L, count + LUA_MINSTACK)) {
+    fprintf(stderr, "orrery run: too many arguments\n");
+    return EXIT_USAGE;
+  }
   set_arguments(L, arguments, count);
   int status = luaL_loadfilex(L, arguments[0], "t");
   if (status == LUA_OK) {

@@ -49,7 +49,7 @@ static void binary_values(orr_tensor *y, const orr_tensor *a, const orr_tensor *
   const orr_real *left = tensor_const_data(a), *right = tensor_const_data(b);
   orr_real *out = orr_tensor_data(y);
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   strides_within(y, y->axes, strides[0]);
   strides_within(a, y->axes, strides[1]);
   strides_within(b, y->axes, strides[2]);

@@ -56,7 +56,7 @@ static void copy_run(orr_dtype to_type, void *y, int64_t y_step, orr_dtype from_
 /* y takes x's values; x broadcasts to y's shape. They do not overlap. */
 static void copy_values(orr_tensor *y, const orr_tensor *x) {
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   memcpy(strides[0], y->strides, sizeof y->strides);
   strides_within(x, y->axes, strides[1]);
   char *to = orr_tensor_data(y);
@@ -103,6 +103,7 @@ orr_tensor *tensor_reals_copy(const orr_tensor *x) { return x ? copy_as(x, ORR_R
 orr_status orr_tensor_assign(orr_tensor *x, const orr_tensor *y) {
   if (!x || !y) return x ? x->engine->status : y ? y->engine->status : ORR_ARGUMENT;
   orr_tensor *fitted = orr_tensor_broadcast(y, x->axes, x->shape);
+  if (!fitted && x->engine->status != ORR_SHAPE) return x->engine->status;
   if (!fitted) {
     char to[SHAPE_TEXT], from[SHAPE_TEXT];
     return engine_fail(x->engine, ORR_SHAPE, "cannot assign %s to %s",
@@ -122,7 +123,7 @@ orr_status orr_tensor_assign(orr_tensor *x, const orr_tensor *y) {
 
 orr_status orr_tensor_fill(orr_tensor *x, double value) {
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   memcpy(strides[0], x->strides, sizeof x->strides);
   orr_real real = (orr_real)value;
   int32_t whole = to_int(value);
@@ -165,7 +166,7 @@ orr_status orr_tensor_item(const orr_tensor *x, double *value) {
 
 orr_status orr_tensor_read(const orr_tensor *x, double *values) {
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   memcpy(strides[0], x->strides, sizeof x->strides);
   int64_t at = 0;
   const void *data = tensor_const_data(x);
@@ -177,7 +178,7 @@ orr_status orr_tensor_read(const orr_tensor *x, double *values) {
 
 orr_status orr_tensor_write(orr_tensor *x, const double *values) {
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   memcpy(strides[0], x->strides, sizeof x->strides);
   int64_t at = 0;
   void *data = orr_tensor_data(x);
@@ -198,7 +199,7 @@ orr_status orr_tensor_write(orr_tensor *x, const double *values) {
 
 bool orr_tensor_all_finite(const orr_tensor *x) {
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   if (x->dtype != ORR_REAL) return true;
   memcpy(strides[0], x->strides, sizeof x->strides);
   const orr_real *data = tensor_const_data(x);
@@ -214,7 +215,7 @@ static bool alike(const orr_tensor *a, const orr_tensor *b, double tolerance) {
   for (int i = 0; i < a->axes; i++)
     if (a->shape[i] != b->shape[i]) return false;
   int64_t strides[WALK_OPERANDS][ORR_AXES];
-  walk w;
+  tensor_walk w;
   memcpy(strides[0], a->strides, sizeof a->strides);
   memcpy(strides[1], b->strides, sizeof b->strides);
   const void *left = tensor_const_data(a), *right = tensor_const_data(b);

@@ -49,7 +49,7 @@ static orr_tensor *multiply(const orr_tensor *a, const orr_tensor *b, int axes,
   strides_within(&left, axes - 2, strides[0]);
   strides_within(&right, axes - 2, strides[1]);
   memcpy(batch, shape, sizeof(int64_t) * (size_t)(axes - 2));
-  walk w;
+  tensor_walk w;
   for (bool more = walk_start(&w, axes - 2, batch, 2, strides); more; more = walk_next(&w))
     for (int64_t i = 0; i < w.run; i++, place++) {
       matrix p, q;

@@ -202,7 +202,7 @@ void strides_within(const orr_tensor *x, int axes, int64_t *strides) {
   }
 }
 
-bool walk_start(walk *w, int axes, const int64_t *shape, int operands,
+bool walk_start(tensor_walk *w, int axes, const int64_t *shape, int operands,
                 int64_t strides[WALK_OPERANDS][ORR_AXES]) {
   memset(w, 0, sizeof *w);
   w->operands = operands;
@@ -223,7 +223,7 @@ bool walk_start(walk *w, int axes, const int64_t *shape, int operands,
   return true;
 }
 
-bool walk_next(walk *w) {
+bool walk_next(tensor_walk *w) {
   for (int i = w->axes - 2; i >= 0; i--) {
     for (int k = 0; k < w->operands; k++) w->offset[k] += w->strides[k][i];
     if (++w->index[i] < w->shape[i]) return true;

@@ -53,17 +53,17 @@ void strides_within(const orr_tensor *x, int axes, int64_t *strides);
 /* A walk over operands of one shape, run by run: the innermost axis, after joining axes that lie
    behind each other in every operand, is the run. */
 enum { WALK_OPERANDS = 3 };
-typedef struct walk {
+typedef struct tensor_walk {
   int operands, axes;
   int64_t run;                   /* length of the innermost axis */
   int64_t step[WALK_OPERANDS];   /* strides along it */
   int64_t offset[WALK_OPERANDS]; /* of the current run */
   int64_t shape[ORR_AXES], strides[WALK_OPERANDS][ORR_AXES], index[ORR_AXES];
-} walk;
+} tensor_walk;
 /* Both return false when there is no (further) run. */
-bool walk_start(walk *w, int axes, const int64_t *shape, int operands,
+bool walk_start(tensor_walk *w, int axes, const int64_t *shape, int operands,
                 int64_t strides[WALK_OPERANDS][ORR_AXES]);
-bool walk_next(walk *w);
+bool walk_next(tensor_walk *w);
 
 orr_tensor *tensor_unary(const orr_tensor *x, unary_op op);
 orr_tensor *tensor_binary(const orr_tensor *a, const orr_tensor *b, binary_op op);
