@@ -27,30 +27,49 @@ static bool find_axis(const orr_tensor *x, int *axis, const char *what, bool nee
 }
 
 /* Long sums go by pieces, and the pieces' sums are summed the same way: the rounding error grows
-   with the logarithm of n. The cut depends on n alone, so the bits do not depend on the machine. */
-enum { PIECE = 512 };
+   with the logarithm of n. Numbers that lie behind each other are added in LANES columns, which
+   vectorises. The cut depends on n alone, so the bits do not depend on the machine. */
+enum { PIECE = 64, LANES = 16 };
 
-static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x, span s) {
-  const kernels *kernel = engine_kernels(engine);
-  if (s.n <= PIECE) {
-    if (s.n)
-      kernel->sum(y, x, s.outer, s.n, s.inner);
-    else
-      memset(y, 0, s.outer * s.inner * sizeof *y);
-    return ORR_OK;
-  }
-  size_t pieces = (s.n + PIECE - 1) / PIECE;
-  orr_real *partial = engine_new(engine, s.outer * pieces * s.inner, sizeof *partial);
+static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x, span s);
+
+/* y from the sums of pieces that piece_sums writes, `count` for each of s.outer. */
+static orr_status
+sum_pieces(orr_engine *engine, orr_real *y, const orr_real *x, span s, size_t count,
+           void (*piece_sums)(const kernels *, orr_real *, const orr_real *, span)) {
+  orr_real *partial = engine_new(engine, s.outer * count * s.inner, sizeof *partial);
   if (!partial) return engine->status;
   for (size_t o = 0; o < s.outer; o++)
-    for (size_t p = 0; p < pieces; p++) {
-      size_t length = s.n - p * PIECE < PIECE ? s.n - p * PIECE : PIECE;
-      kernel->sum(partial + (o * pieces + p) * s.inner, x + (o * s.n + p * PIECE) * s.inner, 1,
-                  length, s.inner);
-    }
-  orr_status status = sum_values(engine, y, partial, (span){s.outer, pieces, s.inner});
+    piece_sums(engine_kernels(engine), partial + o * count * s.inner, x + o * s.n * s.inner, s);
+  orr_status status = sum_values(engine, y, partial, (span){s.outer, count, s.inner});
   engine_free_memory(engine, partial);
   return status;
+}
+
+static void sum_rows(const kernels *kernel, orr_real *y, const orr_real *x, span s) {
+  for (size_t k = 0; k < s.n; k += PIECE, y += s.inner)
+    kernel->sum(y, x + k * s.inner, 1, s.n - k < PIECE ? s.n - k : PIECE, s.inner);
+}
+
+/* inner is 1: as many rows of LANES numbers as there are, and the rest as it is. */
+static void sum_lanes(const kernels *kernel, orr_real *y, const orr_real *x, span s) {
+  size_t rows = s.n / LANES;
+  sum_rows(kernel, y, x, (span){1, rows, LANES});
+  y += (rows + PIECE - 1) / PIECE * LANES;
+  memcpy(y, x + rows * LANES, s.n % LANES * sizeof *y);
+}
+
+static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x, span s) {
+  size_t rows = s.n / LANES;
+  if (s.n == 0)
+    memset(y, 0, s.outer * s.inner * sizeof *y);
+  else if (s.n <= PIECE)
+    engine_kernels(engine)->sum(y, x, s.outer, s.n, s.inner);
+  else if (s.inner > 1)
+    return sum_pieces(engine, y, x, s, (s.n + PIECE - 1) / PIECE, sum_rows);
+  else
+    return sum_pieces(engine, y, x, s, (rows + PIECE - 1) / PIECE * LANES + s.n % LANES, sum_lanes);
+  return ORR_OK;
 }
 
 static void max_values(orr_engine *engine, orr_real *y, const orr_real *x, span s) {
