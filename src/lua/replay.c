@@ -69,7 +69,9 @@ static int new_replay(lua_State *L) {
   options.capacity = option_capacity(L, 1, options.capacity);
   options.bad_numbers = (orr_bad_numbers)lua_option_choice(L, 1, "bad_numbers", ORR_BAD_ERROR, bad);
   option_spaces(L, &options);
-  lua_handle *handle = lua_new_handle(L, &lua_replay_class);
+  lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
+  lua_option_push(L, 1, "env");
+  lua_setiuservalue(L, -2, 1);
   return lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
 }
 
@@ -84,7 +86,7 @@ static int load_replay(lua_State *L) {
   options.salvage = lua_option_boolean(L, 2, "salvage", false);
   options.capacity = option_capacity(L, 2, 0);
   orr_replay_report report;
-  lua_handle *handle = lua_new_handle(L, &lua_replay_class);
+  lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_fill(L, handle, orr_replay_load(lua_engine(L), path, &options, &report));
   if (!report.message[0]) return 1;
   lua_pushstring(L, report.message);
@@ -391,14 +393,18 @@ static int replay_length(lua_State *L) {
   return 1;
 }
 
-/* replay.episodes and replay.capacity are numbers; everything else is a method, of this file or of
-   lua/orrery/replay.lua, which is loaded when first asked for one. */
+/* replay.episodes, replay.capacity and replay.env, nil where it was made without one; everything else
+   is a method, of this file or of lua/orrery/replay.lua, which is loaded when first asked for one. */
 static int replay_index(lua_State *L) {
   orr_replay *replay = check_replay(L);
   const char *name = luaL_checkstring(L, 2);
   lua_settop(L, 2);
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
+  if (!strcmp(name, "env")) {
+    lua_getiuservalue(L, 1, 1);
+    return 1;
+  }
   if (!strcmp(name, "episodes") || !strcmp(name, "capacity")) {
     lua_pushinteger(L, name[0] == 'e' ? orr_replay_episodes(replay) : orr_replay_capacity(replay));
     return 1;

@@ -1,0 +1,108 @@
+--- evaluate.lua - how well a policy does: returns of whole episodes that start alike for every policy.
+local check = require "orrery.check"
+local orrery = require "orrery"
+local record = require "orrery.record"
+
+local Result = { __name = "evaluation" }
+Result.__index = Result
+
+function Result:__tostring()
+  return ("mean %.1f ± %.1f over %d episode%s"):format(self.mean, self.std, #self.returns,
+    #self.returns == 1 and "" or "s")
+end
+
+local function summarise(result)
+  local n, sum, squares = #result.returns, 0, 0
+  for _, value in ipairs(result.returns) do sum = sum + value end
+  result.mean = sum / n
+  for _, value in ipairs(result.returns) do squares = squares + (value - result.mean) ^ 2 end
+  result.std = n > 1 and math.sqrt(squares / (n - 1)) or 0
+  return result
+end
+
+local function task_of(task)
+  if task == nil then return {} end
+  if type(task) == "function" then return { reward = task } end
+  if type(task) ~= "table" or type(task.reward) ~= "function" then
+    error("evaluate: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", 3)
+  end
+  return task
+end
+
+-- The reward as a plain number; anything else is an error that says which task and step.
+local function number_of(reward, task, step)
+  if orrery.is_tensor(reward) and reward:count() == 1 then reward = reward:item() end
+  if type(reward) == "boolean" then reward = reward and 1 or 0 end
+  if type(reward) ~= "number" then
+    error(("evaluate: the reward%s gave %s at step %d; it must return a number")
+      :format(task.name and (" of task '%s'"):format(task.name) or "", type(reward) == "nil" and "nothing"
+        or "a " .. type(reward), step), 0)
+  end
+  if reward ~= reward or reward == math.huge or reward == -math.huge then
+    error(("evaluate: the reward is %s at step %d"):format(reward, step), 0)
+  end
+  return reward
+end
+
+-- A copy, because the policy may keep or change what it was given.
+local function guarded(values, names, what)
+  local copy = {}
+  for _, name in ipairs(names) do copy[name] = values[name] end
+  return record.guard(copy, names, what)
+end
+
+-- One episode: its return, its steps, and its pictures, if they are wanted.
+local function play(env, policy, task, context, seed, steps, frames)
+  local space = env.action_space
+  local seen, done = env.observation_space.names, space.names
+  local observation = env:reset(seed)
+  orrery.policy.reset(policy, seed)
+  local s, total = guarded(observation, seen, "observation"), 0
+  if frames then frames[#frames + 1] = env:draw() end
+  for step = 1, steps do
+    context.step = step
+    local action = orrery.policy.action(space, policy:act(observation, context))
+    local reward, terminated, truncated
+    observation, reward, terminated, truncated = env:step(action)
+    local next = guarded(observation, seen, "observation")
+    if task.reward then
+      local a = guarded(action, done, "action")
+      reward = number_of(task.reward(s, a, next, step - 1), task, step)
+      terminated = terminated or (task.termination and task.termination(s, a, next, step - 1) and true)
+    end
+    total = total + reward
+    if frames then frames[#frames + 1] = env:draw() end
+    if terminated or truncated then return total, step end
+    s = next
+  end
+  return total, steps
+end
+
+--- orrery.evaluate(env, policy, { task = nil, episodes = 5, seed = 1, steps = nil, film = false, progress =
+--- nil }): plays whole episodes and adds up the rewards: those of task.reward(s, a, next, t), t from 0, or
+--- without a task the environment's own. The policy may be an mpc; its reset(seed) is called for each
+--- episode. Starts and noise depend on the seed alone, so that policies can be compared. `steps` limits an
+--- episode. With `film` the frames of the first episode are kept. The result has mean, std, returns,
+--- lengths, and frames; printed it reads "mean 152.1 ± 3.2 over 5 episodes".
+return function(env, policy, options)
+  local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
+    steps = "optional number", film = false, progress = "any" })
+  local task = task_of(given.task)
+  local limit = given.steps or (env.max_steps > 0 and env.max_steps)
+  if not limit then error("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }", 2) end
+  if given.episodes < 1 or given.episodes ~= math.floor(given.episodes) then
+    error(("evaluate: episodes must be a whole number, 1 or more, got %s"):format(given.episodes), 2)
+  end
+  policy = orrery.policy.of(policy, "evaluate")
+  local tell = orrery.policy.teller(given.progress)
+  local seeds = orrery.stream(given.seed, 1)
+  local result = setmetatable({ returns = {}, lengths = {}, frames = given.film and {} or nil }, Result)
+  for episode = 1, given.episodes do
+    local context = { env = env, episode = episode }
+    local frames = episode == 1 and result.frames or nil
+    result.returns[episode], result.lengths[episode] =
+      play(env, policy, task, context, seeds:whole(), limit, frames)
+    tell(episode / given.episodes, ("evaluating, episode %d of %d"):format(episode, given.episodes))
+  end
+  return summarise(result)
+end

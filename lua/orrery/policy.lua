@@ -1,0 +1,74 @@
+--- policy.lua - policies: from an observation to an action.
+---
+--- A policy is an object with policy:act(observation, context) and, if it remembers anything,
+--- policy:reset(seed), which is called when an episode starts; or a plain function(observation,
+--- context). The observation is a record (observation.velocity); the action is a record, a flat tensor,
+--- or, where it is a single number, that number. The context has step (from 1), episode and env.
+local check = require "orrery.check"
+local orrery = require "orrery"
+
+local policy = {}
+
+local function new_policy(name, act, reset)
+  local methods = { act = act, reset = reset }
+  return setmetatable({}, { __index = methods, __name = "policy", __tostring = function() return name end })
+end
+
+--- policy.random(env): actions drawn uniformly within their bounds. The draws of an episode follow
+--- from its seed.
+function policy.random(env)
+  local space, stream = env.action_space, nil
+  local function reset(_, seed) stream = seed and orrery.stream(seed, 1) end
+  local function act() return space:sample(stream) end
+  return new_policy("random policy", act, reset)
+end
+
+--- policy.constant(action): always the same action.
+function policy.constant(action)
+  return new_policy("constant policy", function() return action end)
+end
+
+--- policy.call(f): a policy of a plain function(observation, context) that gives an action. Wherever a
+--- policy is wanted, such a function may also stand by itself.
+function policy.call(f)
+  if type(f) ~= "function" then
+    error(("policy.call: a function is needed, not a %s"):format(type(f)), 2)
+  end
+  return new_policy("policy", function(_, observation, context) return f(observation, context) end)
+end
+
+local function has(value, name)
+  local kind = type(value)
+  if kind ~= "table" and kind ~= "userdata" then return false end
+  local found, method = pcall(function() return value[name] end)
+  return found and method ~= nil
+end
+
+--- policy.of(value, what): the policy itself, or one made of a plain function; an error naming
+--- `what` for anything else.
+function policy.of(value, what)
+  if type(value) == "function" then return policy.call(value) end
+  if has(value, "act") then return value end
+  error(("%s: a policy is needed, an object with act(observation) or a function, not a %s")
+    :format(what, type(value)), 3)
+end
+
+--- policy.reset(value, seed): tells a policy that an episode starts.
+function policy.reset(value, seed)
+  if has(value, "reset") then value:reset(seed) end
+end
+
+--- policy.action(space, action): what a policy gave, as the environment takes it: a record, within bounds.
+function policy.action(space, action)
+  if orrery.is_tensor(action) and #space.names > 1 then action = space:record(action) end
+  return space:clip(action)
+end
+
+--- policy.teller(progress): a function(fraction, text) out of such a function, a run, or nil.
+function policy.teller(progress)
+  if not progress then return function() end end
+  if type(progress) == "function" then return progress end
+  return function(fraction, text) progress:progress(fraction, text) end
+end
+
+return policy

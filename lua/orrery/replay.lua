@@ -1,0 +1,100 @@
+--- replay.lua - collecting experience: what is written in Lua of a replay's methods.
+local check = require "orrery.check"
+local orrery = require "orrery"
+
+local replay = {}
+
+local Report = { __name = "collect report" }
+Report.__index = Report
+
+function Report:__tostring()
+  local text = ("%d steps in %d episodes, mean return %.4g"):format(self.steps, self.episodes, self.mean)
+  if #self.errors > 0 then text = text .. (", %d aborted"):format(#self.errors) end
+  return text
+end
+
+-- One episode of at most `most` steps; the steps taken and the return. The policy's own errors pass
+-- through; those of the environment, and numbers that the replay refuses, go through `try`.
+local function play(recorder, env, policy, seed, context, most, try)
+  local observation = try(env.reset, env, seed)
+  try(recorder.start, recorder, observation)
+  orrery.policy.reset(policy, seed)
+  local total, space = 0, env.action_space
+  for step = 1, most do
+    context.step = step
+    local action = orrery.policy.action(space, policy:act(observation, context))
+    local next_observation, reward, terminated, truncated = try(env.step, env, action)
+    try(recorder.step, recorder, action, reward, next_observation)
+    total = total + reward
+    if terminated or truncated or step == most then
+      recorder:finish(terminated, truncated)
+      return step, total
+    end
+    observation = next_observation
+  end
+end
+
+local Fault = {} -- what `try` raises: an error of the environment, and not of the policy
+
+local function guarded(f, ...)
+  local results = table.pack(pcall(f, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  error(setmetatable({ message = tostring(results[2]) }, Fault), 0)
+end
+
+local function plainly(f, ...) return f(...) end
+
+-- Steps, return, or nil and the fault's message.
+local function play_guarded(...)
+  local done, steps, total = pcall(play, ...)
+  if done then return steps, total end
+  if getmetatable(steps) == Fault then return nil, steps.message end
+  error(steps, 0)
+end
+
+--- replay:collect(policy, { steps = 1000, seed = nil, env = nil, progress = nil, on_error = "stop" }):
+--- plays episodes until so many steps are in the replay. Seeds of episodes follow from `seed` (otherwise
+--- from the engine's random numbers). The last episode is cut off, as truncated, when the steps are
+--- used up. `env`: otherwise the one that the replay was made with. progress(fraction, text) is called
+--- after each episode; a run will do as well. When the environment fails, the episode is dropped; then
+--- on_error "stop" raises, and "continue" goes on, unless 10 episodes in a row fail.
+--- Returns a report: steps, episodes, returns, mean, errors (messages).
+function replay:collect(policy, options)
+  local given = check.options("collect", options,
+    { steps = 1000, seed = "optional number", env = "any", progress = "any", on_error = "stop" })
+  local env = given.env or self.env
+  if not env then error("collect: the replay was made without an environment; give one, as in { env = env }", 2) end
+  if given.steps ~= math.floor(given.steps) or given.steps < 1 then
+    error(("collect: steps must be a whole number, 1 or more, got %s"):format(given.steps), 2)
+  end
+  if given.on_error ~= "stop" and given.on_error ~= "continue" then
+    error(("collect: on_error is \"stop\" or \"continue\", not \"%s\""):format(given.on_error), 2)
+  end
+  policy = orrery.policy.of(policy, "collect")
+  local seeds = orrery.stream(given.seed or orrery.random(1 << 53), 0)
+  local tell, stop = orrery.policy.teller(given.progress), given.on_error == "stop"
+  local report = setmetatable({ steps = 0, episodes = 0, returns = {}, mean = 0, errors = {} }, Report)
+  local context, failures, sum = { env = env }, 0, 0
+  local recorder <close> = self:recorder()
+  while report.steps < given.steps do
+    context.episode = report.episodes + 1
+    local seed, most = seeds:whole(), math.min(given.steps - report.steps, self.capacity)
+    local steps, total
+    if stop then steps, total = play(recorder, env, policy, seed, context, most, plainly)
+    else steps, total = play_guarded(recorder, env, policy, seed, context, most, guarded) end
+    if steps then
+      report.steps, report.episodes = report.steps + steps, report.episodes + 1
+      report.returns[report.episodes] = total
+      sum, failures = sum + total, 0
+      report.mean = sum / report.episodes
+      tell(report.steps / given.steps, ("collecting, %d steps"):format(report.steps))
+    else
+      failures = failures + 1
+      report.errors[#report.errors + 1] = total
+      if failures == 10 then error(("collect: 10 episodes in a row failed, the last: %s"):format(total), 2) end
+    end
+  end
+  return report
+end
+
+return replay
