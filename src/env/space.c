@@ -63,7 +63,7 @@ static bool set_bounds(orr_space *space, orr_field *field, const orr_field *give
     high[i] = field->n ? (orr_real)(field->n - 1) : given->high ? given->high[i] : (orr_real)INFINITY;
     if (!(low[i] <= high[i])) {
       char text[128];
-      engine_fail(space->engine, ORR_ARGUMENT, "field '%s': the low bound %g is not below the high bound %g",
+      engine_fail(space->engine, ORR_ARGUMENT, "field '%s': the low bound %g is above the high bound %g",
                   orr_space_element_name(space, field->offset + i, text, sizeof text), (double)low[i],
                   (double)high[i]);
       return false;

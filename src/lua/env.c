@@ -170,6 +170,28 @@ static int set_state(lua_State *L) {
   return observe(L);
 }
 
+/*** env:random_state(): where the environment's stream of random numbers is, three whole numbers in a list;
+env:random_state(list) puts it there. With env:state(), what is needed to go on bit for bit. */
+static int random_state(lua_State *L) {
+  orr_random *random = orr_env_random(lua_check_env(L, 1));
+  uint64_t *numbers[3] = {&random->key, &random->stream, &random->counter};
+  if (!lua_isnoneornil(L, 2)) {
+    uint64_t given[3];
+    luaL_checktype(L, 2, LUA_TTABLE);
+    for (int i = 0; i < 3; i++) {
+      lua_geti(L, 2, i + 1);
+      given[i] = (uint64_t)luaL_checkinteger(L, -1);
+    }
+    for (int i = 0; i < 3; i++) *numbers[i] = given[i];
+  }
+  lua_createtable(L, 3, 0);
+  for (int i = 0; i < 3; i++) {
+    lua_pushinteger(L, (lua_Integer)*numbers[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
 /*** env:draw(width, height): a canvas of the present state, 480 x 480 pixels by default; env:draw(canvas)
 draws into that one. An error where the environment cannot draw. */
 static int draw(lua_State *L) {
@@ -237,7 +259,7 @@ static int env_index(lua_State *L) {
   else
     return lua_complain(L, "an environment has no '%s'; it has name, observation_space, action_space, state_space, "
                         "max_steps, steps, ended, thread_safe, can_draw, definition and the methods reset, step, "
-                        "observe, state, set_state, draw, copy, rollout", key);
+                        "observe, state, set_state, random_state, draw, copy, rollout", key);
   return 1;
 }
 
@@ -252,6 +274,7 @@ static int env_text(lua_State *L) {
 
 static const luaL_Reg methods[] = {{"reset", reset},         {"step", step}, {"observe", observe}, {"state", state},
                                    {"set_state", set_state}, {"draw", draw}, {"copy", copy},       {"rollout", rollout},
+                                   {"random_state", random_state},
                                    {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__index", env_index}, {"__tostring", env_text}, {NULL, NULL}};
 

@@ -171,7 +171,8 @@ static int step_body(lua_State *L) {
   int first = lua_gettop(L) - 3, is_number;
   j->result->reward = (orr_real)lua_tonumberx(L, first + 1, &is_number);
   if (!is_number || lua_type(L, first + 1) != LUA_TNUMBER)
-    lua_complain(L, "step returned a %s as the reward, its second result; a number is needed", luaL_typename(L, first + 1));
+    lua_complain(L, "step returned %s%s as the reward, its second result; a number is needed",
+                 lua_isnil(L, first + 1) ? "" : "a ", luaL_typename(L, first + 1));
   for (int i = 2; i <= 3; i++)
     if (!lua_isnil(L, first + i) && !lua_isboolean(L, first + i))
       lua_complain(L, "step returned a %s as %s; true or false is needed", luaL_typename(L, first + i),
