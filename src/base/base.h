@@ -82,29 +82,4 @@ void *arena_new(arena *a, size_t count, size_t size); /* zeroed; NULL with messa
 char *arena_copy_string(arena *a, const char *text);
 void arena_free(arena *a);
 
-/* Files are written whole or not at all: into a temporary file of the same folder, which is synced
-   and takes the name only when everything is in it. write() calls file_put for each piece, in
-   order, and returns a status; when it fails, the old file stays as it was. */
-typedef struct file_writer file_writer;
-orr_status file_write_whole(orr_engine *engine, const char *path,
-                            orr_status (*write)(void *context, file_writer *file), void *context);
-orr_status file_put(file_writer *file, const void *bytes, size_t size);
-
-/* Bytes to read from: a plain file, or memory that outlives the source. Nothing is allocated. */
-typedef struct source {
-  orr_engine *engine;
-  const char *label;  /* the path, for messages */
-  const char *memory; /* NULL: the file */
-  int file;           /* -1: memory */
-  size_t size;
-} source;
-orr_status source_open(source *from, orr_engine *engine, const char *path);
-void source_open_memory(source *from, orr_engine *engine, const void *bytes, size_t size,
-                        const char *label);
-/* All of offset .. offset + size - 1; the message of a truncated file says what was wanted. */
-orr_status source_read(source *from, size_t offset, void *bytes, size_t size);
-void source_close(source *from);
-/* The whole of a file of at most `limit` bytes, a 0 behind it; the caller frees the memory. */
-char *file_read_whole(orr_engine *engine, const char *path, size_t limit, size_t *size);
-
 #endif

@@ -7,6 +7,7 @@
 typedef struct lua_host {
   orr_engine *engine; /* NULL: not open yet, or closed with the state */
   size_t told;        /* engine bytes that the collector knows of */
+  size_t floor;       /* engine bytes after the last full collection, or fewer */
 } lua_host;
 
 lua_host *lua_find_host(lua_State *L); /* NULL: none yet */

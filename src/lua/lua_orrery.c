@@ -87,8 +87,13 @@ int lua_complain(lua_State *L, const char *format, ...) {
   return lua_error(L);
 }
 
+/* More than this above twice the floor, and a full collection is due. */
+static const size_t slack = (size_t)32 << 20;
+
 /* Lua sees a userdata of a few bytes where megabytes hang from it. So the growth of the engine is
-   reported as steps of the collector, in whole KiB (a step of 0 would mean something else). */
+   reported as steps of the collector, in whole KiB (a step of 0 would mean something else). In
+   generational mode steps collect the young only, and what an expression holds for two steps is old:
+   hence the full collection when the engine has doubled, which incremental mode hardly ever needs. */
 void lua_tell_collector(lua_State *L) {
   lua_host *host = lua_find_host(L);
   if (!host || !host->engine) return;
@@ -100,6 +105,11 @@ void lua_tell_collector(lua_State *L) {
   if (!lua_gc(L, LUA_GCISRUNNING)) return; /* the script stopped it */
   lua_gc(L, LUA_GCSTEP, kib < 1 << 20 ? (int)kib : 1 << 20);
   bytes = orr_engine_bytes(host->engine);
+  if (bytes < host->floor) host->floor = bytes;
+  if (bytes > 2 * host->floor + slack) {
+    lua_gc(L, LUA_GCCOLLECT);
+    bytes = host->floor = orr_engine_bytes(host->engine);
+  }
   if (bytes < host->told) host->told = bytes;
 }
 

@@ -135,7 +135,9 @@ orr_tensor *lua_to_tensor(lua_State *L, int index) {
   orr_tensor *x = lua_test_tensor(L, index);
   if (x) return x;
   int type = lua_type(L, index);
-  if (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE)
+  /* An object without a list inside is no empty list. */
+  bool object = type == LUA_TTABLE && lua_rawlen(L, index) == 0 && lua_getmetatable(L, index);
+  if (object || (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE))
     luaL_typeerror(L, index, "tensor, number or table of numbers");
   index = lua_absindex(L, index);
   x = push_from(L, index, ORR_REAL);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "tensor/tensor.h"
 
 /* The dictionary of an array of 8 axes takes under 300 bytes; more is no plain array. */
@@ -175,12 +176,14 @@ orr_tensor *orr_npy_read(orr_engine *engine, const char *path) {
   return x;
 }
 
-static orr_status write_npy(void *context, file_writer *file) {
-  const orr_tensor *x = context;
+orr_status orr_npy_write(const orr_tensor *x, const char *path) {
   char text[512];
-  const char *type = x->dtype == ORR_REAL  ? (sizeof(orr_real) == 8 ? "<f8" : "<f4")
-                     : x->dtype == ORR_INT ? "<i4"
-                                           : "|u1";
+  unsigned char start[PREAMBLE] = {0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0};
+  if (!x) return ORR_ARGUMENT;
+  const char *type = x->dtype == ORR_INT     ? "<i4"
+                     : x->dtype == ORR_BYTE  ? "|u1"
+                     : sizeof(orr_real) == 8 ? "<f8"
+                                             : "<f4";
   int n = snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (", type);
   for (int i = 0; i < x->axes; i++)
     n += snprintf(text + n, sizeof text - (size_t)n, "%lld,%s", (long long)x->shape[i],
@@ -188,20 +191,16 @@ static orr_status write_npy(void *context, file_writer *file) {
   n += snprintf(text + n, sizeof text - (size_t)n, "), }");
   while ((n + PREAMBLE + 1) % 64) text[n++] = ' '; /* the numbers start at a multiple of 64 */
   text[n++] = '\n';
-  unsigned char start[PREAMBLE] = {
-      0x93, 'N', 'U', 'M', 'P', 'Y', 1, 0, (unsigned char)(n & 255), (unsigned char)(n >> 8)};
-  orr_status status = file_put(file, start, sizeof start);
-  if (!status) status = file_put(file, text, (size_t)n);
-  if (!status)
-    status = file_put(file, tensor_const_data(x), (size_t)x->count * dtype_size(x->dtype));
-  return status;
-}
-
-orr_status orr_npy_write(const orr_tensor *x, const char *path) {
-  if (!x) return ORR_ARGUMENT;
+  start[8] = (unsigned char)(n & 255), start[9] = (unsigned char)(n >> 8);
   orr_tensor *packed = orr_tensor_contiguous(x);
-  if (!packed) return x->engine->status;
-  orr_status status = file_write_whole(x->engine, path, write_npy, packed);
+  file_writer *file = packed ? file_create(x->engine, path) : NULL;
+  orr_status status = x->engine->status;
+  if (file) {
+    file_write(file, start, sizeof start);
+    file_write(file, text, (size_t)n);
+    file_write(file, tensor_const_data(packed), (size_t)packed->count * dtype_size(packed->dtype));
+    status = file_commit(file);
+  }
   orr_tensor_free(packed);
   return status;
 }

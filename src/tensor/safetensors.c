@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "tensor/bundle.h"
 
 /* Room for more than 100,000 tensors; a header is parsed in memory of several times its size. */
@@ -224,32 +225,40 @@ static char *header_text(const orr_bundle *bundle) {
   return text;
 }
 
-static orr_status write_bundle(void *context, file_writer *file) {
-  const orr_bundle *bundle = context;
-  char *text = header_text(bundle);
-  if (!text)
-    return engine_fail(bundle->engine, ORR_FIELD,
-                       "a name or text to write is not UTF-8, or memory ran out");
+static orr_status write_bundle(const orr_bundle *bundle, const char *text, file_writer *file) {
   size_t length = strlen(text), padding = (8 - length % 8) % 8;
   unsigned char start[8];
   for (int i = 0; i < 8; i++) start[i] = (unsigned char)((uint64_t)(length + padding) >> 8 * i);
-  orr_status status = length > LONGEST_HEADER - 8
-                          ? engine_fail(bundle->engine, ORR_FORMAT,
-                                        "%d tensors are too many for one file", bundle->count)
-                          : file_put(file, start, sizeof start);
-  if (!status) status = file_put(file, text, length);
-  if (!status) status = file_put(file, "        ", padding);
-  free(text);
-  for (int i = 0; i < bundle->count && !status; i++) {
-    orr_tensor *packed = orr_tensor_contiguous(bundle->items[i].tensor);
-    if (!packed) return bundle->engine->status;
-    status = file_put(file, tensor_const_data(packed),
-                      (size_t)packed->count * dtype_size(packed->dtype));
+  file_write(file, start, sizeof start);
+  file_write(file, text, length);
+  file_write(file, "        ", padding);
+  for (int i = 0; i < bundle->count; i++) {
+    const orr_tensor *x = bundle->items[i].tensor;
+    orr_tensor *packed = orr_tensor_contiguous(x);
+    if (!packed) {
+      file_abandon(file);
+      return bundle->engine->status;
+    }
+    file_write(file, tensor_const_data(packed), (size_t)x->count * dtype_size(x->dtype));
     orr_tensor_free(packed);
   }
-  return status;
+  return file_commit(file);
 }
 
 orr_status orr_bundle_write(const orr_bundle *bundle, const char *path) {
-  return file_write_whole(bundle->engine, path, write_bundle, (void *)(uintptr_t)bundle);
+  orr_engine *engine = bundle->engine;
+  char *text = header_text(bundle);
+  if (!text)
+    return engine_fail(engine, ORR_FIELD,
+                       "%s: a name or text to write is not UTF-8, or memory ran out", path);
+  orr_status status;
+  if (strlen(text) > LONGEST_HEADER - 8) {
+    status = engine_fail(engine, ORR_FORMAT, "%s: %d tensors are too many for one file", path,
+                         bundle->count);
+  } else {
+    file_writer *file = file_create(engine, path);
+    status = file ? write_bundle(bundle, text, file) : engine->status;
+  }
+  free(text);
+  return status;
 }

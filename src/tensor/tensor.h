@@ -3,6 +3,7 @@
 #define TENSOR_TENSOR_H
 
 #include "base/base.h"
+#include "base/source.h"
 #include "kernel/kernel.h"
 #include "orrery/tensor.h"
 

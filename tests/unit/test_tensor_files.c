@@ -3,9 +3,11 @@
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -304,7 +306,17 @@ Test(tensor_files, a_failed_write_leaves_the_old_file) {
   orr_bundle *bundle = orr_bundle_new(engine);
   orr_bundle_add(bundle, "not \xff UTF-8", x);
   cr_assert_neq(orr_bundle_write(bundle, path), ORR_OK,
-                "fails after the temporary file was opened");
+                "its names are no JSON");
+  /* The disk is full after 100 bytes. */
+  signal(SIGXFSZ, SIG_IGN);
+  struct rlimit limit = {100, RLIM_INFINITY};
+  setrlimit(RLIMIT_FSIZE, &limit);
+  orr_tensor *large = some(ORR_REAL, SHAPE(500));
+  cr_assert_eq(orr_npy_write(large, path), ORR_IO);
+  orr_tensor_free(large);
+  limit.rlim_cur = RLIM_INFINITY;
+  setrlimit(RLIMIT_FSIZE, &limit);
+  cr_assert_eq(files_in_folder(), 1);
   y = orr_npy_read(engine, path);
   cr_assert(orr_tensor_same(x, y));
   cr_assert_eq(orr_npy_write(x, folder), ORR_IO, "a folder is no file");
@@ -316,7 +328,7 @@ Test(tensor_files, a_failed_write_leaves_the_old_file) {
   cr_assert_not_null(strstr(orr_engine_message(engine), "missing/file: cannot open"));
   cr_assert_null(orr_npy_read(engine, "/dev/zero"), "endless");
   char beside[128];
-  snprintf(beside, sizeof beside, "%s.%ld-0.tmp", folder, (long)getpid());
+  snprintf(beside, sizeof beside, "%s.%ld.0.tmp", folder, (long)getpid());
   cr_assert_neq(access(beside, F_OK), 0, "the temporary of a failed rename is gone");
   orr_tensor_free(x), orr_tensor_free(y), orr_bundle_free(bundle);
 }
