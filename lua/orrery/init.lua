@@ -2,17 +2,25 @@
 local orrery = ...
 local check = require "orrery.check"
 
--- name in the module table -> the module that returns its value. One line per name.
+-- name in the module table -> the module that returns its value, or "module#field" for one that is a
+-- field of what the module returns. One line per name.
 local modules = {
   check = "orrery.check",
   check_env = "orrery.check_env",
   evaluate = "orrery.evaluate",
+  grad = "orrery.trace_transforms#grad",
+  hvp = "orrery.trace_transforms#hvp",
+  interpret = "orrery.trace#interpret",
+  jacobian = "orrery.trace_transforms#jacobian",
   json = "orrery.json",
   model = "orrery.model",
   nn = "orrery.nn",
   options = "orrery.options",
   policy = "orrery.policy",
+  rowwise = "orrery.rowwise",
   run = "orrery.run",
+  scan = "orrery.trace_transforms#scan",
+  stop_gradient = "orrery.trace_transforms#stop_gradient",
   update = "orrery.update",
 }
 
@@ -27,7 +35,9 @@ return setmetatable(orrery, {
   __index = function(_, name)
     local module = modules[name]
     if not module then error(check.unknown("orrery", name, names()), 2) end
-    local value = require(module)
+    local file, field = module:match("^(.-)#(.*)$")
+    local value = require(file or module)
+    if field then value = value[field] end
     rawset(orrery, name, value)
     return value
   end,

@@ -213,10 +213,11 @@ static int symbol_power(lua_State *L) {
   return lua_push_symbol(L, g, result);
 }
 
-/* Which way to go on a condition: known when it is constant, else the tracer's choice. */
-static int decide(lua_State *L, lua_graph *g, orr_node condition) {
+/* Which way to go on a condition: known when it is constant, else the tracer's choice, which also
+   looks at the opposite: not (a < b) answers b <= a, NaN aside. */
+static int decide(lua_State *L, lua_graph *g, orr_node condition, orr_node opposite) {
   double number;
-  if (condition == ORR_NONE) return lua_raise(L);
+  if (condition == ORR_NONE || opposite == ORR_NONE) return lua_raise(L);
   if (orr_node_number(g->graph, condition, &number)) {
     lua_pushboolean(L, number != 0);
     return 1;
@@ -227,14 +228,17 @@ static int decide(lua_State *L, lua_graph *g, orr_node condition) {
   if (lua_getfield(L, LUA_REGISTRYINDEX, "orrery.decide") != LUA_TFUNCTION)
     return lua_complain(L, "symbols can be compared only while a function is traced");
   lua_push_symbol(L, g, condition);
-  lua_call(L, 1, 1);
+  lua_push_symbol(L, g, opposite);
+  lua_call(L, 2, 1);
   return 1;
 }
 
 static int compare(lua_State *L, orr_op op) {
   lua_graph *g = lua_target_graph(L, 1, 2);
-  orr_node a = lua_to_node(L, 1, g), b = lua_to_node(L, 2, g);
-  return decide(L, g, orr_binary(g->graph, op, a, b));
+  orr_node a = lua_to_node(L, 1, g), b = lua_to_node(L, 2, g), condition = orr_binary(g->graph, op, a, b);
+  if (op == ORR_OP_equal) return decide(L, g, condition, condition);
+  orr_op other = op == ORR_OP_less ? ORR_OP_less_equal : ORR_OP_less;
+  return decide(L, g, condition, orr_binary(g->graph, other, b, a));
 }
 
 static int less_than(lua_State *L) { return compare(L, ORR_OP_less); }

@@ -194,6 +194,24 @@ static int gradient(lua_State *L) {
   return push_nodes(L, g, gradients, count);
 }
 
+/* core.copy(x): x as a node of its own in the graph being built, which no other is merged with: what
+   a derivative is taken with respect to. In a scan's body it is one of the body, even for an x from
+   outside: a sum with the step times 0; elsewhere, with a parameter that holds 0. */
+static int copy(lua_State *L) {
+  lua_settop(L, 1);
+  current(L);
+  lua_graph *now = luaL_testudata(L, -1, LUA_GRAPH), *of_x = lua_target_graph(L, 1, 1);
+  lua_graph *g = now && now->graph && now->depth > of_x->depth ? now : of_x;
+  orr_node x = lua_to_node(L, 1, g), zero;
+  if (g->parent) {
+    zero = orr_binary(g->graph, ORR_OP_mul, orr_scan_step(g->graph), orr_number(g->graph, 0));
+  } else {
+    lua_push_tensor(L, orr_tensor_number(lua_engine(L), 0));
+    zero = orr_parameter(g->graph, lua_check_tensor(L, -1), ORR_UNIFORM);
+  }
+  return lua_push_symbol(L, g, orr_binary(g->graph, ORR_OP_add, x, zero));
+}
+
 /* core.output(name, symbol) */
 static int output(lua_State *L) {
   lua_graph *g = outermost(lua_target_graph(L, 2, 2));
@@ -230,7 +248,7 @@ static const luaL_Reg functions[] = {
     {"is_tensor", is_tensor}, {"key", key}, {"normal", normal}, {"uniform", uniform},
     {"row_count", row_count}, {"scan_begin", scan_begin}, {"scan_carry", scan_carry},
     {"scan_slice", scan_slice}, {"scan_step", scan_step}, {"scan_end", scan_end},
-    {"gradient", gradient}, {"output", output}, {"update", update}, {"compile", compile},
+    {"gradient", gradient}, {"copy", copy}, {"output", output}, {"update", update}, {"compile", compile},
     {"on_decide", on_decide}, {NULL, NULL}};
 
 void open_trace(lua_State *L, int module);

@@ -158,11 +158,12 @@ static const code_range *find_range(const watcher *w, int line) {
 
 static bool is_symbol_at(lua_State *L, int index) { return lua_test_symbol(L, index) != NULL; }
 
-static void refuse(lua_State *L, int table, int line, const char *kind) {
+/* Raises, by the callback: refuse(kind, detail), detail being on top of the stack. */
+static void refuse(lua_State *L, int table, const char *kind) {
   lua_getfield(L, table, "refuse");
   lua_pushstring(L, kind);
-  lua_pushinteger(L, line);
-  lua_call(L, 2, 0); /* raises */
+  lua_pushvalue(L, -3);
+  lua_call(L, 2, 0);
 }
 
 /* Left and right of == are on top. reg: the register of either, -1 where it has none. */
@@ -188,24 +189,23 @@ static void push_register(lua_State *L, lua_Debug *ar, int reg) {
   if (!lua_getlocal(L, ar, reg + 1)) lua_pushnil(L);
 }
 
-static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index, int line) {
+static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index) {
   push_register(L, ar, object);
   push_register(L, ar, index);
-  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, line, "key");
+  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, "key");
 }
 
 /* Assignment to a variable from outside of what is traced. */
-static void on_assign(lua_State *L, lua_Debug *ar, int table, int index, int line) {
+static void on_assign(lua_State *L, lua_Debug *ar, int table, int index) {
   lua_getfield(L, table, "cells");
   lua_getinfo(L, "f", ar);
   void *id = lua_upvalueid(L, -1, index + 1);
-  if (id && lua_rawgetp(L, -2, id) != LUA_TNIL) refuse(L, table, line, "assign");
+  if (id && lua_rawgetp(L, -2, id) != LUA_TNIL) refuse(L, table, "assign");
 }
 
 static void look(lua_State *L, lua_Debug *ar, watcher *w, int table, const code_range *range) {
-  int line = ar->currentline;
   uint32_t i;
-  memcpy(&i, range->code + (size_t)(line - range->first - 1) * sizeof i, sizeof i);
+  memcpy(&i, range->code + (size_t)(ar->currentline - range->first - 1) * sizeof i, sizeof i);
   switch (OPERATION(i)) {
     case OP_EQ:
       push_register(L, ar, ARGUMENT_A(i));
@@ -226,9 +226,9 @@ static void look(lua_State *L, lua_Debug *ar, watcher *w, int table, const code_
       lua_call(L, 2, 1);
       on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
       break;
-    case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i), line); break;
-    case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i), line); break;
-    case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i), line); break;
+    case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i)); break;
+    case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i)); break;
+    case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i)); break;
     default: break;
   }
 }
@@ -256,7 +256,7 @@ static void hook(lua_State *L, lua_Debug *ar) {
       lua_setlocal(L, ar, w->pending + 1);
       w->pending = -1;
     }
-    if (--w->budget < 0) refuse(L, table, ar->currentline, "budget");
+    if (--w->budget < 0) refuse(L, table, "budget");
     const code_range *range = ar->currentline >= FIRST_LINE ? find_range(w, ar->currentline) : NULL;
     if (range) look(L, ar, w, table, range);
   }

@@ -1,0 +1,106 @@
+--- trace_record.lua - samples with named fields: s.velocity reads its part of the flat vector that a
+--- space lays out. The vector is a symbol while tracing; a tensor, or a list of numbers, otherwise.
+local orrery = require "orrery"
+local check = require "orrery.check"
+local core = orrery.trace_core
+
+local record = {}
+
+local contents = setmetatable({}, { __mode = "k" }) -- record -> { fields, vector, name, read = {} }
+local Record = { __name = "orrery.record", __metatable = "record" }
+
+--- record.fields(space): a list of { name, shape, offset (from 0), count, low, high, n }. A space is the
+--- userdata orrery.space, or such a list, in which offset and count may be left out.
+function record.fields(space)
+  if type(space) == "userdata" or (type(space) == "table" and type(space.fields) == "function") then
+    space = space:fields()
+  end
+  if type(space) ~= "table" then error("a space or a list of fields is needed, not a " .. type(space), 3) end
+  local fields, offset = { by_name = {} }, 0
+  for i, field in ipairs(space) do
+    local shape, count = field.shape or {}, 1
+    for _, size in ipairs(shape) do count = count * size end
+    local at = field.offset or offset
+    fields[i] = { name = field.name, shape = shape, offset = at, count = count, low = field.low,
+                  high = field.high, n = field.n }
+    fields.by_name[field.name] = fields[i]
+    offset = at + count
+  end
+  fields.size = offset
+  return fields
+end
+
+local function names_of(fields)
+  local names = {}
+  for i, field in ipairs(fields) do names[i] = field.name end
+  return names
+end
+
+--- record.missing(name, what, names): the message about a field that does not exist.
+function record.missing(name, what, names)
+  local nearest = type(name) == "string" and check.nearest(name, names)
+  return ("no field '%s' in %s (%s)%s"):format(tostring(name), what, table.concat(names, ", "),
+    nearest and ("; did you mean '%s'?"):format(nearest) or "")
+end
+
+local function read_field(vector, field)
+  if #field.shape == 0 then return vector[field.offset + 1] end
+  if type(vector) == "table" then
+    local part = orrery.tensor(table.move(vector, field.offset + 1, field.offset + field.count, 1, {}))
+    return #field.shape == 1 and part or part:reshape(field.shape)
+  end
+  local part = vector:slice(field.offset + 1, field.offset + field.count)
+  return #field.shape == 1 and part or part:reshape(field.shape)
+end
+
+local function vector_of(self) return contents[self].vector end
+
+function Record:__index(key)
+  local c = contents[self]
+  local field = c.fields.by_name[key]
+  if not field then
+    if key == "vector" then return vector_of end
+    error(record.missing(key, c.name, names_of(c.fields)), 2)
+  end
+  local value = c.read[key]
+  if value == nil then
+    value = read_field(c.vector, field)
+    if core.is_symbol(value) then value = value:named(field.name) end
+    c.read[key] = value
+  end
+  return value
+end
+
+function Record:__newindex(key)
+  error(("samples cannot be changed: %s.%s is read-only; compute a new value instead")
+    :format(contents[self].name, tostring(key)), 2)
+end
+
+function Record:__pairs()
+  local fields, i = contents[self].fields, 0
+  return function()
+    i = i + 1
+    if fields[i] then return fields[i].name, self[fields[i].name] end
+  end
+end
+
+function Record:__tostring()
+  local c = contents[self]
+  return ("%s (%s)"):format(c.name, table.concat(names_of(c.fields), ", "))
+end
+
+--- record.new(space, vector, name): the sample; `name` stands for it in messages ("s").
+function record.new(space, vector, name)
+  local fields = space.by_name and space or record.fields(space)
+  local self = setmetatable({}, Record)
+  contents[self] = { fields = fields, vector = vector, name = name or "s", read = {} }
+  return self
+end
+
+--- record.is(x), record.vector(x), record.space(x): whether it is one, its flat vector, its fields.
+function record.is(x) return contents[x] ~= nil end
+function record.vector(x) return contents[x].vector end
+function record.space(x) return contents[x].fields end
+function record.name(x) return contents[x].name end
+
+return record
