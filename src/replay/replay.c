@@ -109,10 +109,23 @@ size_t orr_replay_bytes(const orr_replay *replay) {
          (replay->row_bytes << replay->shift);
 }
 
-/* entries[].first counts from the first transition taken; the oldest one's is subtracted. */
+/* entries[].first counts from the first transition taken; the oldest one's is subtracted. Episodes are
+   mostly alike, so the search starts where it would be if all were, and widens from there. */
 int64_t replay_locate(const orr_replay *replay, int64_t transition) {
   int64_t wanted = replay_entry(replay, 0)->first + transition;
-  int64_t low = 0, high = replay->episodes; /* the answer is in low .. high - 1 */
+  int64_t low = (int64_t)((double)transition / (double)replay->transitions * (double)replay->episodes);
+  if (low >= replay->episodes) low = replay->episodes - 1;
+  int64_t high = low + 1, step = 1; /* the answer will be in low .. high - 1 */
+  while (low > 0 && replay_entry(replay, low)->first > wanted) {
+    high = low;
+    low = low > step ? low - step : 0;
+    step *= 2;
+  }
+  while (high < replay->episodes && replay_entry(replay, high)->first <= wanted) {
+    low = high;
+    high = high + step < replay->episodes ? high + step : replay->episodes;
+    step *= 2;
+  }
   while (high - low > 1) {
     int64_t middle = low + (high - low) / 2;
     if (replay_entry(replay, middle)->first <= wanted) low = middle;
