@@ -133,7 +133,7 @@ bench-programs: all $(bench_programs)
 
 docs: $(BUILD)/docs/reference.md
 
-documented := $(wildcard lua/orrery/*.lua src/lua/*.c src/*/*.def include/orrery/*.def)
+documented := $(wildcard lua/orrery/*.lua src/lua/*.c src/env/*.def src/plan/*.def include/orrery/*.def)
 
 $(BUILD)/docs/reference.md: $(program) tools/docs.lua $(documented)
 	@mkdir -p $(@D)

@@ -44,37 +44,52 @@ local function c_entries(text)
   return entries
 end
 
--- Blocks of lines that begin with ---, as texts.
+-- Blocks of lines that begin with ---: their words, and apart from them their ---@ annotations.
 local function lua_blocks(text)
   local blocks, block = {}, nil
   for line in (text .. "\n"):gmatch "(.-)\n" do
-    local comment = line:match "^%s*%-%-%- ?(.*)$"
+    local comment = line:match "^%s*%-%-%-([^-].*)$" or line:match "^%s*%-%-%-$" and ""
     if comment then
-      block = block and block .. "\n" .. comment or comment
+      block = block or { words = {}, annotations = {} }
+      local list = comment:find "^@" and block.annotations or block.words
+      list[#list + 1] = comment:gsub("^ ", "")
     elseif block then
-      blocks[#blocks + 1] = block
+      blocks[#blocks + 1] = { text = table.concat(block.words, "\n"), annotations = block.annotations }
       block = nil
     end
   end
   return blocks
 end
 
+-- The names that users reach: those in the table of lua/orrery/init.lua.
+local public = {}
+for _, path in ipairs(sources) do
+  if path:find "init%.lua$" then
+    for name in read(path):gmatch '\n  ([%w_]+) = "orrery' do public[name] = true end
+  end
+end
+
+-- The title of a Lua file, its entries, and the classes that it declares for editors.
 local function lua_file(text)
-  local title, entries = "", {}
+  local title, entries, classes = "", {}, {}
   for i, block in ipairs(lua_blocks(text)) do
-    local entry = split(block)
-    if entry then
-      local first = entry.name:match "^[^.:]+"
-      if entry.name:find("^" .. first .. "%.") and first ~= "orrery" then
+    local entry = split(block.text)
+    local first = entry and entry.name:match "^[^.:]+"
+    local of_module = entry and entry.name:find("^" .. first .. "%.") and first ~= "orrery"
+    if entry and (not of_module or public[first]) then
+      if of_module then
         entry.name = "orrery." .. entry.name
         entry.signature = "orrery." .. entry.signature
       end
+      entry.annotations = block.annotations
       entries[#entries + 1] = entry
-    elseif i == 1 then
-      title = block:gsub("^[%w_.]+%s+%-%s+", "")
+    elseif not entry and (block.annotations[1] or ""):find "^@class" then
+      classes[#classes + 1] = block
+    elseif i == 1 and not entry then
+      title = block.text:gsub("^[%w_.]+%s+%-%s+", "")
     end
   end
-  return title, entries
+  return title, entries, classes
 end
 
 -- The text of a .def file without comments, its macros of one parameter replaced by what they stand for.
@@ -143,6 +158,12 @@ local function put_entries(name, title, entries)
   for _, entry in ipairs(entries) do
     put("### `%s`\n", (entry.signature:gsub("%s*\n%s*", " ")))
     if entry.text ~= "" then put_text(entry.text) end
+    for _, note in ipairs(entry.annotations or {}) do
+      local name, rest = note:match "^@param%s+(%S+)%s*(.*)$"
+      if name then put("- %s: `%s`", name, rest) end
+      if note:find "^@return" then put("- returns `%s`", note:match "^@return%s+(.*)$") end
+    end
+    if #(entry.annotations or {}) > 0 then put "" end
   end
 end
 
@@ -202,11 +223,16 @@ local function put_stub(entry)
   local owner = entry.name:match "^(.*)[.:][^.:]+$"
   need(owner)
   for line in entry.text:gmatch "[^\n]+" do stubs[#stubs + 1] = "--- " .. line end
-  local names = parameters(entry.arguments)
-  for _, name in ipairs(names) do
-    stubs[#stubs + 1] = ("---@param %s any"):format(name)
+  local names, typed = parameters(entry.arguments), {}
+  for _, note in ipairs(entry.annotations or {}) do
+    local name = note:match "^@param%s+([%w_.]+)" or note:match "^@(return)"
+    if name then typed[name] = true end
+    stubs[#stubs + 1] = "---" .. note
   end
-  stubs[#stubs + 1] = "---@return any"
+  for _, name in ipairs(names) do
+    if not typed[name] then stubs[#stubs + 1] = ("---@param %s any"):format(name) end
+  end
+  if not typed["return"] then stubs[#stubs + 1] = "---@return any" end
   stubs[#stubs + 1] = ("function %s(%s) end\n"):format(entry.name, table.concat(names, ", "))
 end
 
@@ -232,9 +258,14 @@ for _, path in ipairs(sources) do
   if path:find "%.def$" then
     tables[#tables + 1] = { path, text }
   else
-    local title, entries
-    if path:find "%.lua$" then title, entries = lua_file(text)
-    else title, entries = c_title(text), c_entries(text) end
+    local title, entries, classes
+    if path:find "%.lua$" then title, entries, classes = lua_file(text)
+    else title, entries, classes = c_title(text), c_entries(text), {} end
+    for _, block in ipairs(classes) do
+      for line in block.text:gmatch "[^\n]+" do stubs[#stubs + 1] = "--- " .. line end
+      for _, note in ipairs(block.annotations) do stubs[#stubs + 1] = "---" .. note end
+      stubs[#stubs + 1] = ""
+    end
     local name = path:match "([%w_]+)%.%w+$"
     if path:find "%.lua$" then name = "orrery." .. name end
     put_entries(name, title, entries)
