@@ -17,7 +17,7 @@ local trace = {}
 
 local MOST_PATHS = 256
 local MOST_COMPARISONS = 128      -- on one path
-local MOST_INSTRUCTIONS = 20000000 -- of one trace: what runs longer will not end
+local MOST_INSTRUCTIONS = 10000000 -- of one trace: what runs longer will not end
 
 local active  -- the trace going on: { session, graph }
 local context -- the exploration going on: see explore
@@ -240,7 +240,9 @@ function watching.refuse(kind, detail)
     functions.refuse("uses a value of the sample as the key of a table",
       "keep the entries in a tensor and index that, or use orrery.where")
   end
-  error(("%s: the function does not end: %d instructions were run"):format(where(), MOST_INSTRUCTIONS), 0)
+  local message = ("%s: the function does not end: %d instructions were run"):format(where(), MOST_INSTRUCTIONS)
+  active.refused = active.refused or message
+  error(message, 0)
 end
 
 local function no_method(methods, name)
@@ -252,8 +254,11 @@ end
 core.on_decide(decide, no_method)
 core.on_watch(watching)
 
+-- What Lua itself says of symbols, in the script's terms.
 local function handler(message)
-  return bytecode.words(message)
+  message = bytecode.words(message)
+  if type(message) ~= "string" then return message end
+  return (message:gsub("got orrery%.symbol", "got a value of the sample, which is not known while tracing"))
 end
 
 -- Runs make() while a new graph is built; answers what it returns. The graph is closed in any case.
@@ -306,7 +311,7 @@ function Compiled:__tostring() return ("compiled %s: %s"):format(self.name, tost
 function Compiled:build()
   local made = with_graph(self.promoted, function(session, graph)
     local outputs = self.make(session)
-    local leaves, template = shapes.flatten(outputs, self.name)
+    local leaves, template = shapes.flatten(outputs, self.title or self.name)
     for _, leaf in ipairs(leaves) do core.output(leaf.name, leaf.symbol) end
     return { program = core.compile(graph), template = template, session = session, guards = session.guards }
   end)
@@ -397,6 +402,8 @@ function trace.build(options)
   local self = setmetatable({ name = name, inputs = inputs, promoted = {} }, Compiled)
   local by_name = {}
   for _, input in ipairs(inputs) do by_name[input.name] = input end
+  local _, _, source, line = core.info(fn)
+  self.title = ("%s:%d: %s"):format(source, line, name)
   function self.make(session)
     local made = {}
     local symbols = shapes.replace(arguments, function(value)

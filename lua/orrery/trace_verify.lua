@@ -113,21 +113,21 @@ local function numbers_given(value)
   return type(value) == "table" and table.move(value, 1, #value, 1, {}) or nil
 end
 
-local function add_given(samples, probes, inputs)
+-- Inputs that a given probe leaves out are drawn.
+local function add_given(samples, probes, inputs, components, uniform)
   for k = 1, math.min(#(probes or {}), MOST_SAMPLES // 2) do
-    local sample, whole = {}, true
+    local sample = random_sample(components, uniform)
     for _, input in ipairs(inputs) do
-      sample[input.name] = numbers_given(probes[k][input.name])
-      whole = whole and sample[input.name] ~= nil
+      sample[input.name] = numbers_given(probes[k][input.name]) or sample[input.name]
     end
-    if whole then samples[#samples + 1] = sample end
+    samples[#samples + 1] = sample
   end
 end
 
 --- verify.samples(inputs, literals, probes): a list of samples, each a list of numbers by input name.
 function verify.samples(inputs, literals, probes)
   local components, uniform, samples = components_of(inputs), stream(), {}
-  add_given(samples, probes, inputs)
+  add_given(samples, probes, inputs, components, uniform)
   for _ = 1, RANDOM_SAMPLES do samples[#samples + 1] = random_sample(components, uniform) end
   for _, side in ipairs { "low", "high" } do
     local sample = random_sample(components, uniform)

@@ -325,7 +325,8 @@ static int pick(lua_State *L, lua_symbol *s) {
   int axes = orr_node_axes(g->graph, s->node);
   const int64_t *shape = orr_node_shape(g->graph, s->node);
   lua_Number wanted = lua_tonumber(L, 2);
-  if (axes == 0) return lua_complain(L, "s[%f]: this symbol is a single number", wanted);
+  const char *text = luaL_tolstring(L, 2, NULL);
+  if (axes == 0) return lua_complain(L, "s[%s]: this symbol is a single number", text);
   int64_t n = shape[0], rest[ORR_AXES];
   lua_Integer i;
   bool whole = wanted == floor(wanted) && lua_numbertointeger(floor(wanted), &i);
@@ -334,7 +335,7 @@ static int pick(lua_State *L, lua_symbol *s) {
     return 1;
   }
   if (!whole || i == 0 || i > n || i < -n)
-    return lua_complain(L, "s[%f]: the first axis has elements 1 to %I", wanted, (lua_Integer)n);
+    return lua_complain(L, "s[%s]: the first axis has elements 1 to %I", text, (lua_Integer)n);
   if (i < 0) i += n + 1;
   memcpy(rest, shape + 1, (size_t)(axes - 1) * sizeof *rest);
   orr_node part = orr_slice(g->graph, s->node, 0, i - 1, 1);

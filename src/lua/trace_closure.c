@@ -20,7 +20,10 @@ enum { OP_SETUPVAL = 10, OP_GETTABLE = 12, OP_SETTABLE = 16, OP_EQ = 57, OP_EQK 
 #define ARGUMENT_B(i) ((int)((i) >> 16 & 0xff))
 #define ARGUMENT_C(i) ((int)((i) >> 24 & 0xff))
 
-enum { FIRST_LINE = 1 << 24 }; /* lines from here on are instructions of copies */
+enum {
+  FIRST_LINE = 1 << 24,       /* lines from here on are instructions of copies */
+  SPARE_INSTRUCTIONS = 100000 /* granted after the budget is spent, to handle the error */
+};
 
 typedef struct code_range {
   int first, count; /* lines first + 1 .. first + count */
@@ -192,7 +195,7 @@ static void push_register(lua_State *L, lua_Debug *ar, int reg) {
 static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index) {
   push_register(L, ar, object);
   push_register(L, ar, index);
-  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, "key");
+  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, "key"); /* detail unused */
 }
 
 /* Assignment to a variable from outside of what is traced. */
@@ -256,8 +259,12 @@ static void hook(lua_State *L, lua_Debug *ar) {
       lua_setlocal(L, ar, w->pending + 1);
       w->pending = -1;
     }
-    if (--w->budget < 0) refuse(L, table, "budget");
     const code_range *range = ar->currentline >= FIRST_LINE ? find_range(w, ar->currentline) : NULL;
+    if (--w->budget < 0 && range) {
+      w->budget = SPARE_INSTRUCTIONS;
+      lua_pushnil(L);
+      refuse(L, table, "budget");
+    }
     if (range) look(L, ar, w, table, range);
   }
   if (w && !(ar->event == LUA_HOOKLINE && ar->currentline >= FIRST_LINE)) forward(L, ar, w);
