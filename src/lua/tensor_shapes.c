@@ -173,6 +173,13 @@ static int tensor_close_to(lua_State *L) {
   return 1;
 }
 
+/*** tensor:stop_gradient(): the tensor itself; of symbols, a constant to gradients. */
+static int tensor_stop_gradient(lua_State *L) {
+  lua_check_tensor(L, 1);
+  lua_settop(L, 1);
+  return 1;
+}
+
 static const luaL_Reg everywhere[] = {{"reshape", shape_reshape},
                                       {"flatten", shape_flatten},
                                       {"broadcast", shape_broadcast},
@@ -185,6 +192,7 @@ static const luaL_Reg methods_only[] = {{"copy", tensor_copy},
                                         {"to", tensor_to},
                                         {"assign", tensor_assign},
                                         {"fill", tensor_fill},
+                                        {"stop_gradient", tensor_stop_gradient},
                                         {"all_finite", tensor_all_finite},
                                         {"same", tensor_same},
                                         {"close_to", tensor_close_to},
