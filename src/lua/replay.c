@@ -5,8 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "lua/env.h"
 #include "lua/space.h"
-#include "orrery/env.h"
 
 static void free_replay(void *replay) { orr_replay_free(replay); }
 
@@ -29,10 +29,11 @@ static void option_spaces(lua_State *L, orr_replay_options *options) {
   options->observation_extras = option_space(L, "observation_extras");
   options->step_extras = option_space(L, "step_extras");
   int type = lua_option_push(L, 1, "env");
-  lua_handle *handle = luaL_testudata(L, -1, "orrery.env");
-  orr_env *env = handle ? handle->object : NULL;
+  orr_env *env = lua_test_object(L, -1, &lua_env_class);
   lua_pop(L, 1);
-  if (!env && type != LUA_TNIL) lua_complain(L, "replay options: 'env' must be an environment");
+  if (!env && type != LUA_TNIL)
+    lua_complain(L, "replay options: 'env' must be an environment, as orrery.env makes it, not a %s",
+                 lua_typename(L, type));
   if (env && !options->observation) options->observation = orr_env_observation_space(env);
   if (env && !options->action) options->action = orr_env_action_space(env);
   if (!options->observation || !options->action)
@@ -75,19 +76,38 @@ static int new_replay(lua_State *L) {
   return lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
 }
 
-/*** orrery.load_replay(path, { salvage = false, capacity = nil }): what replay:save wrote, and, where
-something is missing, a second result that says what. A file that ends too early gives its whole
-episodes; damage before the end is an error unless salvage is asked for. */
+/* An environment whose spaces are not those of the file is an error. */
+static void check_same(lua_State *L, const orr_replay *replay, const orr_env *env) {
+  const orr_space *pairs[][2] = {{orr_replay_observation_space(replay), orr_env_observation_space(env)},
+                                 {orr_replay_action_space(replay), orr_env_action_space(env)}};
+  for (int i = 0; i < 2; i++) {
+    if (orr_space_equal(pairs[i][0], pairs[i][1])) continue;
+    char ours[300], theirs[300];
+    lua_complain(L, "load_replay: the %s of the file (%s) is not that of the environment '%s' (%s), or has other "
+                    "bounds", i ? "action" : "observation", orr_space_describe(pairs[i][0], ours, sizeof ours),
+                 orr_env_name(env), orr_space_describe(pairs[i][1], theirs, sizeof theirs));
+  }
+}
+
+/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil }): what replay:save wrote, and,
+where something is missing, a second result that says what. A file that ends too early gives its whole
+episodes; damage before the end is an error unless salvage is asked for. `env` must have the same fields;
+it is then the replay's. */
 static int load_replay(lua_State *L) {
-  static const char *const names[] = {"salvage", "capacity", NULL};
+  static const char *const names[] = {"env", "salvage", "capacity", NULL};
   const char *path = luaL_checkstring(L, 1);
+  lua_settop(L, 2);
   lua_check_options(L, 2, "load options", names);
   orr_replay_load_options options = orr_replay_load_options_defaults();
   options.salvage = lua_option_boolean(L, 2, "salvage", false);
   options.capacity = option_capacity(L, 2, 0);
+  orr_env *env = lua_option_push(L, 2, "env") == LUA_TNIL ? NULL : lua_check_env(L, 3);
   orr_replay_report report;
   lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_fill(L, handle, orr_replay_load(lua_engine(L), path, &options, &report));
+  if (env) check_same(L, handle->object, env);
+  lua_pushvalue(L, 3);
+  lua_setiuservalue(L, -2, 1);
   if (!report.message[0]) return 1;
   lua_pushstring(L, report.message);
   return 2;

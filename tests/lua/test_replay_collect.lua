@@ -123,6 +123,17 @@ fails("without an environment", bare.collect, bare, function() return 0 end)
 bare:collect(function() return 0 end, { steps = 5, env = env })
 assert(#bare == 5 and bare.env == nil and replay.env == env)
 
+-- ---- saved, and gone on with
+
+local path = os.tmpname()
+replay:save(path)
+local loaded = orrery.load_replay(path, { env = env })
+loaded:collect(function() return 0 end, { steps = 5 })
+assert(#loaded == 22 and loaded.env == env and orrery.load_replay(path).env == nil)
+fails("is not that of the environment 'pendulum'", orrery.load_replay, path, { env = orrery.env "pendulum" })
+os.remove(path)
+fails("must be an environment", orrery.replay, { env = {} })
+
 -- ---- evaluating
 
 local result = orrery.evaluate(limited, function() return 0.25 end, { episodes = 3 })
