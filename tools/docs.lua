@@ -276,6 +276,16 @@ for _, pair in ipairs(tables) do
   put_table(pair[1], pair[2])
   if pair[1]:find "ops%.def$" then put_op_stubs(pair[2]) end
 end
+put "## environments\n"
+for _, env in ipairs(require "orrery".environments()) do
+  put("### `%s`\n", env.name)
+  put("%s\n", env.doc)
+  put "| option | | default | range |\n| --- | --- | --- | --- |"
+  for _, s in ipairs(env.settings) do
+    put("| %s | %s | %.6g | %.6g to %.6g |", s.name, s.doc, s.value, s.low, s.high)
+  end
+  put ""
+end
 stubs[#stubs + 1] = "return orrery"
 
 local function write(name, lines)
