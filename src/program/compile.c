@@ -180,6 +180,7 @@ static int input_value(compiler *c, const node *n) {
   c->program->values[v].settled = n->tensor != NULL;
   c->program->values[v].stage = -1;
   c->program->inputs[b].value = v;
+  c->program->inputs[b].used = true;
   return v;
 }
 
@@ -190,6 +191,7 @@ static int load_rows(compiler *c, const node *n, int at) {
   if (v < 0) return -1;
   i->y = v;
   i->binding = find_binding(c->program, n);
+  c->program->inputs[i->binding].used = true;
   return c->loaded[at] = v;
 }
 

@@ -96,6 +96,7 @@ typedef struct binding {
   int64_t shape[ORR_AXES];
   int64_t count;
   int value; /* inputs above rows: their value; outputs: the value given */
+  bool used; /* an instruction reads it */
 } binding;
 
 struct orr_program {

@@ -229,7 +229,7 @@ orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y, c
   for (int i = 0; i < count; i++)
     if (wrt[i] == ORR_NONE) return graph->engine->status;
   gradient_walk walk;
-  orr_status status = graph->engine->status = ORR_OK;
+  orr_status status = ORR_OK;
   if (begin(&walk, graph) && seed(&walk, outputs, y, seeds)) {
     mark_active(&walk, count, wrt);
     run_rules(&walk);

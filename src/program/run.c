@@ -309,8 +309,7 @@ static orr_status refresh_bindings(orr_run *run) {
   for (int i = 0; i < p->input_count; i++) {
     const binding *b = &p->inputs[i];
     bound *at = &run->bound[i];
-    bool used = b->value >= 0 || b->level == ORR_ROW;
-    if (!at->tensor && used) return engine_fail(run->engine, ORR_STATE, "input '%s' is not bound", b->name);
+    if (!at->tensor && b->used) return engine_fail(run->engine, ORR_STATE, "input '%s' is not bound", b->name);
     if (!at->tensor) continue;
     orr_status status = b->level == ORR_ROW ? check_rows(run, i) : b->level == ORR_MEMBER ? check_members(run, i) : ORR_OK;
     if (status) return status;

@@ -192,7 +192,6 @@ orr_status orr_scan_end(orr_graph *body, const orr_node *next, int outputs, cons
   orr_graph *graph = body->parent;
   scan *s = scan_of(body);
   int carries = s->carries;
-  graph->engine->status = ORR_OK;
   orr_node self = end_scan(body, next, outputs, output, 0, NULL);
   bool failed = self == ORR_NONE;
   for (int i = 0; i < carries; i++) {

@@ -61,7 +61,7 @@ static built build(orr_engine *engine, const check *c, int order) {
   built b = {0};
   for (int i = 0; i < c->inputs; i++) {
     b.x[i] = random_tensor(engine, !c->shared[i], c->axes[i], c->shape[i], c->low, c->high);
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "x%d", i);
     x[i] = c->shared[i] ? orr_parameter(g, b.x[i], ORR_UNIFORM) : orr_input(g, name, ORR_ROW, c->axes[i], c->shape[i]);
   }
@@ -77,7 +77,7 @@ static built build(orr_engine *engine, const check *c, int order) {
   if (orr_node_level(g, y) == ORR_ROW) y = orr_row_sum(g, y, ORR_UNIFORM);
   cr_assert_eq(orr_output(g, "y", y), ORR_OK);
   for (int i = 0; i < c->inputs; i++) {
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "d%d", i);
     cr_assert_eq(orr_output(g, name, d[i]), ORR_OK, "%s %s", c->name, orr_engine_message(engine));
   }
@@ -86,7 +86,7 @@ static built build(orr_engine *engine, const check *c, int order) {
   b.run = orr_run_new(p);
   orr_run_rows(b.run, ROWS, 1);
   for (int i = 0; i < c->inputs; i++) {
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "x%d", i);
     if (!c->shared[i]) cr_assert_eq(orr_run_input(b.run, name, b.x[i], NULL), ORR_OK, "%s", orr_engine_message(engine));
   }
@@ -103,7 +103,7 @@ static double value_at(built *b) {
 
 static void compare(built *b, const check *c, int order) {
   for (int i = 0; i < c->inputs; i++) {
-    char name[8];
+    char name[16];
     snprintf(name, sizeof name, "d%d", i);
     orr_real *x = orr_tensor_data(b->x[i]);
     int64_t count = orr_tensor_count(b->x[i]);
