@@ -66,6 +66,9 @@ ORR_API orr_status orr_mpc_act(orr_mpc *mpc, const orr_real *observation, orr_re
 ORR_API void orr_mpc_reset(orr_mpc *mpc);
 /* Starts the random stream anew. With a reset: the same seed gives the same actions. */
 ORR_API void orr_mpc_seed(orr_mpc *mpc, uint64_t seed);
+/* Scores with another objective from the next plan on, one of the same actions; what else there is,
+   such as the last plan, stays. */
+ORR_API orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective);
 /* Replaces the budget from the next plan on; 0: as in the options. */
 ORR_API orr_status orr_mpc_set_budget(orr_mpc *mpc, int iterations, double seconds);
 /* The last plan as it was made, [horizon][action size]; NULL before the first and after a reset. */

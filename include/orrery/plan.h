@@ -62,6 +62,14 @@ ORR_API orr_objective_callbacks orr_objective_callbacks_defaults(void);
 ORR_API orr_objective *orr_objective_function(orr_engine *engine,
                                               const orr_objective_callbacks *callbacks);
 
+/* A reward of the host's for many rows at once: rewards[rows] of s[rows][observation size],
+   a[rows][action size], next (as s) and t[rows]. terminated[rows] comes as zeros and may be set to 1.
+   Called on the thread that plans. A failure stops planning. */
+typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *s,
+                                          const orr_real *a, const orr_real *next,
+                                          const orr_real *t, orr_real *rewards,
+                                          orr_real *terminated);
+
 /* A learned rollout. The program rolls one plan out:
      "state"   UNIFORM [observation size]: the start
      "plan"    ROW [horizon, action size]
@@ -69,7 +77,9 @@ ORR_API orr_objective *orr_objective_function(orr_engine *engine,
      "return"  ROW [], the output
    With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
    (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
-   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input. */
+   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
+   With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
+   after each action. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -77,6 +87,9 @@ typedef struct orr_rollout_options {
   const int *elites; /* entries of the members used, copied; NULL: all of them */
   int elites_count;
   orr_space *observation, *action; /* held; NULL: unknown */
+  orr_reward_function reward_function;
+  void *user;
+  void (*free_user)(void *user); /* optional: called once, unless the maker fails */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);
@@ -94,11 +107,7 @@ typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
   orr_program *reward;
-  /* rewards[rows] of s[rows][observation size], a[rows][action size], next and t[rows]; terminated
-     comes as zeros, and may be set to 1. On the thread that plans; reward must be NULL then. */
-  orr_status (*reward_function)(void *user, int rows, const orr_real *s, const orr_real *a,
-                                const orr_real *next, const orr_real *t, orr_real *rewards,
-                                orr_real *terminated);
+  orr_reward_function reward_function; /* reward must be NULL then */
   void *user;
   void (*free_user)(void *user); /* optional: called once, unless the maker fails */
 } orr_simulator_options;

@@ -14,6 +14,7 @@ local modules = {
   jacobian = "orrery.trace_transforms#jacobian",
   json = "orrery.json",
   model = "orrery.model",
+  mpc = "orrery.mpc",
   nn = "orrery.nn",
   options = "orrery.options",
   policy = "orrery.policy",

@@ -55,10 +55,14 @@ static orr_status check_parts(orr_engine *engine, orr_objective *objective, orr_
                                orr_planner_horizon(planner));
 }
 
+static int64_t observation_size(const orr_objective *objective, const orr_mpc_options *options) {
+  orr_space *space = orr_objective_observation_space(objective);
+  return space ? orr_space_size(space) : options->observation_size;
+}
+
 static orr_status open_mpc(orr_mpc *mpc, const orr_mpc_options *options) {
   orr_engine *engine = mpc->engine;
   orr_space *space = orr_planner_action_space(mpc->planner);
-  orr_space *seen = orr_objective_observation_space(mpc->objective);
   size_t actions = (size_t)orr_space_size(space),
          horizon = (size_t)orr_planner_horizon(mpc->planner);
   mpc->options = *options;
@@ -68,7 +72,7 @@ static orr_status open_mpc(orr_mpc *mpc, const orr_mpc_options *options) {
   mpc->actions = (int)actions;
   mpc->horizon = (int)horizon;
   mpc->repeat = orr_planner_action_repeat(mpc->planner);
-  mpc->observation = seen ? orr_space_size(seen) : options->observation_size;
+  mpc->observation = observation_size(mpc->objective, options);
   mpc->safe = engine_new_zeroed(engine, actions, sizeof(orr_real));
   mpc->held = engine_new_zeroed(engine, actions, sizeof(orr_real));
   mpc->plan = engine_new_zeroed(engine, horizon * actions, sizeof(orr_real));
@@ -133,6 +137,16 @@ void orr_mpc_reset(orr_mpc *mpc) {
 }
 
 void orr_mpc_seed(orr_mpc *mpc, uint64_t seed) { orr_planner_seed(mpc->planner, seed); }
+
+orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+  orr_status status = check_parts(mpc->engine, objective, mpc->planner);
+  if (status) return status;
+  orr_objective *old = mpc->objective;
+  mpc->objective = orr_objective_retain(objective);
+  mpc->observation = observation_size(objective, &mpc->options);
+  orr_objective_free(old);
+  return ORR_OK;
+}
 
 orr_status orr_mpc_set_budget(orr_mpc *mpc, int iterations, double seconds) {
   orr_status status = check_budget(mpc->engine, iterations, seconds);

@@ -21,7 +21,8 @@ typedef struct simulator {
   int *steps;            /* [rollouts], that count */
   orr_status *statuses;  /* [rollouts] */
   /* with a reward program or function: */
-  struct reward_rows *rows;
+  struct program_rows *rows;
+  reward_rows function;
   orr_real *observations; /* [rollouts][horizon + 1][observation] */
   const orr_scoring *scoring;
 } simulator;
@@ -63,22 +64,20 @@ static orr_status play_alone(simulator *sim) {
 
 /* ---- rewards over rows: of a program, or of a function ---- */
 
-struct reward_rows {
+struct program_rows {
   orr_run *run;
   orr_tensor *observations, *plans,
       *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
   /* int32 [rows] for the batch size they were made for */
   orr_tensor *s, *next, *a, *t;
   int indexed;
-  /* of a function: its arguments, [rows] each */
-  orr_real *columns, *s_rows, *next_rows, *a_rows, *t_rows, *reward_rows, *terminated_rows;
 };
 
 static orr_tensor *index_tensor(orr_engine *engine, int64_t rows) {
   return orr_tensor_new(engine, ORR_INT, 1, &rows);
 }
 
-static void free_indices(struct reward_rows *rows) {
+static void free_indices(struct program_rows *rows) {
   orr_tensor **indices[] = {&rows->s, &rows->next, &rows->a, &rows->t};
   for (size_t i = 0; i < COUNT(indices); i++) {
     orr_tensor_free(*indices[i]);
@@ -100,7 +99,7 @@ static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr
 
 /* Rows are (plan, particle, step), the last one fastest. */
 static orr_status index_rows(simulator *sim, int n) {
-  struct reward_rows *rows = sim->rows;
+  struct program_rows *rows = sim->rows;
   if (rows->indexed == n) return ORR_OK;
   free_indices(rows);
   int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
@@ -155,7 +154,7 @@ static const orr_real *output(simulator *sim, const char *name, int *stride) {
 
 static orr_status run_program(simulator *sim) {
   const orr_scoring *scoring = sim->scoring;
-  struct reward_rows *rows = sim->rows;
+  struct program_rows *rows = sim->rows;
   orr_status status = index_rows(sim, scoring->n);
   if (status) return status;
   memcpy(orr_tensor_data(rows->plans), scoring->plans,
@@ -177,26 +176,21 @@ static orr_status run_program(simulator *sim) {
 
 static orr_status run_function(simulator *sim) {
   const orr_scoring *scoring = sim->scoring;
-  struct reward_rows *rows = sim->rows;
-  size_t observation = (size_t)sim->observation, actions = (size_t)sim->actions;
-  int rollouts = scoring->n * sim->options.particles, count = rollouts * sim->horizon;
-  for (int r = 0; r < rollouts; r++) {
-    size_t first = (size_t)r * (size_t)sim->horizon;
-    const orr_real *seen = sim->observations + (first + (size_t)r) * observation;
-    size_t bytes = (size_t)sim->horizon * observation * sizeof(orr_real);
-    memcpy(rows->s_rows + first * observation, seen, bytes);
-    memcpy(rows->next_rows + first * observation, seen + observation, bytes);
-    memcpy(rows->a_rows + first * actions,
-           scoring->plans + (size_t)(r / sim->options.particles * sim->horizon) * actions,
-           (size_t)sim->horizon * actions * sizeof(orr_real));
-    for (int t = 0; t < sim->horizon; t++)
-      rows->t_rows[first + (size_t)t] = (orr_real)(scoring->step + t);
+  reward_rows *rows = &sim->function;
+  size_t observation = (size_t)sim->observation, horizon = (size_t)sim->horizon;
+  size_t wide = horizon * (size_t)sim->actions;
+  int rollouts = scoring->n * sim->options.particles;
+  for (size_t r = 0; r < (size_t)rollouts; r++) {
+    const orr_real *seen = sim->observations + r * (horizon + 1) * observation;
+    size_t bytes = horizon * observation * sizeof(orr_real);
+    memcpy(rows->s + r * horizon * observation, seen, bytes);
+    memcpy(rows->next + r * horizon * observation, seen + observation, bytes);
+    memcpy(rows->a + r * wide, scoring->plans + r / (size_t)sim->options.particles * wide,
+           wide * sizeof(orr_real));
+    reward_rows_times(rows, r, scoring->step);
   }
-  memset(rows->terminated_rows, 0, (size_t)count * sizeof(orr_real));
-  orr_status status = sim->options.reward_function(sim->options.user, count, rows->s_rows,
-                                                   rows->a_rows, rows->next_rows, rows->t_rows,
-                                                   rows->reward_rows, rows->terminated_rows);
-  if (!status) replace_rewards(sim, rows->reward_rows, 1, rows->terminated_rows, 1);
+  orr_status status = reward_rows_run(rows, (size_t)rollouts);
+  if (!status) replace_rewards(sim, rows->rewards, 1, rows->terminated, 1);
   return status;
 }
 
@@ -262,10 +256,10 @@ static void free_buffers(simulator *sim) {
     orr_tensor_free(sim->rows->observations);
     orr_tensor_free(sim->rows->plans);
     orr_tensor_free(sim->rows->times);
-    engine_free_memory(engine, sim->rows->columns);
     sim->rows->observations = sim->rows->plans = sim->rows->times = NULL;
-    sim->rows->columns = NULL;
   }
+  if (sim->options.reward_function) engine_free_memory(engine, sim->observations);
+  reward_rows_free(&sim->function, engine);
   engine_free_memory(engine, sim->rewards);
   engine_free_memory(engine, sim->steps);
   engine_free_memory(engine, sim->statuses);
@@ -277,7 +271,7 @@ static void free_buffers(simulator *sim) {
 
 /* The program reads the observations in place. */
 static orr_status program_buffers(simulator *sim, int64_t n) {
-  struct reward_rows *rows = sim->rows;
+  struct program_rows *rows = sim->rows;
   int64_t horizon = sim->horizon;
   int64_t seen[2] = {n * sim->options.particles * (horizon + 1), sim->observation};
   int64_t taken[2] = {n * horizon, sim->actions};
@@ -290,20 +284,10 @@ static orr_status program_buffers(simulator *sim, int64_t n) {
 }
 
 static orr_status function_buffers(simulator *sim, size_t rollouts) {
-  struct reward_rows *rows = sim->rows;
-  size_t observation = (size_t)sim->observation, actions = (size_t)sim->actions;
-  size_t count = rollouts * (size_t)sim->horizon, seen = (count + rollouts) * observation;
-  rows->columns = engine_new_zeroed(sim->engine, seen + count * (2 * observation + actions + 3),
-                                    sizeof(orr_real));
-  if (!rows->columns) return ORR_MEMORY;
-  sim->observations = rows->columns;
-  rows->s_rows = sim->observations + seen;
-  rows->next_rows = rows->s_rows + count * observation;
-  rows->a_rows = rows->next_rows + count * observation;
-  rows->t_rows = rows->a_rows + count * actions;
-  rows->reward_rows = rows->t_rows + count;
-  rows->terminated_rows = rows->reward_rows + count;
-  return ORR_OK;
+  size_t seen = rollouts * ((size_t)sim->horizon + 1) * (size_t)sim->observation;
+  sim->observations = engine_new_zeroed(sim->engine, seen, sizeof(orr_real));
+  if (!sim->observations) return ORR_MEMORY;
+  return reward_rows_new(&sim->function, sim->engine, rollouts, sim->horizon);
 }
 
 static orr_status prepare(void *user, int n, int horizon) {
@@ -396,10 +380,13 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
   sim->options.reward = NULL;
   sim->options.free_user = NULL; /* until nothing can fail any more */
   if (!sim->state) return ORR_MEMORY;
-  if (!options->reward && !options->reward_function) return ORR_OK;
+  sim->function = (reward_rows){.function = options->reward_function,
+                                .user = options->user,
+                                .observation = sim->observation,
+                                .actions = sim->actions};
+  if (!options->reward) return ORR_OK;
   sim->rows = engine_new_zeroed(engine, 1, sizeof *sim->rows);
   if (!sim->rows) return ORR_MEMORY;
-  if (!options->reward) return ORR_OK;
   sim->options.reward = orr_program_retain(options->reward);
   orr_status status = check_rows(sim);
   if (status) return status;

@@ -24,12 +24,16 @@ typedef struct learned {
   int *slots;            /* [groups]: particles in each */
   int64_t *sizes;        /* [groups]: rows in each */
   int horizon, actions;
+  int stride;                       /* between the returns of rows: 0 when all are one number */
   bool timed;                       /* the program has an input "time" */
   orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions] */
   int capacity;
   layout layouts[LAYOUTS];
   int bound; /* the layout in force; -1: none */
   int oldest;
+  reward_rows rows;      /* of a reward function */
+  orr_real *row_returns; /* [capacity * particles], with one */
+  void (*free_user)(void *user);
 } learned;
 
 static int find_input(const orr_program *program, const char *name) {
@@ -82,6 +86,14 @@ static void free_layouts(learned *model) {
   model->oldest = 0;
 }
 
+static orr_status reward_buffers(learned *model, size_t rollouts) {
+  if (!model->rows.function) return ORR_OK;
+  engine_free_memory(model->engine, model->row_returns);
+  model->row_returns = engine_new_zeroed(model->engine, rollouts, sizeof(orr_real));
+  if (!model->row_returns) return ORR_MEMORY;
+  return reward_rows_new(&model->rows, model->engine, rollouts, model->horizon);
+}
+
 static orr_status prepare(void *user, int n, int horizon) {
   learned *model = user;
   (void)horizon; /* the program's own */
@@ -95,6 +107,9 @@ static orr_status prepare(void *user, int n, int horizon) {
     free_layouts(model);
     orr_tensor_free(model->plans);
     model->plans = plans;
+    model->capacity = 0;
+    orr_status status = reward_buffers(model, (size_t)n * (size_t)model->particles);
+    if (status) return status;
     model->capacity = n;
   }
   return use_layout(model, n);
@@ -108,9 +123,37 @@ static void reduce(const learned *model, const orr_real *returns, const orr_scor
   int n = scoring->n;
   for (int plan = 0; plan < n; plan++) {
     double sum = 0;
-    for (int slot = 0; slot < model->particles; slot++) sum += (double)returns[slot * n + plan];
+    for (int slot = 0; slot < model->particles; slot++)
+      sum += (double)returns[(slot * n + plan) * model->stride];
     scoring->returns[plan] = (orr_real)(sum / model->particles);
   }
+}
+
+/* Rewards of the states that the program gave; a rollout with a number that is not finite is bad,
+   whatever the function makes of it. */
+static orr_status reward_states(learned *model, const orr_real *states,
+                                const orr_scoring *scoring) {
+  reward_rows *rows = &model->rows;
+  size_t horizon = (size_t)model->horizon, seen = (size_t)rows->observation;
+  size_t plan = horizon * (size_t)model->actions, path = horizon * seen;
+  size_t rollouts = (size_t)scoring->n * (size_t)model->particles;
+  for (size_t r = 0; r < rollouts; r++) {
+    memcpy(rows->next + r * path, states + r * path, path * sizeof(orr_real));
+    memcpy(rows->s + r * path, scoring->observation, seen * sizeof(orr_real));
+    memcpy(rows->s + r * path + seen, states + r * path, (path - seen) * sizeof(orr_real));
+    memcpy(rows->a + r * plan, scoring->plans + r % (size_t)scoring->n * plan,
+           plan * sizeof(orr_real));
+    reward_rows_times(rows, r, scoring->step);
+  }
+  orr_status status = reward_rows_run(rows, rollouts);
+  for (size_t r = 0; r < rollouts && !status; r++) {
+    size_t first = r * horizon;
+    model->row_returns[r] = sum_rewards(rows->rewards + first, rows->terminated + first,
+                                        model->horizon);
+    for (size_t i = 0; i < path; i++)
+      if (!isfinite(states[r * path + i])) model->row_returns[r] = NAN;
+  }
+  return status;
 }
 
 static orr_status score(void *user, const orr_scoring *scoring) {
@@ -130,10 +173,12 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   orr_run_seed(model->run, scoring->seed, scoring->iteration);
   status = orr_run_go(model->run);
   if (status) return status;
-  orr_tensor *returns = orr_run_output(model->run, "return");
-  if (!returns) return orr_engine_status(model->engine);
-  reduce(model, orr_tensor_data(returns), scoring);
-  return ORR_OK;
+  bool states = model->rows.function != NULL;
+  orr_tensor *output = orr_run_output(model->run, states ? "states" : "return");
+  if (!output) return orr_engine_status(model->engine);
+  if (states) status = reward_states(model, orr_tensor_data(output), scoring);
+  if (!status) reduce(model, states ? model->row_returns : orr_tensor_data(output), scoring);
+  return status;
 }
 
 static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
@@ -148,6 +193,27 @@ static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
 
 orr_rollout_options orr_rollout_options_defaults(void) {
   return (orr_rollout_options){.size = sizeof(orr_rollout_options), .particles = 1};
+}
+
+static orr_status check_output(learned *model) {
+  const orr_program *program = model->program;
+  bool states = model->rows.function != NULL;
+  for (int i = 0; i < orr_program_outputs(program); i++) {
+    if (strcmp(orr_program_output_name(program, i), states ? "states" : "return")) continue;
+    orr_level level = orr_program_output_level(program, i);
+    const int64_t *shape = orr_program_output_shape(program, i);
+    int axes = orr_program_output_axes(program, i);
+    model->stride = level == ORR_ROW;
+    if (states && level == ORR_ROW && axes == 2 && shape[0] == model->horizon &&
+        shape[1] == model->rows.observation)
+      return ORR_OK;
+    if (!states && level != ORR_MEMBER && axes == 0) return ORR_OK;
+  }
+  return engine_fail(model->engine, ORR_SHAPE,
+                     states
+                         ? "a rollout with a reward function needs an output 'states' of [horizon, "
+                           "observation size] for each row"
+                         : "a rollout needs an output 'return' of one number a row");
 }
 
 static orr_status check_program(learned *model) {
@@ -170,16 +236,13 @@ static orr_status check_program(learned *model) {
   model->timed = time >= 0;
   model->horizon = (int)orr_program_input_shape(program, plan)[0];
   model->actions = (int)orr_program_input_shape(program, plan)[1];
-  for (int i = 0; i < orr_program_outputs(program); i++) {
-    if (strcmp(orr_program_output_name(program, i), "return")) continue;
-    if (orr_program_output_level(program, i) != ORR_ROW || orr_program_output_axes(program, i))
-      break;
-    const int64_t *shape = orr_program_input_shape(program, state);
-    model->state = orr_tensor_new(engine, ORR_REAL, 1, shape);
-    model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
-    return model->state && model->time ? ORR_OK : ORR_MEMORY;
-  }
-  return engine_fail(engine, ORR_SHAPE, "a rollout needs an output 'return' of one number a row");
+  const int64_t *shape = orr_program_input_shape(program, state);
+  model->state = orr_tensor_new(engine, ORR_REAL, 1, shape);
+  model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
+  if (!model->state || !model->time) return ORR_MEMORY;
+  model->rows.observation = (int)shape[0];
+  model->rows.actions = model->actions;
+  return check_output(model);
 }
 
 /* Particle p uses elite p % elites: groups are elites in order, the first ones having the odd
@@ -220,14 +283,19 @@ static void free_learned(void *user) {
   orr_tensor_free(model->state);
   orr_tensor_free(model->time);
   orr_tensor_free(model->plans);
+  reward_rows_free(&model->rows, model->engine);
+  engine_free_memory(model->engine, model->row_returns);
   engine_free_memory(model->engine, model->entries);
   engine_free_memory(model->engine, model->slots);
   engine_free_memory(model->engine, model->sizes);
+  if (model->free_user) model->free_user(model->rows.user);
   orr_program_free(model->program);
   engine_free_memory(model->engine, model);
 }
 
 static orr_status open_learned(learned *model, const orr_rollout_options *options) {
+  model->rows.function = options->reward_function;
+  model->rows.user = options->user;
   orr_status status = check_program(model);
   if (!status) status = check_members(model, options);
   if (status) return status;
@@ -273,6 +341,9 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   orr_status status = open_learned(model, options);
   callbacks.horizon = model->horizon;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
-  if (!objective) free_learned(model);
+  if (!objective)
+    free_learned(model);
+  else
+    model->free_user = options->free_user;
   return objective;
 }

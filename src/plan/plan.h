@@ -90,6 +90,23 @@ void draw_uniform(uint64_t key, uint32_t iteration, uint32_t row, orr_real *u, i
 /* A standard normal restricted to -2 .. 2, from a uniform number. */
 orr_real truncated_normal(orr_real u);
 
+/* Rewards by a function of the host: the columns of rows (rollout, step), the last one fastest. */
+typedef struct reward_rows {
+  orr_reward_function function;
+  void *user;
+  int observation, actions, horizon;
+  orr_real *s, *next, *a, *t, *rewards, *terminated; /* one block, at s */
+} reward_rows;
+
+/* Expects function, user, observation and actions; the rest is (re)made. */
+orr_status reward_rows_new(reward_rows *rows, orr_engine *engine, size_t rollouts, int horizon);
+void reward_rows_free(reward_rows *rows, orr_engine *engine);
+/* Fills t of one rollout that starts at `step`. */
+void reward_rows_times(reward_rows *rows, size_t rollout, int64_t step);
+orr_status reward_rows_run(reward_rows *rows, size_t rollouts);
+/* The first `steps` rewards, up to the first termination; terminated may be NULL. */
+orr_real sum_rewards(const orr_real *rewards, const orr_real *terminated, int steps);
+
 double plan_clock(void); /* seconds, monotonic */
 
 #endif

@@ -219,10 +219,12 @@ orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
   orr_status status = check_fit(planner, objective);
   double overrun = 0;
   if (!status) {
+    orr_objective_retain(objective); /* its own functions may let go of it */
     planner->busy = true;
     begin(planner, objective, request);
     status = search(planner, &overrun);
     planner->busy = false;
+    orr_objective_free(objective);
     planner->objective = NULL;
     planner->request = NULL;
   }

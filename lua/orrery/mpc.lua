@@ -1,0 +1,150 @@
+--- mpc.lua - model-predictive control: a planner against a learned model, an environment, or any objective.
+---
+---   local mpc = orrery.mpc { model = model, task = task, planner = orrery.plan.cem { horizon = 20 } }
+---   local action = mpc:act(observation)
+---
+--- The reward is traced and compiled with the rollout, so that planning runs without Lua; one marked with
+--- orrery.interpret is called for each sample in plain Lua.
+local check = require "orrery.check"
+local orrery = require "orrery"
+local trace = require "orrery.trace"
+local core = orrery.mpc_core
+
+local function task_of(task)
+  if type(task) == "function" or trace.is_interpreted(task) then task = { reward = task } end
+  if task == nil then return nil end
+  if type(task) ~= "table" or not (type(task.reward) == "function" or trace.is_interpreted(task.reward)) then
+    error("mpc: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", 4)
+  end
+  return task
+end
+
+local function is_plain(task)
+  return trace.is_interpreted(task.reward) or trace.is_interpreted(task.termination)
+end
+
+-- The functions themselves, of those that are marked.
+local function plain(task)
+  return trace.is_interpreted(task.reward) or task.reward,
+    trace.is_interpreted(task.termination) or task.termination
+end
+
+-- What makes an objective, and the compiled function that it is made of (nil: there is none).
+local function maker(compiled, make)
+  return function() return make(compiled and compiled:enter()) end, compiled
+end
+
+-- ---- the true dynamics
+
+local function reward_program(env, task)
+  local seen, done = env.observation_space, env.action_space
+  return trace.program {
+    name = task.name or "reward",
+    inputs = { { name = "s", space = seen }, { name = "a", space = done }, { name = "next", space = seen },
+               { name = "t" } },
+    fn = function(...)
+      local given = table.pack(...)
+      local outputs = {
+        reward = trace.inline { fn = task.reward, arguments = given, name = "reward", returns = "number" } + 0 * given[4],
+      }
+      if task.termination then
+        outputs.terminated = trace.inline { fn = task.termination, arguments = given, name = "termination" }
+      end
+      return outputs
+    end,
+  }
+end
+
+local function of_env(env, task, o)
+  if not task then
+    return maker(nil, function() return orrery.objective.env(env, { particles = o.particles }) end)
+  elseif is_plain(task) then
+    local reward, termination = plain(task)
+    return maker(nil, function()
+      return orrery.objective.env(env, { particles = o.particles, reward = reward, termination = termination })
+    end)
+  end
+  return maker(reward_program(env, task), function(program)
+    return orrery.objective.env(env, { particles = o.particles, reward = program })
+  end)
+end
+
+-- ---- a learned model
+
+-- The states that a plan leads to, for rewards in plain Lua.
+local function states_program(model, horizon)
+  return trace.program {
+    name = "states",
+    inputs = { { name = "state", level = "uniform", shape = { model.states } },
+               { name = "plan", level = "row", shape = { horizon, model.actions } } },
+    fn = function(state, plan)
+      local _, states = orrery.scan(function(now, action)
+        local next = model:sample(now, action)
+        return next, next
+      end, state, plan)
+      return { states = states }
+    end,
+  }
+end
+
+local function of_model(model, task, o)
+  if not task then error("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }", 3) end
+  local horizon = o.planner.horizon
+  if is_plain(task) then
+    local reward, termination = plain(task)
+    local _, options = model:objective({ reward = function() return 0 end }, { horizon = horizon, particles = o.particles })
+    options.reward, options.termination = reward, termination
+    return maker(states_program(model, horizon), function(program)
+      return orrery.objective.program(program, options)
+    end)
+  end
+  local compiled, options = model:objective(task, { horizon = horizon, particles = o.particles })
+  return maker(compiled, function(program) return orrery.objective.program(program, options) end)
+end
+
+-- ---- the mpc
+
+local runtime = { "seed", "warm_start", "iterations", "seconds", "safe_action" }
+
+--- orrery.mpc(options)
+---   model        a learned model to plan with; or
+---   env          an environment, to plan with its true dynamics from the state it is in; or
+---   objective    whatever scores plans: see orrery.objective
+---   task         { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
+---                alone; t counts the steps of an episode from 0. An environment without a task plans for
+---                its own reward
+---   planner      orrery.plan.cem {}
+---   particles    samples of each plan: 20 for a model that predicts a distribution, else 1
+---   seed         0: of the planner's own random numbers
+---   warm_start   true: starts from the last plan, shifted
+---   iterations   limit per plan; none: the planner's own
+---   seconds      limit per plan; none: no limit
+---   safe_action  for when planning fails and the last plan is used up; 0, within bounds
+return function(options)
+  local o = check.options("mpc options", options, {
+    model = "any", env = "any", objective = "any", task = "any", planner = "any", particles = "optional number",
+    seed = 0, warm_start = true, iterations = "optional number", seconds = "optional number", safe_action = "any",
+  })
+  local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
+  if sources ~= 1 then error("mpc options: one of model, env and objective is needed", 2) end
+  o.planner = o.planner or orrery.plan.cem {}
+  local make, compiled
+  if o.objective then
+    if o.task or o.particles then
+      error("mpc options: task and particles belong to the objective, which is given already", 2)
+    end
+    make = maker(nil, function() return o.objective end)
+  elseif o.env then
+    make, compiled = of_env(o.env, task_of(o.task), o)
+  else
+    make, compiled = of_model(o.model, task_of(o.task), o)
+  end
+  local given = {}
+  for _, name in ipairs(runtime) do given[name] = o[name] end
+  -- numbers that the reward captured are looked at again whenever Lua calls act
+  local function enter(mpc)
+    local _, is_new = compiled:enter()
+    if is_new then core.set_objective(mpc, make()) end
+  end
+  return core.new(make(), o.planner, given, compiled and enter)
+end

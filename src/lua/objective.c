@@ -1,0 +1,215 @@
+/* objective.c - objectives in Lua: what scores the plans of a planner. orrery.mpc makes the usual ones. */
+#include <string.h>
+
+#include "lua/env.h"
+#include "lua/objective.h"
+#include "lua/space.h"
+#include "lua/symbol.h"
+
+/* User values of a handle: what its C object reads but does not own. */
+enum { SCORER = 1, USER_VALUES = 1 };
+
+static void free_objective(void *objective) { orr_objective_free(objective); }
+
+orr_objective *lua_check_objective(lua_State *L, int index) {
+  return lua_check_object(L, index, &lua_objective_class);
+}
+
+void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what, orr_real *values) {
+  orr_tensor *x = orr_space_fields(space) > 1 ? lua_test_tensor(L, index) : NULL;
+  if (!x) {
+    lua_read_record(L, index, space, what, values);
+    return;
+  }
+  if (orr_tensor_count(x) != orr_space_size(space))
+    lua_complain(L, "%s: %I numbers are wanted, the tensor has %I", what, (LUAI_UACINT)orr_space_size(space),
+                 (LUAI_UACINT)orr_tensor_count(x));
+  for (int64_t i = 0; i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
+}
+
+/* The space that option `name`, or option `env`, of the table at `index` gives, pushed; NULL and nil
+   when there is neither. */
+static orr_space *option_space(lua_State *L, int index, const char *name) {
+  if (lua_option_push(L, index, name) != LUA_TNIL) return lua_check_object(L, -1, &lua_space_class);
+  lua_pop(L, 1);
+  if (lua_option_push(L, index, "env") == LUA_TNIL) return NULL;
+  orr_env *env = lua_check_env(L, -1);
+  lua_pop(L, 1);
+  lua_push_space(L, strcmp(name, "action") ? orr_env_observation_space(env) : orr_env_action_space(env));
+  return lua_check_object(L, -1, &lua_space_class);
+}
+
+/* Fills the handle under the scorer's anchor, which is on top, and leaves the handle there. */
+static int fill_with_scorer(lua_State *L, lua_handle *handle, orr_objective *objective) {
+  lua_setiuservalue(L, -2, SCORER);
+  return lua_fill(L, handle, objective);
+}
+
+/*** orrery.objective.fn(f, options): plans scored by f(observation, plans), plans being a tensor of n x
+horizon x numbers of an action; f returns n numbers, the higher the better: a tensor or a list. A return that is
+not finite ranks its plan last. options: env, or the spaces `action` and, for observations, `observation`
+(without it f gets nil); name. f is called once for each batch, in plain Lua. */
+static int objective_fn(lua_State *L) {
+  static const char *const names[] = {"env", "observation", "action", "name", NULL};
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 2);
+  lua_check_options(L, 2, "objective options", names);
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.observation = option_space(L, 2, "observation");
+  callbacks.action = option_space(L, 2, "action");
+  callbacks.name = lua_option_string(L, 2, "name", "function");
+  callbacks.score = lua_score_plans;
+  if (!callbacks.action)
+    return lua_complain(L, "an objective needs an action space: give { env = env } or { action = space }");
+  lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
+  lua_scorer *scorer = lua_push_scorer(L, 1, 0);
+  lua_scorer_spaces(scorer, callbacks.observation, callbacks.action);
+  callbacks.user = scorer;
+  return fill_with_scorer(L, handle, orr_objective_function(lua_engine(L), &callbacks));
+}
+
+/*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
+options: particles = 1 to average over noise; reward, for another one than its own: a compiled program of s, a,
+next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
+static int objective_env(lua_State *L) {
+  static const char *const names[] = {"particles", "reward", "termination", NULL};
+  orr_env *env = lua_check_env(L, 1);
+  lua_settop(L, 2);
+  lua_check_options(L, 2, "objective options", names);
+  orr_simulator_options options = orr_simulator_options_defaults();
+  options.particles = (int)lua_option_integer(L, 2, "particles", 1, 1, 1000000);
+  int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
+  int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
+  if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);
+  lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
+  if (reward == LUA_TFUNCTION) {
+    lua_scorer *scorer = lua_push_scorer(L, reward_at, termination);
+    lua_scorer_spaces(scorer, orr_env_observation_space(env), orr_env_action_space(env));
+    options.reward_function = lua_score_rows;
+    options.user = scorer;
+  } else {
+    if (reward != LUA_TNIL) options.reward = lua_check_program(L, reward_at);
+    lua_pushnil(L);
+  }
+  return fill_with_scorer(L, handle, orr_objective_env(lua_engine(L), env, &options));
+}
+
+/* The list of members in option `elites`, counted from 0; NULL when absent. */
+static int *option_elites(lua_State *L, int index, int *count) {
+  *count = 0;
+  if (lua_option_push(L, index, "elites") == LUA_TNIL) return NULL;
+  luaL_checktype(L, -1, LUA_TTABLE);
+  *count = (int)luaL_len(L, -1);
+  int *elites = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *elites, 0);
+  for (int i = 0; i < *count; i++) {
+    lua_geti(L, -2, i + 1);
+    elites[i] = (int)luaL_checkinteger(L, -1) - 1;
+    lua_pop(L, 1);
+  }
+  return elites;
+}
+
+/*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state (uniform)
+and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
+observation, action; horizon, which must be the program's. With an option `reward`, a plain
+function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
+state. */
+static int objective_program(lua_State *L) {
+  static const char *const names[] = {"members", "particles", "elites",      "observation", "action",
+                                      "env",     "horizon",   "reward",      "termination", NULL};
+  orr_program *program = lua_check_program(L, 1);
+  lua_settop(L, 2);
+  lua_check_options(L, 2, "objective options", names);
+  orr_rollout_options options = orr_rollout_options_defaults();
+  options.members = (int)lua_option_integer(L, 2, "members", 0, 0, 1 << 20);
+  options.particles = (int)lua_option_integer(L, 2, "particles", 1, 1, 100000);
+  options.elites = option_elites(L, 2, &options.elites_count);
+  options.observation = option_space(L, 2, "observation");
+  options.action = option_space(L, 2, "action");
+  int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
+  int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
+  lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
+  if (reward != LUA_TNIL) {
+    luaL_checktype(L, reward_at, LUA_TFUNCTION);
+    if (!options.observation || !options.action)
+      return lua_complain(L, "a plain reward function needs the spaces `observation` and `action`");
+    lua_scorer *scorer = lua_push_scorer(L, reward_at, termination);
+    lua_scorer_spaces(scorer, options.observation, options.action);
+    options.reward_function = lua_score_rows;
+    options.user = scorer;
+  } else {
+    lua_pushnil(L);
+  }
+  return fill_with_scorer(L, handle, orr_objective_program(lua_engine(L), program, &options));
+}
+
+/*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x numbers of an
+action (or a list of them). options: seed, step. */
+static int score(lua_State *L) {
+  static const char *const names[] = {"seed", "step", NULL};
+  orr_objective *objective = lua_check_objective(L, 1);
+  orr_space *seen = orr_objective_observation_space(objective), *done = orr_objective_action_space(objective);
+  lua_settop(L, 4);
+  lua_check_options(L, 4, "score options", names);
+  orr_tensor *plans = lua_to_tensor(L, 3);
+  orr_real *observation = lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
+  if (seen) lua_read_flat(L, 2, seen, "observation", observation);
+  lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plans, ORR_REAL));
+  lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
+  plans = lua_check_tensor(L, -1);
+  const int64_t *shape = orr_tensor_shape(plans);
+  if (orr_tensor_axes(plans) != 3 || (done && shape[2] != orr_space_size(done)) || shape[0] > INT32_MAX / 16 ||
+      shape[1] > INT32_MAX / 16)
+    return lua_complain(L, "plans must be a tensor of n x horizon x %d", done ? (int)orr_space_size(done) : 0);
+  lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 1, shape));
+  orr_scoring scoring = {.observation = observation,
+                         .plans = orr_tensor_data(plans),
+                         .n = (int)shape[0],
+                         .horizon = (int)shape[1],
+                         .step = lua_option_integer(L, 4, "step", 0, 0, INT64_MAX),
+                         .seed = (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
+                         .returns = orr_tensor_data(lua_check_tensor(L, -1))};
+  orr_objective_retain(objective); /* a script may close it meanwhile */
+  orr_status status = orr_objective_score(objective, &scoring);
+  orr_objective_free(objective);
+  lua_check_status(L, status);
+  return 1;
+}
+
+/*** objective:set_input(name, value): sets a named input of a compiled objective, such as a goal: a tensor, which
+is read at every scoring, or a number or list. */
+static int set_input(lua_State *L) {
+  orr_objective *objective = lua_check_objective(L, 1);
+  const char *name = luaL_checkstring(L, 2);
+  lua_check_status(L, orr_objective_set_input(objective, name, lua_to_tensor(L, 3)));
+  lua_settop(L, 1);
+  return 1;
+}
+
+/*** objective:horizon(): the horizon of plans that it scores; nil: any. */
+static int horizon(lua_State *L) {
+  int only = orr_objective_horizon(lua_check_objective(L, 1));
+  if (only) lua_pushinteger(L, only);
+  else lua_pushnil(L);
+  return 1;
+}
+
+static int objective_text(lua_State *L) {
+  lua_pushfstring(L, "objective: %s", orr_objective_name(lua_check_objective(L, 1)));
+  return 1;
+}
+
+static const luaL_Reg methods[] = {{"score", score}, {"set_input", set_input}, {"horizon", horizon}, {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__tostring", objective_text}, {NULL, NULL}};
+
+const lua_class lua_objective_class = {"orrery.objective", "objective", free_objective, methods, metamethods};
+
+void open_objective(lua_State *L, int module) {
+  static const luaL_Reg functions[] = {
+      {"fn", objective_fn}, {"env", objective_env}, {"program", objective_program}, {NULL, NULL}};
+  module = lua_absindex(L, module);
+  lua_new_class(L, &lua_objective_class);
+  lua_createtable(L, 0, 3);
+  lua_add_functions(L, lua_gettop(L), functions);
+  lua_setfield(L, module, "objective");
+}
