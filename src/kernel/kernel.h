@@ -64,7 +64,7 @@ typedef struct kernels {
                        size_t in, size_t out);
   /* w[in][out] += sum over `rows` rows of x[row][in] dy[row][out]: the gradient of a weight matrix.
      Row r is lane r % BLOCK of block r / BLOCK; consecutive blocks of x[in][BLOCK] lie x_stride
-     numbers apart, those of dy[out][BLOCK] dy_stride. Rows add in order. Several blocks at once read
+     numbers apart, those of dy[out][BLOCK] dy_stride. The order of the sums is fixed. Several blocks at once read
      and write w only once. `scratch` holds outer_scratch(out, rows) numbers. */
   void (*outer_add)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
                     size_t in, size_t out, int rows, orr_real *scratch);

@@ -86,6 +86,12 @@ static inline uint64_t double_bits(double x) {
   return bits;
 }
 
+static inline double double_of_bits(uint64_t bits) {
+  double x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
 static inline float copy_sign(float magnitude, float sign) {
   return float_of_bits((float_bits(magnitude) & 0x7fffffffu) | (float_bits(sign) & 0x80000000u));
 }
@@ -342,7 +348,59 @@ static inline float real_erf(float x) {
   return size < 1 ? near : far;
 }
 
-static inline float real_pow(float a, float b) { return powf(a, b); }
+/* log2 of x >= 0, in double, to 1e-12 for finite x > 0: x = 2^k m with m in sqrt(1/2) .. sqrt(2), and
+   log m is odd in (m - 1) / (m + 1). Every float is a normal double. */
+static inline double log2_of(double x) {
+  const uint64_t root_half = 0x3fe6a09e667f3bcdu, mantissa = 0xfffffffffffffu;
+  uint64_t above = double_bits(x) - root_half + ((uint64_t)2048 << 52);
+  double k = double_of_bits((above >> 52) | double_bits(DOUBLE_WHOLE)) - (DOUBLE_WHOLE + 2048);
+  double m = double_of_bits((above & mantissa) + root_half), s = (m - 1) / (m + 1), z = s * s;
+  double p = fused_double(0.2721244824504872, z, 0.3207125268540171);
+  p = fused_double(p, z, 0.41218800437280627);
+  p = fused_double(p, z, 0.57707817251419867);
+  p = fused_double(p, z, 0.96179669322936241);
+  p = fused_double(p, z, 2.8853900817784077);
+  return fused_double(p, s, k);
+}
+
+/* 2^x for x in about -1000 .. 1000, to 1e-10. */
+static inline double exp2_of(double x) {
+  double shifted = x + DOUBLE_SHIFT, f = x - (shifted - DOUBLE_SHIFT);
+  double p = fused_double(1.5313636568493186e-5, f, 1.5465725923628787e-4);
+  p = fused_double(p, f, 0.0013333437529322942);
+  p = fused_double(p, f, 0.0096180419680076033);
+  p = fused_double(p, f, 0.055504109521108167);
+  p = fused_double(p, f, 0.24022651033417705);
+  p = fused_double(p, f, 0.69314718054614083);
+  return fused_double(p, f, 1) * double_of_bits((double_bits(shifted) << 52) + double_bits(1));
+}
+
+/* |a|^b in double, so that whole powers come out exact; then the cases that C's pow lists. */
+static inline float real_pow(float a, float b) {
+  float size = real_abs(a), half = 0.5f * b, negative = -size;
+  double exponent = log2_of(size) * (double)b;
+  exponent = exponent > 200 ? 200 : exponent;
+  exponent = exponent < -200 ? -200 : exponent;
+  float y = (float)exp2_of(exponent);
+  float of_zero = b < 0 ? INFINITY : 0, of_endless = b < 0 ? 0 : INFINITY;
+  y = size == 0 ? of_zero : y;
+  y = size > FLT_MAX ? of_endless : y;
+  float fraction = b - real_round(b), odd = half - real_round(half);
+  fraction = real_abs(b) > FLT_MAX ? 0 : fraction;
+  odd = real_abs(b) > FLT_MAX ? 0 : odd;
+  /* An odd whole b keeps the sign of a; what is not whole has no power of a finite a below 0. */
+  float signed_y = copy_sign(y, a);
+  float below = fraction == 0 ? y : (size == 0 ? y : (size > FLT_MAX ? y : NAN));
+  signed_y = odd == 0 ? y : signed_y;
+  signed_y = fraction == 0 ? signed_y : below;
+  y = a == negative ? signed_y : y;
+  y = a != a ? a : y;
+  y = b != b ? b : y;
+  y = b == 0 ? 1 : y;
+  float of_one = real_abs(b) > FLT_MAX ? 1 : y;
+  y = a == -1 ? of_one : y;
+  return a == 1 ? 1 : y;
+}
 
 #endif
 #endif

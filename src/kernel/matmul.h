@@ -5,20 +5,24 @@
    inputs; each step loads one vector of x (or a few) and `width` weights. Weights lie in panels,
    packed[panel][in][width], the widths as equal as they can be: out = 200 at WIDEST = 6 is 30 panels of
    6 and 4 of 5. Nothing is padded.
-   Backward: outer_add keeps a tile of w in registers while it runs over the rows. */
-#include "kernel/vector.h"
+   Backward: outer_add keeps a tile of w in registers while it runs over the rows; what does not divide
+   is again cut into tiles as equal as can be. */
+#include "kernel/reduce.h"
 
 /* Registers, of 32 (AVX-512, NEON) or 16: WIDEST * VECTORS sums, VECTORS of x, and a weight unless the
-   instruction takes it from memory. */
+   instruction takes it from memory. So too for a tile: TALLEST_v rows of v vectors. */
 #if defined(__AVX512F__)
-enum { WIDEST = 20, VECTORS = 1, TILE_ROWS = 6, TILE_VECTORS = 4 };
+enum { WIDEST = 20, VECTORS = 1, TILE_VECTORS = 4, TALLEST_1 = 12, TALLEST_2 = 12, TALLEST_3 = 8, TALLEST_4 = 6 };
 #elif defined(__AVX2__)
-enum { WIDEST = 6, VECTORS = 2, TILE_ROWS = 6, TILE_VECTORS = 2 };
+enum { WIDEST = 6, VECTORS = 2, TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 6 };
 #elif defined(__aarch64__)
-enum { WIDEST = 6, VECTORS = 4, TILE_ROWS = 6, TILE_VECTORS = 4 };
+enum { WIDEST = 6, VECTORS = 4, TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 12 };
 #else
-enum { WIDEST = 4, VECTORS = 2, TILE_ROWS = 4, TILE_VECTORS = 2 };
+enum { WIDEST = 4, VECTORS = 2, TILE_VECTORS = 2, TALLEST_1 = 8, TALLEST_2 = 4 };
 #endif
+
+/* Weights stream in order from the second-level cache: asked for this many numbers early. */
+enum { AHEAD = 256 };
 
 INLINE size_t panel_count(size_t out) { return (out + WIDEST - 1) / WIDEST; }
 
@@ -48,6 +52,7 @@ INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, co
         PIN(value[v]);
       }
       UNROLL for (int o = 0; o < width; o++) {
+        if (VECTOR_BYTES == 64 && o % 16 == 0) __builtin_prefetch(weight + o + AHEAD);
         vector one = splat(weight[o]);
         UNROLL for (int v = 0; v < VECTORS; v++) total[o][v] = multiply_add(one, value[v], total[o][v]);
       }
@@ -86,74 +91,123 @@ static void matmul_block(orr_real *y, const orr_real *packed, const orr_real *x,
   }
 }
 
-/* A tile of w: `height` rows of `vectors` vectors, or of a partial vector of `columns` numbers when
-   vectors is 0. dy[rows][stride] is the transposed block. */
-INLINE void add_tile(orr_real *w, size_t out, const orr_real *x, size_t x_stride, const orr_real *dy,
-                     size_t stride, int rows, int height, int vectors, int columns) {
-  vector total[TILE_ROWS][TILE_VECTORS];
-  bool partial = vectors == 0;
-  int count = partial ? 1 : vectors;
+/* Up to TILE_VECTORS vectors of outputs. */
+typedef struct strip {
+  const orr_real *dy;
+  size_t out, x_stride, stride;
+  int rows, last;
+} strip;
+
+/* w, a tile of `height` rows of `vectors` vectors, the last of them `last` numbers long. The rows of dy,
+   already transposed, are `stride` apart. height and vectors are constants in every copy. */
+INLINE void add_tile(const strip *s, orr_real *w, const orr_real *x, int height, int vectors) {
+  vector total[TALLEST_1][TILE_VECTORS];
+  const orr_real *dy = s->dy;
+  int end = vectors - 1;
   UNROLL for (int i = 0; i < height; i++) {
-    if (partial) {
-      orr_real some[LANES] = {0};
-      memcpy(some, w + (size_t)i * out, (size_t)columns * sizeof *w);
-      total[i][0] = load(some);
-    } else {
-      UNROLL for (int v = 0; v < count; v++) total[i][v] = load(w + (size_t)i * out + v * LANES);
-    }
+    orr_real *row = w + (size_t)i * s->out;
+    UNROLL for (int v = 0; v < end; v++) total[i][v] = load(row + v * LANES);
+    total[i][end] = s->last == LANES ? load(row + end * LANES) : load_some(row + end * LANES, s->last);
   }
-  for (int first = 0; first < rows; first += BLOCK, x += x_stride) {
-    int lanes = rows - first < BLOCK ? rows - first : BLOCK;
-    for (int lane = 0; lane < lanes; lane++, dy += stride) {
+  for (int first = 0; first < s->rows; first += BLOCK, x += s->x_stride) {
+    int lanes = s->rows - first < BLOCK ? s->rows - first : BLOCK;
+    for (int lane = 0; lane < lanes; lane++, dy += s->stride) {
       vector value[TILE_VECTORS];
-      UNROLL for (int v = 0; v < count; v++) {
+      UNROLL for (int v = 0; v < vectors; v++) {
         value[v] = load(dy + v * LANES);
         PIN(value[v]);
       }
       UNROLL for (int i = 0; i < height; i++) {
         vector one = splat(x[i * BLOCK + lane]);
-        UNROLL for (int v = 0; v < count; v++) total[i][v] = multiply_add(one, value[v], total[i][v]);
+        UNROLL for (int v = 0; v < vectors; v++) total[i][v] = multiply_add(one, value[v], total[i][v]);
       }
     }
   }
   UNROLL for (int i = 0; i < height; i++) {
-    if (partial) {
-      orr_real some[LANES];
-      store(some, total[i][0]);
-      memcpy(w + (size_t)i * out, some, (size_t)columns * sizeof *w);
-    } else {
-      UNROLL for (int v = 0; v < count; v++) store(w + (size_t)i * out + v * LANES, total[i][v]);
-    }
+    orr_real *row = w + (size_t)i * s->out;
+    UNROLL for (int v = 0; v < end; v++) store(row + v * LANES, total[i][v]);
+    if (s->last == LANES) store(row + end * LANES, total[i][end]);
+    else store_some(row + end * LANES, total[i][end], s->last);
   }
 }
 
-/* All of the inputs against one strip of outputs. */
-#define STRIP(name, vectors)                                                                            \
-  static void name(orr_real *w, size_t out, const orr_real *x, size_t x_stride, const orr_real *dy,     \
-                   size_t stride, size_t in, int rows, int columns) {                                   \
-    size_t i = 0;                                                                                       \
-    for (; i + TILE_ROWS <= in; i += TILE_ROWS)                                                         \
-      add_tile(w + i * out, out, x + i * BLOCK, x_stride, dy, stride, rows, TILE_ROWS, vectors, columns); \
-    for (; i < in; i++)                                                                                 \
-      add_tile(w + i * out, out, x + i * BLOCK, x_stride, dy, stride, rows, 1, vectors, columns);       \
+/* All of the inputs against one strip. Heights that a strip's tiles cannot have are dropped here. */
+#define TILE(height, vectors)                                                                  \
+  case height:                                                                                 \
+    if (height <= TALLEST_##vectors) add_tile(s, w, x, height <= TALLEST_##vectors ? height : 1, vectors); \
+    break;
+#define STRIP(vectors)                                                                         \
+  static void add_strip_##vectors(const strip *s, orr_real *w, const orr_real *x, size_t in) { \
+    size_t tiles = (in + TALLEST_##vectors - 1) / TALLEST_##vectors;                           \
+    for (size_t tile = 0; tile < tiles; tile++) {                                              \
+      size_t height = in / tiles + (tile < in % tiles);                                        \
+      switch (height) {                                                                        \
+        TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)                    \
+        TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)                    \
+        TILE(9, vectors) TILE(10, vectors) TILE(11, vectors) TILE(12, vectors)                 \
+      }                                                                                        \
+      w += height * s->out;                                                                    \
+      x += height * BLOCK;                                                                     \
+    }                                                                                          \
   }
-STRIP(add_strip, TILE_VECTORS)
-STRIP(add_narrow_strip, 1)
-STRIP(add_partial_strip, 0)
+STRIP(1)
+STRIP(2)
+#ifdef __AVX512F__
+STRIP(3)
+STRIP(4)
+#endif
 
-static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
-                      size_t in, size_t out, int rows, orr_real *scratch) {
-  size_t stride = (out + BLOCK - 1) / BLOCK * BLOCK, o = 0;
+/* dy[out][BLOCK] of all blocks as scratch[row][stride]. */
+static void transpose_rows(orr_real *scratch, size_t stride, const orr_real *dy, size_t dy_stride, size_t out,
+                           int rows) {
   for (int first = 0; first < rows; first += BLOCK, dy += dy_stride) {
     orr_real *row[BLOCK];
     for (int lane = 0; lane < BLOCK; lane++) row[lane] = scratch + (size_t)(first + lane) * stride;
     store_block(row, dy, BLOCK, out);
-    for (int lane = 0; lane < BLOCK; lane++)
-      for (size_t past = out; past < stride; past++) row[lane][past] = 0;
+    if (out == stride) continue;
+    for (int lane = 0; lane < BLOCK; lane++) memset(row[lane] + out, 0, (stride - out) * sizeof *dy);
   }
-  for (; o + TILE_VECTORS * LANES <= out; o += TILE_VECTORS * LANES)
-    add_strip(w + o, out, x, x_stride, scratch + o, stride, in, rows, 0);
-  for (; o + LANES <= out; o += LANES)
-    add_narrow_strip(w + o, out, x, x_stride, scratch + o, stride, in, rows, 0);
-  if (o < out) add_partial_strip(w + o, out, x, x_stride, scratch + o, stride, in, rows, (int)(out - o));
+}
+
+/* One output, BLOCK rows: products of whole blocks of lanes, which then fold as in row_add. */
+static void add_column(orr_real *w, const orr_real *x, const orr_real *dy, size_t in) {
+  const four d[4] = {load_four(dy), load_four(dy + 4), load_four(dy + 8), load_four(dy + 12)};
+  size_t i = 0;
+  for (; i + 4 <= in; i += 4) {
+    four sums[4];
+    UNROLL for (size_t j = 0; j < 4; j++) {
+      const orr_real *a = x + (i + j) * BLOCK;
+      sums[j] = (load_four(a) * d[0] + load_four(a + 4) * d[1]) +
+                (load_four(a + 8) * d[2] + load_four(a + 12) * d[3]);
+    }
+    store_four(w + i, load_four(w + i) + finish_fold(sums));
+  }
+  for (; i < in; i++) {
+    orr_real product[BLOCK];
+    EACH_LANE product[lane] = x[i * BLOCK + (size_t)lane] * dy[lane];
+    add_lanes(w + i, product, BLOCK, BLOCK);
+  }
+}
+
+static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
+                      size_t in, size_t out, int rows, orr_real *scratch) {
+  for (; out == 1 && rows >= BLOCK; rows -= BLOCK, x += x_stride, dy += dy_stride) add_column(w, x, dy, in);
+  if (rows == 0) return;
+  size_t vectors = (out + LANES - 1) / LANES, strips = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
+  strip s = {.out = out, .x_stride = x_stride, .rows = rows, .stride = (out + BLOCK - 1) / BLOCK * BLOCK};
+  transpose_rows(scratch, s.stride, dy, dy_stride, out, rows);
+  for (size_t i = 0, o = 0; i < strips; i++) {
+    size_t count = vectors / strips + (i < vectors % strips), end = o + count * LANES;
+    s.dy = scratch + o;
+    s.last = end <= out ? LANES : (int)(out + LANES - end);
+    switch (count) {
+      case 1: add_strip_1(&s, w + o, x, in); break;
+      case 2: add_strip_2(&s, w + o, x, in); break;
+#ifdef __AVX512F__
+      case 3: add_strip_3(&s, w + o, x, in); break;
+      case 4: add_strip_4(&s, w + o, x, in); break;
+#endif
+    }
+    o = end;
+  }
 }

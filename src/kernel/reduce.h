@@ -1,5 +1,8 @@
 /* reduce.h - sums and maxima along the middle axis of x[outer][n][inner], and over rows. Included by
    kernels.c only. Every result adds in a fixed order, so it does not depend on the instruction set. */
+#ifndef KERNEL_REDUCE_H
+#define KERNEL_REDUCE_H
+
 #include "kernel/blocks.h"
 #include "kernel/math.h"
 
@@ -34,6 +37,13 @@ INLINE four fold_lanes(const orr_real *x) {
   return (load_four(x) + load_four(x + 4)) + (load_four(x + 8) + load_four(x + 12));
 }
 
+/* The four sums of each of four features, added up. */
+INLINE four finish_fold(const four x[4]) {
+  four low = __builtin_shufflevector(x[0], x[1], 0, 4, 2, 6) + __builtin_shufflevector(x[0], x[1], 1, 5, 3, 7);
+  four high = __builtin_shufflevector(x[2], x[3], 0, 4, 2, 6) + __builtin_shufflevector(x[2], x[3], 1, 5, 3, 7);
+  return __builtin_shufflevector(low, high, 0, 1, 4, 5) + __builtin_shufflevector(low, high, 2, 3, 6, 7);
+}
+
 static void add_lanes(orr_real *y, const orr_real *x, int lanes, int valid) {
   orr_real part[BLOCK] = {0};
   memcpy(part, x, (size_t)(valid < lanes ? valid : lanes) * sizeof *x);
@@ -44,17 +54,14 @@ static void add_lanes(orr_real *y, const orr_real *x, int lanes, int valid) {
 static void row_add(orr_real *y, const orr_real *x, size_t features, int lanes, int valid) {
   size_t f = 0;
   for (; lanes == BLOCK && valid == BLOCK && f + 4 <= features; f += 4) {
-    const orr_real *first = x + f * BLOCK;
-    four a = fold_lanes(first), b = fold_lanes(first + BLOCK);
-    four c = fold_lanes(first + 2 * BLOCK), d = fold_lanes(first + 3 * BLOCK);
-    four ab_low = __builtin_shufflevector(a, b, 0, 4, 2, 6), ab_high = __builtin_shufflevector(a, b, 1, 5, 3, 7);
-    four cd_low = __builtin_shufflevector(c, d, 0, 4, 2, 6), cd_high = __builtin_shufflevector(c, d, 1, 5, 3, 7);
-    four ab = ab_low + ab_high, cd = cd_low + cd_high; /* a01 b01 a23 b23 */
-    four low = __builtin_shufflevector(ab, cd, 0, 1, 4, 5), high = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-    store_four(y + f, load_four(y + f) + (low + high));
+    four sums[4];
+    UNROLL for (size_t j = 0; j < 4; j++) sums[j] = fold_lanes(x + (f + j) * BLOCK);
+    store_four(y + f, load_four(y + f) + finish_fold(sums));
   }
   if (lanes == 1)
     for (; f < features; f++) y[f] += x[f];
   else
     for (; f < features; f++) add_lanes(y + f, x + f * (size_t)lanes, lanes, valid);
 }
+
+#endif

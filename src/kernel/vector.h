@@ -62,6 +62,29 @@ INLINE vector multiply_add(vector a, vector b, vector c) {
 #endif
 }
 
+/* The first n of LANES numbers, the others 0; and only those written. */
+INLINE vector load_some(const orr_real *x, int n) {
+#if defined(__AVX512F__) && !defined(ORR_DOUBLE)
+  return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), x);
+#elif defined(__AVX512F__)
+  return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), x);
+#else
+  vector y = {0};
+  memcpy(&y, x, (size_t)n * sizeof *x);
+  return y;
+#endif
+}
+
+INLINE void store_some(orr_real *y, vector x, int n) {
+#if defined(__AVX512F__) && !defined(ORR_DOUBLE)
+  _mm512_mask_storeu_ps(y, (__mmask16)((1u << n) - 1), x);
+#elif defined(__AVX512F__)
+  _mm512_mask_storeu_pd(y, (__mmask8)((1u << n) - 1), x);
+#else
+  memcpy(y, &x, (size_t)n * sizeof *y);
+#endif
+}
+
 /* Keeps x in a register. GCC would fold its load into every instruction that uses it, and loops that
    multiply and add would wait for the load ports. */
 #if defined(__x86_64__)
