@@ -10,7 +10,7 @@ for _ = 1, 1000 do
   local t = orrery.zeros(1024, 1024)
   most = math.max(most, orrery.memory() - start)
 end
-assert(most < 64 * 2 ^ 20, most)
+assert(most < 24 * 2 ^ 20, most)
 
 -- The same in generational mode, and through temporaries of expressions.
 collectgarbage "generational"

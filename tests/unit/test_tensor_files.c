@@ -161,6 +161,8 @@ Test(tensor_files, hostile_npy_headers) {
   }
   write_bytes("\x93NUMPY\x03\x00\xff\xff\xff\xff{", 13);
   cr_assert_null(orr_npy_read(engine, path), "a header of 4 GiB");
+  cr_assert_not_null(strstr(orr_engine_message(engine), "header is too long"),
+                     "before it is allocated");
 }
 
 Test(tensor_files, every_truncation_of_npy) {
@@ -305,8 +307,7 @@ Test(tensor_files, a_failed_write_leaves_the_old_file) {
   cr_assert_eq(orr_npy_write(x, path), ORR_OK);
   orr_bundle *bundle = orr_bundle_new(engine);
   orr_bundle_add(bundle, "not \xff UTF-8", x);
-  cr_assert_neq(orr_bundle_write(bundle, path), ORR_OK,
-                "its names are no JSON");
+  cr_assert_neq(orr_bundle_write(bundle, path), ORR_OK, "its names are no JSON");
   /* The disk is full after 100 bytes. */
   signal(SIGXFSZ, SIG_IGN);
   struct rlimit limit = {100, RLIM_INFINITY};

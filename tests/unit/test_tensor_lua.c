@@ -25,14 +25,14 @@ static const char script[] =
     "assert(orrery.load_tensors(path).t:same(t))\n"
     "assert(not pcall(orrery.load_npy, path))\n";
 
-/* Fails at the n-th allocation from now, when n is not negative. */
+/* Fails from the n-th allocation on, when n is not negative: Lua tries again after a collection. */
 typedef struct failing {
   long left, failures;
 } failing;
 
 static bool fails_now(failing *f) {
-  if (f->left < 0 || f->left-- > 0) return false;
-  f->left = -1;
+  if (f->left < 0) return false;
+  if (f->left > 0) return f->left--, false;
   f->failures++;
   return true;
 }
