@@ -1,0 +1,110 @@
+--- One model, many rewards.
+---
+--- A pendulum is pushed about at random, and ONE model of how it moves is learned from that. Then
+--- several tasks are solved by planning with the model; it was trained for none of them. Each reward
+--- is a plain Lua function. The same planner on the true dynamics shows what a perfect model would give.
+local orrery = require "orrery"
+
+local options = orrery.options {
+  seed = 1,               -- of every random number
+  steps = 3000,           -- environment steps of random experience
+  members = 5,            -- nets in the ensemble
+  hidden = { 128, 128 },  -- their hidden layers
+  epochs = 60,            -- of training, at most
+  horizon = 20,           -- steps that a plan looks ahead
+  population = 200,       -- plans per iteration
+  iterations = 4,         -- of the cross-entropy method, at every step
+  particles = 5,          -- samples of each plan's future
+  episodes = 3,           -- to evaluate each policy on
+  film = true,            -- save a film strip and an animation of each task
+  brief = false,          -- a tiny budget, to see that everything runs
+}
+if options.brief then
+  options.steps, options.epochs, options.hidden, options.episodes = 400, 3, { 16 }, 1
+  options.horizon, options.population, options.iterations, options.film = 5, 20, 2, false
+end
+
+-- The rewards. s: observation before the step, a: action; also given: the next observation, and the time.
+local tasks = {
+  { name = "upright", about = "swing up and balance",
+    reward = function(s, a) return s.cos - 0.1 * s.velocity ^ 2 - 0.001 * a.torque ^ 2 end },
+  { name = "spin", about = "turn at 4 radians a second",
+    reward = function(s) return -math.abs(s.velocity - 4) end },
+  { name = "rest", about = "hang still",
+    reward = function(s)
+      if math.abs(s.velocity) > 1 then return -1 end
+      return -s.cos
+    end },
+}
+
+local env = orrery.env "pendulum"
+local run <close> = orrery.run { name = "one_model_many_rewards", options = options }
+orrery.seed(options.seed)
+
+-- ---- experience, and one model of it
+
+local replay = orrery.replay { env = env }
+replay:collect(orrery.policy.random(env), { steps = options.steps, seed = options.seed, progress = run })
+local unseen = orrery.replay { env = env }
+unseen:collect(orrery.policy.random(env), { steps = 1000, seed = options.seed + 1000, progress = run })
+
+local model = orrery.model { env = env, members = options.members, hidden = options.hidden, seed = options.seed }
+local curve = { train = {}, validation = {} }
+local function average(list)
+  local sum = 0
+  for _, x in ipairs(list) do sum = sum + x end
+  return sum / #list
+end
+run:finally(function()
+  if #curve.train == 0 then return end
+  orrery.plot { title = "Learning the pendulum", x = "epoch", y = "error",
+    series = { { label = "training: negative log-likelihood", y = curve.train },
+               { label = "validation: squared error", y = curve.validation } },
+  }:save(run:path "learning_curve.png")
+end)
+model:fit(replay, { epochs = options.epochs, log = function(epoch)
+  curve.train[epoch.epoch] = average(epoch.train)
+  curve.validation[epoch.epoch] = average(epoch.validation)
+  run:log { epoch = epoch.epoch, train = curve.train[epoch.epoch], validation = curve.validation[epoch.epoch] }
+  run:progress(epoch.epoch / options.epochs, "training")
+end })
+model:save(run:path "model.safetensors")
+
+run:say("Error of the model's predictions, against predicting no change:")
+run:say("%s", model:audit(unseen, { horizons = options.brief and { 1, 5 } or { 1, 5, 10, 20 } }))
+
+-- ---- many rewards
+
+local function planner()
+  return orrery.plan.cem { horizon = options.horizon, population = options.population,
+    elites = options.population // 10, iterations = options.iterations }
+end
+
+local function film(task, frames)
+  local strip = {}
+  for i = 1, 8 do strip[i] = frames[1 + (i - 1) * (#frames - 1) // 7] end
+  orrery.film_strip(strip, { title = task.about, captions = false }):save(run:path(task.name .. "_film.png"))
+  orrery.save_animation(run:path(task.name .. ".png"), frames, { fps = 20 })
+end
+
+local rows = {}
+for number, task in ipairs(tasks) do
+  local function evaluate(policy, what, with_film)
+    run:progress((number - 1) / #tasks, task.name .. ", " .. what)
+    return orrery.evaluate(env, policy, { task = task, episodes = options.episodes, seed = options.seed,
+      film = with_film })
+  end
+  local random = evaluate(orrery.policy.random(env), "at random")
+  local learned = evaluate(orrery.mpc { model = model, task = task, planner = planner(),
+    particles = options.particles, seed = options.seed }, "planning with the model", options.film)
+  local exact = evaluate(orrery.mpc { env = env, task = task, planner = planner(), seed = options.seed },
+    "planning with the true dynamics")
+  local score = (learned.mean - random.mean) / (exact.mean - random.mean)
+  rows[number] = { task.about, random.mean, learned.mean, exact.mean, score }
+  run:log { task = task.name, random = random.mean, learned = learned.mean, exact = exact.mean, score = score }
+  if options.film then film(task, learned.frames) end
+end
+
+run:say("%-28s %10s %10s %10s %8s", "return of an episode", "random", "learned", "true", "score")
+for _, row in ipairs(rows) do run:say("%-28s %10.1f %10.1f %10.1f %8.2f", table.unpack(row)) end
+run:say("score: 0 is the random policy, 1 the same planner with the true dynamics")
