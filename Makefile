@@ -31,7 +31,7 @@ SONAME := liborrery.so.$(call VERSION_OF,MAJOR)
 variant := $(if $(DOUBLE),double)$(if $(SANITIZE),$(if $(findstring thread,$(SANITIZE)),tsan,asan))
 BUILD := build$(if $(variant),/$(variant))
 
-ifeq ($(filter -j% --jobserver%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL),0)
   MAKEFLAGS += -j$(JOBS)
 endif
 MAKEFLAGS += --no-print-directory --no-builtin-rules
@@ -120,8 +120,11 @@ double-tests:
 asan: packages
 	@$(MAKE) SANITIZE=address,undefined CFLAGS="-O1 -g" check
 
+# Criterion cannot run under the thread sanitizer; the Lua tests need nothing but the program.
 tsan: packages
-	@$(MAKE) SANITIZE=thread CFLAGS="-O1 -g" all
+	@$(MAKE) SANITIZE=thread CFLAGS="-O1 -g" build/tsan/orrery
+	@for name in tests/lua/test_*.lua; do echo "$$name"; \
+	  TSAN_OPTIONS=halt_on_error=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
 
 bench: packages
 	@$(MAKE) bench-programs
