@@ -5,36 +5,36 @@
    element there is no other dependence. */
 #define EACH(n) _Pragma("GCC ivdep") for (size_t i = 0; i < (n); i++)
 
-#define UNARY(name, forward, ...)                                           \
-  static void unary_##name(orr_real *y, const orr_real *input, size_t n) {  \
-    EACH(n) {                                                               \
-      orr_real x = input[i];                                                \
-      y[i] = (orr_real)(forward);                                           \
-    }                                                                       \
+#define UNARY(name, forward, ...)                                          \
+  static void unary_##name(orr_real *y, const orr_real *input, size_t n) { \
+    EACH(n) {                                                              \
+      orr_real x = input[i];                                               \
+      y[i] = (orr_real)(forward);                                          \
+    }                                                                      \
   }
 
-#define BINARY(name, forward, ...)                                                                \
-  INLINE orr_real one_##name(orr_real a, orr_real b) { return (orr_real)(forward); }              \
-  static void binary_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {        \
-    EACH(n) y[i] = one_##name(a[i], b[i]);                                                        \
-  }                                                                                               \
-  static void by_number_##name(orr_real *y, const orr_real *a, orr_real b, size_t n) {            \
-    EACH(n) y[i] = one_##name(a[i], b);                                                           \
-  }                                                                                               \
-  static void number_by_##name(orr_real *y, orr_real a, const orr_real *b, size_t n) {            \
-    EACH(n) y[i] = one_##name(a, b[i]);                                                           \
-  }                                                                                               \
-  static void by_feature_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {    \
-    for (size_t f = 0; f < n; f++) {                                                              \
-      orr_real right = b[f];                                                                      \
-      EACH_LANE y[f * BLOCK + lane] = one_##name(a[f * BLOCK + lane], right);                          \
-    }                                                                                             \
-  }                                                                                               \
-  static void feature_by_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {    \
-    for (size_t f = 0; f < n; f++) {                                                              \
-      orr_real right = b[f];                                                                      \
-      EACH_LANE y[f * BLOCK + lane] = one_##name(right, a[f * BLOCK + lane]);                          \
-    }                                                                                             \
+#define BINARY(name, forward, ...)                                                             \
+  INLINE orr_real one_##name(orr_real a, orr_real b) { return (orr_real)(forward); }           \
+  static void binary_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) {     \
+    EACH(n) y[i] = one_##name(a[i], b[i]);                                                     \
+  }                                                                                            \
+  static void by_number_##name(orr_real *y, const orr_real *a, orr_real b, size_t n) {         \
+    EACH(n) y[i] = one_##name(a[i], b);                                                        \
+  }                                                                                            \
+  static void number_by_##name(orr_real *y, orr_real a, const orr_real *b, size_t n) {         \
+    EACH(n) y[i] = one_##name(a, b[i]);                                                        \
+  }                                                                                            \
+  static void by_feature_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) { \
+    for (size_t f = 0; f < n; f++) {                                                           \
+      orr_real right = b[f];                                                                   \
+      EACH_LANE y[f * BLOCK + lane] = one_##name(a[f * BLOCK + lane], right);                  \
+    }                                                                                          \
+  }                                                                                            \
+  static void feature_by_##name(orr_real *y, const orr_real *a, const orr_real *b, size_t n) { \
+    for (size_t f = 0; f < n; f++) {                                                           \
+      orr_real right = b[f];                                                                   \
+      EACH_LANE y[f * BLOCK + lane] = one_##name(right, a[f * BLOCK + lane]);                  \
+    }                                                                                          \
   }
 #define STRUCTURED(...)
 #include "orrery/ops.def"
@@ -42,8 +42,8 @@
 #undef BINARY
 #undef STRUCTURED
 
-static void select_either(orr_real *y, const orr_real *condition, const orr_real *a, const orr_real *b,
-                          size_t n) {
+static void select_either(orr_real *y, const orr_real *condition, const orr_real *a,
+                          const orr_real *b, size_t n) {
   EACH(n) {
     orr_real left = a[i], right = b[i];
     y[i] = condition[i] != 0 ? left : right;

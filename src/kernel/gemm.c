@@ -1,12 +1,13 @@
 /* gemm.c - matrix products of any size for eager work, on OpenBLAS when it is safe.
 
    OpenBLAS's number of threads is one setting for the whole process. We need 1: with more, results
-   change from run to run and its pool fights ours. So the first product sets it to 1, for a host that
-   uses OpenBLAS itself too.
-   Its flavours differ: called from several threads, "pthread" is right, "serial" gave wrong numbers in
-   13 of 6,000 runs, and "openmp" hangs after fork. A lock around the serial flavour would have to be
-   shared by all engines of the process, a global; instead both of the latter are left alone and the
-   plain loops below are used. They need no setting and no lock. */
+   change from run to run and its pool fights ours. So the first product sets it to 1, for a host
+   that uses OpenBLAS itself too.
+
+   Its flavours differ: called from several threads, "pthread" is right, "serial" gave wrong numbers
+   in 13 of 6,000 runs, and "openmp" hangs after fork. A lock around the serial flavour would have
+   to be shared by all engines of the process, a global; instead both of the latter are left alone
+   and the plain loops below are used. They need no setting and no lock. */
 #include <cblas.h>
 #include <string.h>
 
@@ -16,8 +17,8 @@ enum { BLAS_PTHREAD = 1 }; /* openblas_get_parallel(): 0 serial, 1 pthread, 2 op
 
 static bool blas_is_safe(void) { return openblas_get_parallel() == BLAS_PTHREAD; }
 
-static void plain_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a, int lda,
-                       const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc) {
+static void plain_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a,
+                       int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc) {
   size_t a_row = transpose_a ? 1 : (size_t)lda, a_column = transpose_a ? (size_t)lda : 1;
   size_t b_row = transpose_b ? 1 : (size_t)ldb, b_column = transpose_b ? (size_t)ldb : 1;
   for (int i = 0; i < m; i++) {
@@ -31,8 +32,8 @@ static void plain_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, 
   }
 }
 
-static void blas_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a, int lda,
-                      const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc) {
+static void blas_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a,
+                      int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc) {
   if (openblas_get_num_threads() != 1) openblas_set_num_threads(1);
   orr_real keep = accumulate;
   CBLAS_TRANSPOSE left = transpose_a ? CblasTrans : CblasNoTrans;
@@ -44,12 +45,12 @@ static void blas_gemm(bool transpose_a, bool transpose_b, int m, int n, int k, c
 #endif
 }
 
-void gemm(orr_engine *engine, bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a,
-          int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc) {
+void gemm(orr_engine *engine, bool transpose_a, bool transpose_b, int m, int n, int k,
+          const orr_real *a, int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c,
+          int ldc) {
   (void)engine;
   if (m <= 0 || n <= 0) return;
   if (blas_is_safe() && k > 0)
     blas_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
-  else
-    plain_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
+  else plain_gemm(transpose_a, transpose_b, m, n, k, a, lda, b, ldb, accumulate, c, ldc);
 }

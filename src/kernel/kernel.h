@@ -43,9 +43,12 @@ typedef struct kernels {
   void (*binary_by_number[BINARY_COUNT])(orr_real *y, const orr_real *a, orr_real b, size_t n);
   void (*number_by_binary[BINARY_COUNT])(orr_real *y, orr_real a, const orr_real *b, size_t n);
   /* y[f][BLOCK] = a[f][BLOCK] op b[f]: rows against one value per feature, and the reverse. */
-  void (*binary_by_feature[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b, size_t features);
-  void (*feature_by_binary[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b, size_t features);
-  void (*select)(orr_real *y, const orr_real *condition, const orr_real *a, const orr_real *b, size_t n);
+  void (*binary_by_feature[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b,
+                                          size_t features);
+  void (*feature_by_binary[BINARY_COUNT])(orr_real *y, const orr_real *a, const orr_real *b,
+                                          size_t features);
+  void (*select)(orr_real *y, const orr_real *condition, const orr_real *a, const orr_real *b,
+                 size_t n);
 
   /* y[outer][inner] from x[outer][n][inner]. Sums add in index order. n >= 1. */
   void (*sum)(orr_real *y, const orr_real *x, size_t outer, size_t n, size_t inner);
@@ -64,24 +67,24 @@ typedef struct kernels {
                        size_t in, size_t out);
   /* w[in][out] += sum over `rows` rows of x[row][in] dy[row][out]: the gradient of a weight matrix.
      Row r is lane r % BLOCK of block r / BLOCK; consecutive blocks of x[in][BLOCK] lie x_stride
-     numbers apart, those of dy[out][BLOCK] dy_stride. The order of the sums is fixed. Several blocks at once read
-     and write w only once. `scratch` holds outer_scratch(out, rows) numbers. */
-  void (*outer_add)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
-                    size_t in, size_t out, int rows, orr_real *scratch);
+     numbers apart, those of dy[out][BLOCK] dy_stride. The order of the sums is fixed. Several
+     blocks at once read and write w only once. `scratch` holds outer_scratch(out, rows) numbers. */
+  void (*outer_add)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                    size_t dy_stride, size_t in, size_t out, int rows, orr_real *scratch);
   /* y[f] += sum over the first `valid` lanes of x[f][lanes]. */
   void (*row_add)(orr_real *y, const orr_real *x, size_t features, int lanes, int valid);
 
   /* Draws keyed by (key, site, step, iteration, row, element): block[f][lanes] for rows row0 ...;
-     the numbers do not depend on how rows are cut into blocks nor on `lanes` (1 .. BLOCK). site tells
-     draws of one program apart. See kernel/draw.h for the counters. */
-  void (*normal)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
-                 uint32_t iteration, uint32_t row0);
-  void (*uniform)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site, uint32_t step,
-                  uint32_t iteration, uint32_t row0);
+     the numbers do not depend on how rows are cut into blocks nor on `lanes` (1 .. BLOCK). site
+     tells draws of one program apart. See kernel/draw.h for the counters. */
+  void (*normal)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site,
+                 uint32_t step, uint32_t iteration, uint32_t row0);
+  void (*uniform)(orr_real *block, size_t features, int lanes, uint64_t key, uint32_t site,
+                  uint32_t step, uint32_t iteration, uint32_t row0);
 } kernels;
 
-/* Never NULL. A name that is unknown or that this processor cannot run is logged once as a warning and
-   gives the best table instead. Any thread of the engine may call it. */
+/* Never NULL. A name that is unknown or that this processor cannot run is logged once as a warning
+   and gives the best table instead. Any thread of the engine may call it. */
 const kernels *engine_kernels(orr_engine *engine);
 /* NULL when there is no such table, or this processor cannot run it. */
 const kernels *kernels_named(const char *name);
@@ -93,8 +96,9 @@ size_t outer_scratch(size_t out, int rows);
 
 /* c[m][n] (+)= op(a)[m][k] op(b)[k][n], row-major with leading dimensions, on OpenBLAS at one
    thread: for eager work, never on the control path. */
-void gemm(orr_engine *engine, bool transpose_a, bool transpose_b, int m, int n, int k, const orr_real *a,
-          int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c, int ldc);
+void gemm(orr_engine *engine, bool transpose_a, bool transpose_b, int m, int n, int k,
+          const orr_real *a, int lda, const orr_real *b, int ldb, bool accumulate, orr_real *c,
+          int ldc);
 
 const char *unary_name(unary_op op);
 const char *binary_name(binary_op op);

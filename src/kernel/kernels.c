@@ -1,5 +1,5 @@
-/* kernels.c - one table of kernels. This file is compiled once for each instruction set, under flags
-   that every object shares
+/* kernels.c - one table of kernels. This file is compiled once for each instruction set, under
+   flags that every object shares
 
      -O3 -ffp-contract=off -fno-math-errno -fno-trapping-math
 
@@ -12,12 +12,12 @@
                          -mprefer-vector-width=512
 
    The last two on x86-64 only; choose.c finds out at run time which are linked and which run. On
-   arm64 the portable table is NEON. Tables agree to rounding, not to the bit: fused multiply-adds round
-   once. Link-time optimisation must stay off for these objects. */
+   arm64 the portable table is NEON. Tables agree to rounding, not to the bit: fused multiply-adds
+   round once. Link-time optimisation must stay off for these objects. */
 #include "kernel/kernel.h"
 
-/* Vectors wider than the processor's go to inline functions only, so how they would be passed between
-   objects does not matter. */
+/* Vectors wider than the processor's go to inline functions only, so how they would be passed
+   between objects does not matter. */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 #ifndef KERNELS
@@ -49,8 +49,8 @@ static bool supported(void) {
 
 extern const kernels KERNELS;
 const kernels KERNELS = {
-  .name = TEXT(KERNELS) + sizeof "kernels_" - 1,
-  .supported = supported,
+    .name = TEXT(KERNELS) + sizeof "kernels_" - 1,
+    .supported = supported,
 #define STRUCTURED(...)
 #define BINARY(...)
 #define UNARY(op, ...) .unary[UNARY_##op] = unary_##op,
@@ -58,23 +58,24 @@ const kernels KERNELS = {
 #undef UNARY
 #undef BINARY
 #define UNARY(...)
-#define BINARY(op, ...)                                                                    \
-  .binary[BINARY_##op] = binary_##op, .binary_by_number[BINARY_##op] = by_number_##op,     \
-  .number_by_binary[BINARY_##op] = number_by_##op, .binary_by_feature[BINARY_##op] = by_feature_##op, \
+#define BINARY(op, ...)                                                                \
+  .binary[BINARY_##op] = binary_##op, .binary_by_number[BINARY_##op] = by_number_##op, \
+  .number_by_binary[BINARY_##op] = number_by_##op,                                     \
+  .binary_by_feature[BINARY_##op] = by_feature_##op,                                   \
   .feature_by_binary[BINARY_##op] = feature_by_##op,
 #include "orrery/ops.def"
 #undef UNARY
 #undef BINARY
 #undef STRUCTURED
-  .select = select_either,
-  .sum = sum_along,
-  .max = max_along,
-  .load_block = load_block,
-  .store_block = store_block,
-  .pack = pack,
-  .matmul_block = matmul_block,
-  .outer_add = outer_add,
-  .row_add = row_add,
-  .normal = draw_normal,
-  .uniform = draw_uniform,
+    .select = select_either,
+    .sum = sum_along,
+    .max = max_along,
+    .load_block = load_block,
+    .store_block = store_block,
+    .pack = pack,
+    .matmul_block = matmul_block,
+    .outer_add = outer_add,
+    .row_add = row_add,
+    .normal = draw_normal,
+    .uniform = draw_uniform,
 };

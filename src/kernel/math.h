@@ -2,13 +2,13 @@
    them (no -ffast-math: it would remove the rounding tricks and hide NaN; -fno-math-errno and
    -fno-trapping-math change no result and are enough).
 
-   In float each is a range reduction by bit tricks and a polynomial; errors stay below 2 to 4 ulp, and
-   0, infinities, NaN and subnormals come out as from libm. The coefficients are Remez fits of the
-   named function, weighted for relative error, made for this file. In double: libm.
+   In float each is a range reduction by bit tricks and a polynomial; errors stay below 2 to 4 ulp,
+   and 0, infinities, NaN and subnormals come out as from libm. The coefficients are Remez fits of
+   the named function, weighted for relative error, made for this file. In double: libm.
 
-   Rounding: products are fused with sums only where `fused` says so, and only where the processor has
-   the instruction. The kernels are compiled with -ffp-contract=off, so a number does not depend on
-   whether it falls in a vector or in the tail of a loop. */
+   Rounding: products are fused with sums only where `fused` says so, and only where the processor
+   has the instruction. The kernels are compiled with -ffp-contract=off, so a number does not depend
+   on whether it falls in a vector or in the tail of a loop. */
 #ifndef KERNEL_MATH_H
 #define KERNEL_MATH_H
 
@@ -100,8 +100,9 @@ static inline float real_abs(float x) { return float_of_bits(float_bits(x) & 0x7
 static inline float real_sqrt(float x) { return __builtin_sqrtf(x); }
 static inline float real_is_finite(float x) { return real_abs(x) <= FLT_MAX; }
 
-/* Adding and taking away 2^23 (2^52 in double) leaves a positive number rounded, halves to even. With
-   1.5 times as much it works for both signs, and the low bits of the sum hold the whole number. */
+/* Adding and taking away 2^23 (2^52 in double) leaves a positive number rounded, halves to even.
+   With 1.5 times as much it works for both signs, and the low bits of the sum hold the whole
+   number. */
 #define FLOAT_WHOLE 8388608.0f
 #define FLOAT_SHIFT 12582912.0f
 #define DOUBLE_WHOLE 4503599627370496.0
@@ -122,8 +123,8 @@ static inline float real_ceil(float x) {
   return copy_sign(whole < x ? more : whole, x);
 }
 
-/* Quotients of floats are taken in double: floor(a / b) is then what Lua gets for the same numbers, as
-   no quotient of two floats comes near enough to a whole number to be rounded to it. */
+/* Quotients of floats are taken in double: floor(a / b) is then what Lua gets for the same numbers,
+   as no quotient of two floats comes near enough to a whole number to be rounded to it. */
 static inline double floor_quotient(double a, double b) {
   double x = a / b, size = __builtin_fabs(x), shifted = (size + DOUBLE_WHOLE) - DOUBLE_WHOLE;
   double whole = x < 0 ? -shifted : shifted, less = whole - 1;
@@ -143,8 +144,8 @@ static inline float real_mod(float a, float b) {
   return ((size > FLT_MAX) & (real_abs(a) <= FLT_MAX)) ? endless : result;
 }
 
-/* exp: x = k log 2 + r, |r| <= log(2) / 2; returns e^r - 1 and k. log 2 is cut in two so that k times
-   the first part is exact. x must lie in about -110 .. 90. */
+/* exp: x = k log 2 + r, |r| <= log(2) / 2; returns e^r - 1 and k. log 2 is cut in two so that k
+   times the first part is exact. x must lie in about -110 .. 90. */
 static inline float exp_reduced(float x, int32_t *k) {
   float shifted = fused(x, 1.44269504f, FLOAT_SHIFT), n = shifted - FLOAT_SHIFT;
   float r = fused(n, -0.693359375f, x);
@@ -168,7 +169,8 @@ static inline float real_exp(float x) {
   return (1 + e) * power_of_two(k >> 1) * power_of_two(k - (k >> 1));
 }
 
-/* 2^k e^r - 1 = 2 (2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)): nothing overflows before the result does. */
+/* 2^k e^r - 1 = 2 (2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)): nothing overflows before the result does.
+   */
 static inline float real_expm1(float x) {
   float limited = x > 89 ? 89 : x;
   limited = limited < -18 ? -18 : limited;
@@ -218,11 +220,14 @@ static inline float real_tanh(float x) {
 }
 
 static inline float real_sigmoid(float x) { return 1 / (1 + real_exp(-x)); }
-static inline float real_softplus(float x) { return real_relu(x) + real_log1p(real_exp(-real_abs(x))); }
+static inline float real_softplus(float x) {
+  return real_relu(x) + real_log1p(real_exp(-real_abs(x)));
+}
 
-/* x = n pi/2 + r, |r| <= pi/4; in double, with pi/2 in two parts of which the first has 33 bits. Good to
-   the last bit of the float for |x| < 1e6, to 1e-7 for |x| < 1e9; beyond, results are arbitrary but
-   within -1 .. 1 for sin and cos. The float that x is cannot say more: its neighbours lie turns apart. */
+/* x = n pi/2 + r, |r| <= pi/4; in double, with pi/2 in two parts of which the first has 33 bits.
+   Good to the last bit of the float for |x| < 1e6, to 1e-7 for |x| < 1e9; beyond, results are
+   arbitrary but within -1 .. 1 for sin and cos. The float that x is cannot say more: its neighbours
+   lie turns apart. */
 static inline float quarter_turns(float x, uint32_t *quarter) {
   double exact = x, shifted = fused_double(exact, 0.63661977236758134, DOUBLE_SHIFT);
   double n = shifted - DOUBLE_SHIFT;
@@ -297,7 +302,8 @@ static inline float real_acos(float x) {
   return far ? y_far : y_near;
 }
 
-/* atan(a / b) for 0 <= a, b: turned by an eighth or a quarter so that the ratio is below tan(pi/8). */
+/* atan(a / b) for 0 <= a, b: turned by an eighth or a quarter so that the ratio is below tan(pi/8).
+   */
 static inline float atan_ratio(float a, float b) {
   bool right = a <= b * 0.41421356f, up = b <= a * 0.41421356f;
   float slant = a - b, sum = a + b;
@@ -328,7 +334,8 @@ static inline float real_atan2(float a, float b) {
   return ((a != a) | (b != b)) ? nan : y;
 }
 
-/* erf x = x + x E(x x) for |x| < 1; beyond, 1 - exp(a polynomial fitted to log erfc), and 1 after 4.1. */
+/* erf x = x + x E(x x) for |x| < 1; beyond, 1 - exp(a polynomial fitted to log erfc), and 1 after
+   4.1. */
 static inline float real_erf(float x) {
   float size = real_abs(x), z = x * x, t = size > 4.1f ? 4.1f : size;
   float p = fused(7.853857029e-5f, z, -8.010192215e-4f);
@@ -348,8 +355,8 @@ static inline float real_erf(float x) {
   return size < 1 ? near : far;
 }
 
-/* log2 of x >= 0, in double, to 1e-12 for finite x > 0: x = 2^k m with m in sqrt(1/2) .. sqrt(2), and
-   log m is odd in (m - 1) / (m + 1). Every float is a normal double. */
+/* log2 of x >= 0, in double, to 1e-12 for finite x > 0: x = 2^k m with m in sqrt(1/2) .. sqrt(2),
+   and log m is odd in (m - 1) / (m + 1). Every float is a normal double. */
 static inline double log2_of(double x) {
   const uint64_t root_half = 0x3fe6a09e667f3bcdu, mantissa = 0xfffffffffffffu;
   uint64_t above = double_bits(x) - root_half + ((uint64_t)2048 << 52);

@@ -1,18 +1,25 @@
-/* matmul.h - the two products that networks are made of, on blocks of BLOCK rows. Included by kernels.c
-   only.
+/* matmul.h - the two products that networks are made of, on blocks of BLOCK rows. Included by
+   kernels.c only.
 
-   Forward: a panel of `width` outputs keeps width x BLOCK sums in registers while it runs once over the
-   inputs; each step loads one vector of x (or a few) and `width` weights. Weights lie in panels,
-   packed[panel][in][width], the widths as equal as they can be: out = 200 at WIDEST = 6 is 30 panels of
-   6 and 4 of 5. Nothing is padded.
-   Backward: outer_add keeps a tile of w in registers while it runs over the rows; what does not divide
-   is again cut into tiles as equal as can be. */
+   Forward: a panel of `width` outputs keeps width x BLOCK sums in registers while it runs once over
+   the inputs; each step loads one vector of x (or a few) and `width` weights. Weights lie in
+   panels, packed[panel][in][width], the widths as equal as they can be: out = 200 at WIDEST = 6 is
+   30 panels of 6 and 4 of 5. Nothing is padded. Backward: outer_add keeps a tile of w in registers
+   while it runs over the rows; what does not divide is again cut into tiles as equal as can be. */
 #include "kernel/reduce.h"
 
-/* Registers, of 32 (AVX-512, NEON) or 16: WIDEST * VECTORS sums, VECTORS of x, and a weight unless the
-   instruction takes it from memory. So too for a tile: TALLEST_v rows of v vectors. */
+/* Registers, of 32 (AVX-512, NEON) or 16: WIDEST * VECTORS sums, VECTORS of x, and a weight unless
+   the instruction takes it from memory. So too for a tile: TALLEST_v rows of v vectors. */
 #if defined(__AVX512F__)
-enum { WIDEST = 20, VECTORS = 1, TILE_VECTORS = 4, TALLEST_1 = 12, TALLEST_2 = 12, TALLEST_3 = 8, TALLEST_4 = 6 };
+enum {
+  WIDEST = 20,
+  VECTORS = 1,
+  TILE_VECTORS = 4,
+  TALLEST_1 = 12,
+  TALLEST_2 = 12,
+  TALLEST_3 = 8,
+  TALLEST_4 = 6
+};
 #elif defined(__AVX2__)
 enum { WIDEST = 6, VECTORS = 2, TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 6 };
 #elif defined(__aarch64__)
@@ -38,12 +45,14 @@ static void pack(orr_real *packed, const orr_real *w, size_t in, size_t out, boo
 }
 
 /* y[width][BLOCK] of one panel; width is a constant in every copy. */
-INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, const orr_real *bias, size_t in,
-                           int width) {
+INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, const orr_real *bias,
+                           size_t in, int width) {
   for (int part = 0; part < BLOCK; part += VECTORS * LANES) {
     vector total[WIDEST][VECTORS];
-    UNROLL for (int o = 0; o < width; o++)
-      UNROLL for (int v = 0; v < VECTORS; v++) total[o][v] = splat(bias ? bias[o] : 0);
+    UNROLL for (int o = 0; o < width; o++) {
+      vector start = splat(bias ? bias[o] : 0);
+      UNROLL for (int v = 0; v < VECTORS; v++) { total[o][v] = start; }
+    }
     const orr_real *weight = w, *input = x + part;
     for (size_t i = 0; i < in; i++, weight += width, input += BLOCK) {
       vector value[VECTORS];
@@ -54,20 +63,27 @@ INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, co
       UNROLL for (int o = 0; o < width; o++) {
         if (VECTOR_BYTES == 64 && o % 16 == 0) __builtin_prefetch(weight + o + AHEAD);
         vector one = splat(weight[o]);
-        UNROLL for (int v = 0; v < VECTORS; v++) total[o][v] = multiply_add(one, value[v], total[o][v]);
+        UNROLL for (int v = 0; v < VECTORS; v++) {
+          total[o][v] = multiply_add(one, value[v], total[o][v]);
+        }
       }
     }
-    UNROLL for (int o = 0; o < width; o++)
-      UNROLL for (int v = 0; v < VECTORS; v++) store(y + o * BLOCK + part + v * LANES, total[o][v]);
+    UNROLL for (int o = 0; o < width; o++) {
+      orr_real *to = y + o * BLOCK + part;
+      UNROLL for (int v = 0; v < VECTORS; v++) { store(to + v * LANES, total[o][v]); }
+    }
   }
 }
 
-#define PANEL(width)                                                                                    \
-  case width: multiply_panel(y, w, x, bias, in, width < WIDEST ? width : WIDEST); break;
+/* clang-format off */
+#define PANEL(width)                                                      \
+  case width:                                                             \
+    multiply_panel(y, w, x, bias, in, width < WIDEST ? width : WIDEST);   \
+    break;
 #define PANELS(a, b, c, d) PANEL(a) PANEL(b) PANEL(c) PANEL(d)
 
-static void multiply_any_panel(orr_real *y, const orr_real *w, const orr_real *x, const orr_real *bias,
-                               size_t in, size_t width) {
+static void multiply_any_panel(orr_real *y, const orr_real *w, const orr_real *x,
+                               const orr_real *bias, size_t in, size_t width) {
   switch (width) {
     PANELS(1, 2, 3, 4)
 #if !defined(__x86_64__) || defined(__AVX2__)
@@ -79,8 +95,9 @@ static void multiply_any_panel(orr_real *y, const orr_real *w, const orr_real *x
   }
 }
 
-static void matmul_block(orr_real *y, const orr_real *packed, const orr_real *x, const orr_real *bias,
-                         size_t in, size_t out) {
+/* clang-format on */
+static void matmul_block(orr_real *y, const orr_real *packed, const orr_real *x,
+                         const orr_real *bias, size_t in, size_t out) {
   size_t panels = panel_count(out);
   for (size_t panel = 0; panel < panels; panel++) {
     size_t width = out / panels + (panel < out % panels);
@@ -98,16 +115,17 @@ typedef struct strip {
   int rows, last;
 } strip;
 
-/* w, a tile of `height` rows of `vectors` vectors, the last of them `last` numbers long. The rows of dy,
-   already transposed, are `stride` apart. height and vectors are constants in every copy. */
+/* w, a tile of `height` rows of `vectors` vectors, the last of them `last` numbers long. The rows
+   of dy, already transposed, are `stride` apart. height and vectors are constants in every copy. */
 INLINE void add_tile(const strip *s, orr_real *w, const orr_real *x, int height, int vectors) {
   vector total[TALLEST_1][TILE_VECTORS];
   const orr_real *dy = s->dy;
   int end = vectors - 1;
   UNROLL for (int i = 0; i < height; i++) {
     orr_real *row = w + (size_t)i * s->out;
-    UNROLL for (int v = 0; v < end; v++) total[i][v] = load(row + v * LANES);
-    total[i][end] = s->last == LANES ? load(row + end * LANES) : load_some(row + end * LANES, s->last);
+    UNROLL for (int v = 0; v < end; v++) { total[i][v] = load(row + v * LANES); }
+    total[i][end] =
+        s->last == LANES ? load(row + end * LANES) : load_some(row + end * LANES, s->last);
   }
   for (int first = 0; first < s->rows; first += BLOCK, x += s->x_stride) {
     int lanes = s->rows - first < BLOCK ? s->rows - first : BLOCK;
@@ -119,37 +137,43 @@ INLINE void add_tile(const strip *s, orr_real *w, const orr_real *x, int height,
       }
       UNROLL for (int i = 0; i < height; i++) {
         vector one = splat(x[i * BLOCK + lane]);
-        UNROLL for (int v = 0; v < vectors; v++) total[i][v] = multiply_add(one, value[v], total[i][v]);
+        UNROLL for (int v = 0; v < vectors; v++) {
+          total[i][v] = multiply_add(one, value[v], total[i][v]);
+        }
       }
     }
   }
   UNROLL for (int i = 0; i < height; i++) {
     orr_real *row = w + (size_t)i * s->out;
-    UNROLL for (int v = 0; v < end; v++) store(row + v * LANES, total[i][v]);
+    UNROLL for (int v = 0; v < end; v++) { store(row + v * LANES, total[i][v]); }
     if (s->last == LANES) store(row + end * LANES, total[i][end]);
     else store_some(row + end * LANES, total[i][end], s->last);
   }
 }
 
-/* All of the inputs against one strip. Heights that a strip's tiles cannot have are dropped here. */
-#define TILE(height, vectors)                                                                  \
-  case height:                                                                                 \
-    if (height <= TALLEST_##vectors) add_tile(s, w, x, height <= TALLEST_##vectors ? height : 1, vectors); \
+/* All of the inputs against one strip. Heights that a strip's tiles cannot have are dropped here.
+   */
+/* clang-format off */
+#define TILE(height, vectors)                                                  \
+  case height:                                                                 \
+    if (height <= TALLEST_##vectors)                                           \
+      add_tile(s, w, x, height <= TALLEST_##vectors ? height : 1, vectors);    \
     break;
+#define TILES(a, b, c, d, vectors) \
+  TILE(a, vectors) TILE(b, vectors) TILE(c, vectors) TILE(d, vectors)
 #define STRIP(vectors)                                                                         \
   static void add_strip_##vectors(const strip *s, orr_real *w, const orr_real *x, size_t in) { \
     size_t tiles = (in + TALLEST_##vectors - 1) / TALLEST_##vectors;                           \
     for (size_t tile = 0; tile < tiles; tile++) {                                              \
       size_t height = in / tiles + (tile < in % tiles);                                        \
       switch (height) {                                                                        \
-        TILE(1, vectors) TILE(2, vectors) TILE(3, vectors) TILE(4, vectors)                    \
-        TILE(5, vectors) TILE(6, vectors) TILE(7, vectors) TILE(8, vectors)                    \
-        TILE(9, vectors) TILE(10, vectors) TILE(11, vectors) TILE(12, vectors)                 \
+        TILES(1, 2, 3, 4, vectors) TILES(5, 6, 7, 8, vectors) TILES(9, 10, 11, 12, vectors)    \
       }                                                                                        \
       w += height * s->out;                                                                    \
       x += height * BLOCK;                                                                     \
     }                                                                                          \
   }
+/* clang-format on */
 STRIP(1)
 STRIP(2)
 #ifdef __AVX512F__
@@ -158,14 +182,15 @@ STRIP(4)
 #endif
 
 /* dy[out][BLOCK] of all blocks as scratch[row][stride]. */
-static void transpose_rows(orr_real *scratch, size_t stride, const orr_real *dy, size_t dy_stride, size_t out,
-                           int rows) {
+static void transpose_rows(orr_real *scratch, size_t stride, const orr_real *dy, size_t dy_stride,
+                           size_t out, int rows) {
   for (int first = 0; first < rows; first += BLOCK, dy += dy_stride) {
     orr_real *row[BLOCK];
     for (int lane = 0; lane < BLOCK; lane++) row[lane] = scratch + (size_t)(first + lane) * stride;
     store_block(row, dy, BLOCK, out);
     if (out == stride) continue;
-    for (int lane = 0; lane < BLOCK; lane++) memset(row[lane] + out, 0, (stride - out) * sizeof *dy);
+    for (int lane = 0; lane < BLOCK; lane++)
+      memset(row[lane] + out, 0, (stride - out) * sizeof *dy);
   }
 }
 
@@ -189,23 +214,27 @@ static void add_column(orr_real *w, const orr_real *x, const orr_real *dy, size_
   }
 }
 
-static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy, size_t dy_stride,
-                      size_t in, size_t out, int rows, orr_real *scratch) {
-  for (; out == 1 && rows >= BLOCK; rows -= BLOCK, x += x_stride, dy += dy_stride) add_column(w, x, dy, in);
+static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                      size_t dy_stride, size_t in, size_t out, int rows, orr_real *scratch) {
+  for (; out == 1 && rows >= BLOCK; rows -= BLOCK, x += x_stride, dy += dy_stride)
+    add_column(w, x, dy, in);
   if (rows == 0) return;
   size_t vectors = (out + LANES - 1) / LANES, strips = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
-  strip s = {.out = out, .x_stride = x_stride, .rows = rows, .stride = (out + BLOCK - 1) / BLOCK * BLOCK};
+  strip s = {.out = out,
+             .x_stride = x_stride,
+             .rows = rows,
+             .stride = (out + BLOCK - 1) / BLOCK * BLOCK};
   transpose_rows(scratch, s.stride, dy, dy_stride, out, rows);
   for (size_t i = 0, o = 0; i < strips; i++) {
     size_t count = vectors / strips + (i < vectors % strips), end = o + count * LANES;
     s.dy = scratch + o;
     s.last = end <= out ? LANES : (int)(out + LANES - end);
     switch (count) {
-      case 1: add_strip_1(&s, w + o, x, in); break;
-      case 2: add_strip_2(&s, w + o, x, in); break;
+    case 1: add_strip_1(&s, w + o, x, in); break;
+    case 2: add_strip_2(&s, w + o, x, in); break;
 #ifdef __AVX512F__
-      case 3: add_strip_3(&s, w + o, x, in); break;
-      case 4: add_strip_4(&s, w + o, x, in); break;
+    case 3: add_strip_3(&s, w + o, x, in); break;
+    case 4: add_strip_4(&s, w + o, x, in); break;
 #endif
     }
     o = end;

@@ -1,5 +1,5 @@
-/* vector.h - the widest vector of the instruction set being compiled for, and its fused multiply-add.
-   GCC's vector extensions do the rest, so one source serves every processor. */
+/* vector.h - the widest vector of the instruction set being compiled for, and its fused
+   multiply-add. GCC's vector extensions do the rest, so one source serves every processor. */
 #ifndef KERNEL_VECTOR_H
 #define KERNEL_VECTOR_H
 
@@ -35,9 +35,10 @@ INLINE vector load(const orr_real *x) { return *(const vector_in_memory *)x; }
 INLINE void store(orr_real *y, vector x) { *(vector_in_memory *)y = x; }
 INLINE vector splat(orr_real x) { return x - (vector){0}; }
 
-/* A loop over the rows of a block. Left alone, GCC unrolls the 16 turns before it thinks of vectors and
-   then finds none; and it would test at run time whether y is an operand, which it may be. */
-#define EACH_LANE _Pragma("GCC unroll 1") _Pragma("GCC ivdep") for (int lane = 0; lane < BLOCK; lane++)
+/* A loop over the rows of a block. Left alone, GCC unrolls the 16 turns before it thinks of vectors
+   and then finds none; and it would test at run time whether y is an operand, which it may be. */
+#define EACH_LANE \
+  _Pragma("GCC unroll 1") _Pragma("GCC ivdep") for (int lane = 0; lane < BLOCK; lane++)
 
 /* a * b + c */
 #ifdef ORR_DOUBLE
@@ -85,8 +86,8 @@ INLINE void store_some(orr_real *y, vector x, int n) {
 #endif
 }
 
-/* Keeps x in a register. GCC would fold its load into every instruction that uses it, and loops that
-   multiply and add would wait for the load ports. */
+/* Keeps x in a register. GCC would fold its load into every instruction that uses it, and loops
+   that multiply and add would wait for the load ports. */
 #if defined(__x86_64__)
 #define PIN(x) __asm__("" : "+v"(x))
 #elif defined(__aarch64__)

@@ -7,7 +7,7 @@
 #include "kernel/math.h"
 
 static const char *const table_names[] = {"portable", "avx2", "avx512"};
-#define EACH_TABLE(k)                                        \
+#define EACH_TABLE(k)                                            \
   for (size_t table_ = 0; table_ < COUNT(table_names); table_++) \
     for (const kernels *k = kernels_named(table_names[table_]); k; k = NULL)
 
@@ -20,13 +20,14 @@ static const char *const table_names[] = {"portable", "avx2", "avx512"};
 static orr_real unary_reference(unary_op op, orr_real x) {
   switch (op) {
 #define UNARY(name, forward, ...) \
-  case UNARY_##name: return (orr_real)(forward);
+  case UNARY_##name:              \
+    return (orr_real)(forward);
 #define BINARY(...)
 #define STRUCTURED(...)
 #include "orrery/ops.def"
 #undef UNARY
 #undef BINARY
-    default: return 0;
+  default: return 0;
   }
 }
 
@@ -34,12 +35,13 @@ static orr_real binary_reference(binary_op op, orr_real a, orr_real b) {
   switch (op) {
 #define UNARY(...)
 #define BINARY(name, forward, ...) \
-  case BINARY_##name: return (orr_real)(forward);
+  case BINARY_##name:              \
+    return (orr_real)(forward);
 #include "orrery/ops.def"
 #undef UNARY
 #undef BINARY
 #undef STRUCTURED
-    default: return 0;
+  default: return 0;
   }
 }
 
@@ -47,8 +49,8 @@ enum { MOST = 67 };
 
 /* Ordinary numbers with the awkward ones in between. */
 static void fill(orr_real *x, size_t n, orr_random *random) {
-  static const double special[] = {0,    -0.0, 1,     -1,    0.5,   2,     INFINITY, -INFINITY, NAN,
-                                   1e-3, 100,  -100,  1e30,  -1e30, 1e-30, 1e-40,    2.5,       -0.5};
+  static const double special[] = {0,    -0.0, 1,    -1,   0.5,   2,     INFINITY, -INFINITY, NAN,
+                                   1e-3, 100,  -100, 1e30, -1e30, 1e-30, 1e-40,    2.5,       -0.5};
   for (size_t i = 0; i < n; i++) {
     bool odd = orr_random_index(random, 4) == 0;
     x[i] = odd ? (orr_real)special[orr_random_index(random, COUNT(special))]
@@ -58,8 +60,8 @@ static void fill(orr_real *x, size_t n, orr_random *random) {
 
 static bool same_bits(orr_real a, orr_real b) { return a == b || (a != a && b != b); }
 
-/* Agreement of tables that may or may not fuse: relative, NaN with NaN, infinity with infinity. What is
-   near 0 by cancellation (sin of a multiple of pi, 1 + erf) compares absolutely. */
+/* Agreement of tables that may or may not fuse: relative, NaN with NaN, infinity with infinity.
+   What is near 0 by cancellation (sin of a multiple of pi, 1 + erf) compares absolutely. */
 static bool close_to(orr_real a, orr_real b) {
   if (same_bits(a, b)) return true;
   return fabs((double)a - (double)b) <= TOLERANCE * (fabs((double)b) < 1 ? 1 : fabs((double)b));
@@ -108,17 +110,19 @@ Test(kernel, unary) {
     k->unary[op](place, place, n);
     for (size_t i = 0; i < n; i++) {
       orr_real want = unary_reference((unary_op)op, x[i]), alone;
-      cr_assert(close_to(y[i], want), "%s %s(%.9g) is %.9g, not %.9g", k->name, unary_name((unary_op)op), x[i],
-                y[i], want);
+      cr_assert(close_to(y[i], want), "%s %s(%.9g) is %.9g, not %.9g", k->name,
+                unary_name((unary_op)op), x[i], y[i], want);
       k->unary[op](&alone, x + i, 1);
-      cr_assert(same_bits(alone, y[i]), "%s %s: bits depend on the place", k->name, unary_name((unary_op)op));
+      cr_assert(same_bits(alone, y[i]), "%s %s: bits depend on the place", k->name,
+                unary_name((unary_op)op));
       cr_assert(same_bits(place[i], y[i]), "%s %s in place", k->name, unary_name((unary_op)op));
     }
     cr_assert_eq(y[n], 42, "%s %s writes past the end", k->name, unary_name((unary_op)op));
   }
 }
 
-static void check_binary(const kernels *k, binary_op op, const orr_real *a, const orr_real *b, size_t n) {
+static void check_binary(const kernels *k, binary_op op, const orr_real *a, const orr_real *b,
+                         size_t n) {
   orr_real y[MOST + 1], left[MOST], right[MOST];
   const char *name = binary_name(op);
   y[n] = 42;
@@ -128,13 +132,16 @@ static void check_binary(const kernels *k, binary_op op, const orr_real *a, cons
   k->binary[op](right, a, right, n);
   for (size_t i = 0; i < n; i++) {
     orr_real want = binary_reference(op, a[i], b[i]), one, by_number, number_by;
-    cr_assert(close_to(y[i], want), "%s %s(%.9g, %.9g) is %.9g, not %.9g", k->name, name, a[i], b[i], y[i], want);
-    cr_assert(same_bits(left[i], y[i]) && same_bits(right[i], y[i]), "%s %s in place", k->name, name);
+    cr_assert(close_to(y[i], want), "%s %s(%.9g, %.9g) is %.9g, not %.9g", k->name, name, a[i],
+              b[i], y[i], want);
+    cr_assert(same_bits(left[i], y[i]) && same_bits(right[i], y[i]), "%s %s in place", k->name,
+              name);
     k->binary[op](&one, a + i, b + i, 1);
     k->binary_by_number[op](&by_number, a + i, b[i], 1);
     k->number_by_binary[op](&number_by, a[i], b + i, 1);
     cr_assert(same_bits(one, y[i]), "%s %s: bits depend on the place", k->name, name);
-    cr_assert(same_bits(by_number, y[i]) && same_bits(number_by, y[i]), "%s %s with a number", k->name, name);
+    cr_assert(same_bits(by_number, y[i]) && same_bits(number_by, y[i]), "%s %s with a number",
+              k->name, name);
   }
   cr_assert_eq(y[n], 42, "%s %s writes past the end", k->name, name);
   if (n == 0) return;
@@ -201,54 +208,62 @@ Test(kernel, sum_and_max) {
         orr_real total = from[0], greatest = from[0];
         for (size_t j = 1; j < n; j++) {
           total += from[j * inner];
-          greatest = greatest != greatest || from[j * inner] <= greatest ? greatest : from[j * inner];
+          greatest =
+              greatest != greatest || from[j * inner] <= greatest ? greatest : from[j * inner];
         }
-        cr_assert(same_bits(sum[o * inner + i], total), "%s sum of %zu, inner %zu", k->name, n, inner);
-        cr_assert(same_bits(most[o * inner + i], greatest), "%s max of %zu, inner %zu", k->name, n, inner);
+        cr_assert(same_bits(sum[o * inner + i], total), "%s sum of %zu, inner %zu", k->name, n,
+                  inner);
+        cr_assert(same_bits(most[o * inner + i], greatest), "%s max of %zu, inner %zu", k->name, n,
+                  inner);
       }
   }
 }
 
 Test(kernel, blocks) {
   enum { FEATURES = 23 };
-  EACH_TABLE(k) for (int valid = 1; valid <= BLOCK; valid++) for (size_t n = 1; n <= FEATURES; n++) {
-    orr_real numbers[BLOCK][FEATURES + 1], back[BLOCK][FEATURES + 1], block[FEATURES * BLOCK + 1];
-    const orr_real *rows[BLOCK] = {0};
-    orr_real *out[BLOCK] = {0};
-    for (int lane = 0; lane < BLOCK; lane++)
-      for (size_t f = 0; f <= FEATURES; f++)
-        numbers[lane][f] = (orr_real)(lane * 100 + (int)f), back[lane][f] = -1;
-    for (int lane = 0; lane < valid; lane++) rows[lane] = numbers[lane], out[lane] = back[lane];
-    block[n * BLOCK] = 42;
-    k->load_block(block, rows, valid, n);
-    cr_assert_eq(block[n * BLOCK], 42);
-    for (size_t f = 0; f < n; f++)
+  EACH_TABLE(k)
+  for (int valid = 1; valid <= BLOCK; valid++)
+    for (size_t n = 1; n <= FEATURES; n++) {
+      orr_real numbers[BLOCK][FEATURES + 1], back[BLOCK][FEATURES + 1], block[FEATURES * BLOCK + 1];
+      const orr_real *rows[BLOCK] = {0};
+      orr_real *out[BLOCK] = {0};
       for (int lane = 0; lane < BLOCK; lane++)
-        cr_assert_eq(block[f * BLOCK + (size_t)lane], numbers[lane < valid ? lane : valid - 1][f]);
-    k->store_block(out, block, valid, n);
-    for (int lane = 0; lane < BLOCK; lane++)
-      for (size_t f = 0; f <= FEATURES; f++)
-        cr_assert_eq(back[lane][f], lane < valid && f < n ? numbers[lane][f] : -1);
-  }
+        for (size_t f = 0; f <= FEATURES; f++)
+          numbers[lane][f] = (orr_real)(lane * 100 + (int)f), back[lane][f] = -1;
+      for (int lane = 0; lane < valid; lane++) rows[lane] = numbers[lane], out[lane] = back[lane];
+      block[n * BLOCK] = 42;
+      k->load_block(block, rows, valid, n);
+      cr_assert_eq(block[n * BLOCK], 42);
+      for (size_t f = 0; f < n; f++)
+        for (int lane = 0; lane < BLOCK; lane++)
+          cr_assert_eq(block[f * BLOCK + (size_t)lane],
+                       numbers[lane < valid ? lane : valid - 1][f]);
+      k->store_block(out, block, valid, n);
+      for (int lane = 0; lane < BLOCK; lane++)
+        for (size_t f = 0; f <= FEATURES; f++)
+          cr_assert_eq(back[lane][f], lane < valid && f < n ? numbers[lane][f] : -1);
+    }
 }
 
 Test(kernel, row_add) {
   orr_random random = orr_random_new(6, 0);
   enum { FEATURES = 11 };
-  EACH_TABLE(k) for (int lanes = 1; lanes <= BLOCK; lanes++) for (int valid = 1; valid <= lanes; valid++) {
-    orr_real x[FEATURES * BLOCK], y[FEATURES], single[FEATURES];
-    for (int i = 0; i < FEATURES * lanes; i++)
-      x[i] = i % lanes < valid ? (orr_real)orr_random_normal(&random) : (orr_real)NAN;
-    for (int f = 0; f < FEATURES; f++) y[f] = single[f] = (orr_real)f;
-    k->row_add(y, x, FEATURES, lanes, valid);
-    for (int f = 0; f < FEATURES; f++) {
-      double want = f;
-      for (int lane = 0; lane < valid; lane++) want += (double)x[f * lanes + lane];
-      cr_assert_float_eq(y[f], want, 1e-5, "%s: %g, not %g", k->name, (double)y[f], want);
-      k->row_add(single + f, x + f * lanes, 1, lanes, valid);
-      cr_assert_eq(single[f], y[f], "%s: bits depend on the number of features", k->name);
+  EACH_TABLE(k)
+  for (int lanes = 1; lanes <= BLOCK; lanes++)
+    for (int valid = 1; valid <= lanes; valid++) {
+      orr_real x[FEATURES * BLOCK], y[FEATURES], single[FEATURES];
+      for (int i = 0; i < FEATURES * lanes; i++)
+        x[i] = i % lanes < valid ? (orr_real)orr_random_normal(&random) : (orr_real)NAN;
+      for (int f = 0; f < FEATURES; f++) y[f] = single[f] = (orr_real)f;
+      k->row_add(y, x, FEATURES, lanes, valid);
+      for (int f = 0; f < FEATURES; f++) {
+        double want = f;
+        for (int lane = 0; lane < valid; lane++) want += (double)x[f * lanes + lane];
+        cr_assert_float_eq(y[f], want, 1e-5, "%s: %g, not %g", k->name, (double)y[f], want);
+        k->row_add(single + f, x + f * lanes, 1, lanes, valid);
+        cr_assert_eq(single[f], y[f], "%s: bits depend on the number of features", k->name);
+      }
     }
-  }
 }
 
 Test(kernel, not_a_number_survives) {

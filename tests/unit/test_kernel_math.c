@@ -20,23 +20,23 @@ typedef struct function {
 } function;
 
 static const function functions[] = {
-  {"exp", real_exp, exp, -INFINITY, INFINITY, 1.5},
-  {"expm1", real_expm1, expm1, -INFINITY, INFINITY, 2},
-  {"log", real_log, log, -INFINITY, INFINITY, 1.5},
-  {"log1p", real_log1p, log1p, -INFINITY, INFINITY, 2},
-  {"sin", real_sin, sin, -1e6, 1e6, 2},
-  {"cos", real_cos, cos, -1e6, 1e6, 2},
-  {"tan", real_tan, tan, -1e6, 1e6, 4},
-  {"asin", real_asin, asin, -INFINITY, INFINITY, 3},
-  {"acos", real_acos, acos, -INFINITY, INFINITY, 2},
-  {"atan", real_atan, atan, -INFINITY, INFINITY, 4},
-  {"tanh", real_tanh, tanh, -INFINITY, INFINITY, 4},
-  {"sigmoid", real_sigmoid, sigmoid, -88, INFINITY, 3}, /* below, exp(-x) is infinite: 0 */
-  {"softplus", real_softplus, softplus, -INFINITY, INFINITY, 3},
-  {"erf", real_erf, erf, -INFINITY, INFINITY, 2},
-  {"floor", real_floor, floor, -INFINITY, INFINITY, 0},
-  {"ceil", real_ceil, ceil, -INFINITY, INFINITY, 0},
-  {"round", real_round, nearbyint, -INFINITY, INFINITY, 0},
+    {"exp", real_exp, exp, -INFINITY, INFINITY, 1.5},
+    {"expm1", real_expm1, expm1, -INFINITY, INFINITY, 2},
+    {"log", real_log, log, -INFINITY, INFINITY, 1.5},
+    {"log1p", real_log1p, log1p, -INFINITY, INFINITY, 2},
+    {"sin", real_sin, sin, -1e6, 1e6, 2},
+    {"cos", real_cos, cos, -1e6, 1e6, 2},
+    {"tan", real_tan, tan, -1e6, 1e6, 4},
+    {"asin", real_asin, asin, -INFINITY, INFINITY, 3},
+    {"acos", real_acos, acos, -INFINITY, INFINITY, 2},
+    {"atan", real_atan, atan, -INFINITY, INFINITY, 4},
+    {"tanh", real_tanh, tanh, -INFINITY, INFINITY, 4},
+    {"sigmoid", real_sigmoid, sigmoid, -88, INFINITY, 3}, /* below, exp(-x) is infinite: 0 */
+    {"softplus", real_softplus, softplus, -INFINITY, INFINITY, 3},
+    {"erf", real_erf, erf, -INFINITY, INFINITY, 2},
+    {"floor", real_floor, floor, -INFINITY, INFINITY, 0},
+    {"ceil", real_ceil, ceil, -INFINITY, INFINITY, 0},
+    {"round", real_round, nearbyint, -INFINITY, INFINITY, 0},
 };
 
 static double ulp_of(double x) {
@@ -50,14 +50,18 @@ static void check(const function *f, float x) {
     cr_assert(got != got, "%s(%.9g) is %.9g, not NaN", f->name, x, got);
     return;
   }
-  if (rounded == 0) cr_assert_eq(signbit(got) && got == 0, signbit(rounded) && got == 0, "%s(%g)", f->name, x);
-  if (isinf(rounded) || isinf(got)) { /* libm rounds at the very edge to one side, we to the other */
+  if (rounded == 0)
+    cr_assert_eq(signbit(got) && got == 0, signbit(rounded) && got == 0, "%s(%g)", f->name, x);
+  if (isinf(rounded) ||
+      isinf(got)) { /* libm rounds at the very edge to one side, we to the other */
     bool edge = fabs(want) > (double)FLT_MAX * 0.9999999;
-    cr_assert(got == rounded || (edge && fabsf(got) > FLT_MAX * 0.999999f), "%s(%.9g) is %g", f->name, x, got);
+    cr_assert(got == rounded || (edge && fabsf(got) > FLT_MAX * 0.999999f), "%s(%.9g) is %g",
+              f->name, x, got);
     return;
   }
   double ulps = fabs((double)got - want) / ulp_of((double)rounded);
-  cr_assert(ulps <= f->ulps + 1e-9, "%s(%.9g) is %.9g, not %.9g: %.2f ulp", f->name, x, got, want, ulps);
+  cr_assert(ulps <= f->ulps + 1e-9, "%s(%.9g) is %.9g, not %.9g: %.2f ulp", f->name, x, got, want,
+            ulps);
 }
 
 Test(kernel_math, against_libm) {
@@ -67,10 +71,12 @@ Test(kernel_math, against_libm) {
       float x = float_of_bits((uint32_t)bits);
       if (x != x || ((double)x >= f->low && (double)x <= f->high)) check(f, x);
     }
-    static const float special[] = {0, -0.0f, 1, -1, 0.5f, 1.5f, 2.5f, -0.5f, -2.5f, 0x1p23f, 0x1p22f, INFINITY,
-                                    -INFINITY, NAN, FLT_MIN, 1e-45f, -1e-45f, FLT_MAX, 88.7f, -103.9f};
+    static const float special[] = {0,       -0.0f,  1,       -1,      0.5f,     1.5f,      2.5f,
+                                    -0.5f,   -2.5f,  0x1p23f, 0x1p22f, INFINITY, -INFINITY, NAN,
+                                    FLT_MIN, 1e-45f, -1e-45f, FLT_MAX, 88.7f,    -103.9f};
     for (size_t s = 0; s < COUNT(special); s++)
-      if (special[s] != special[s] || ((double)special[s] >= f->low && (double)special[s] <= f->high))
+      if (special[s] != special[s] ||
+          ((double)special[s] >= f->low && (double)special[s] <= f->high))
         check(f, special[s]);
   }
 }
@@ -88,12 +94,15 @@ Test(kernel_math, far_angles) {
 }
 
 Test(kernel_math, atan2_everywhere) {
-  static const float special[] = {0, -0.0f, 1, -1, INFINITY, -INFINITY, 1e30f, -1e-30f, FLT_MAX, 1e-40f, 3, -0.25f};
+  static const float special[] = {0,     -0.0f,   1,       -1,     INFINITY, -INFINITY,
+                                  1e30f, -1e-30f, FLT_MAX, 1e-40f, 3,        -0.25f};
   for (size_t i = 0; i < COUNT(special); i++)
     for (size_t j = 0; j < COUNT(special); j++) {
-      float a = special[i], b = special[j], got = real_atan2(a, b), want = (float)atan2((double)a, (double)b);
+      float a = special[i], b = special[j], got = real_atan2(a, b),
+            want = (float)atan2((double)a, (double)b);
       cr_assert_eq(signbit(got), signbit(want), "atan2(%g, %g) is %g", a, b, got);
-      cr_assert(fabsf(got - want) <= 4e-7f * fabsf(want) + 1e-44f, "atan2(%g, %g) is %.9g, not %.9g", a, b, got, want);
+      cr_assert(fabsf(got - want) <= 4e-7f * fabsf(want) + 1e-44f,
+                "atan2(%g, %g) is %.9g, not %.9g", a, b, got, want);
     }
   orr_random random = orr_random_new(1, 0);
   for (int i = 0; i < 200000; i++) {
@@ -111,31 +120,39 @@ static double lua_mod(double a, double b) {
 }
 
 Test(kernel_math, division_as_in_lua) {
-  static const float special[] = {0,   1,    -1,    0.1f,  -0.1f, 3,    7,     -7,        0.3f,
+  static const float special[] = {0,   1,    -1,    0.1f,  -0.1f, 3,    7,     -7,       0.3f,
                                   1e6, 2.5f, -2.5f, 1e-3f, 10,    5.5f, 1e20f, INFINITY, -INFINITY};
   orr_random random = orr_random_new(2, 0);
   for (int i = 0; i < 200000; i++) {
-    float a = i & 1 ? special[orr_random_index(&random, COUNT(special))] : (float)orr_random_normal(&random);
-    float b = i & 2 ? special[orr_random_index(&random, COUNT(special))] : (float)orr_random_normal(&random);
+    float a = i & 1 ? special[orr_random_index(&random, COUNT(special))]
+                    : (float)orr_random_normal(&random);
+    float b = i & 2 ? special[orr_random_index(&random, COUNT(special))]
+                    : (float)orr_random_normal(&random);
     double quotient = floor((double)a / (double)b);
     float divided = real_floor_div(a, b);
-    cr_assert(divided == (float)quotient || (divided != divided && quotient != quotient), "%g // %g", a, b);
+    cr_assert(divided == (float)quotient || (divided != divided && quotient != quotient),
+              "%g // %g", a, b);
     if (!(fabs(quotient) < 536870912.0)) continue;
     float want = (float)lua_mod((double)a, (double)b), got = real_mod(a, b);
-    cr_assert(got == want || (got != got && want != want), "%.9g %% %.9g is %.9g, not %.9g", a, b, got, want);
+    cr_assert(got == want || (got != got && want != want), "%.9g %% %.9g is %.9g, not %.9g", a, b,
+              got, want);
   }
 }
 
 Test(kernel_math, pow) {
-  static const float special[] = {0, -0.0f, 1, -1, 2, -2, 3, 0.5f, -0.5f, INFINITY, -INFINITY, NAN, 10, 1e-40f, 33};
+  static const float special[] = {0,     -0.0f,    1,         -1,  2,  -2,     3, 0.5f,
+                                  -0.5f, INFINITY, -INFINITY, NAN, 10, 1e-40f, 33};
   orr_random random = orr_random_new(3, 0);
   for (int i = 0; i < 200000; i++) {
-    float a = i & 1 ? special[orr_random_index(&random, COUNT(special))] : expf((float)orr_random_normal(&random) * 9);
-    float b = i & 2 ? special[orr_random_index(&random, COUNT(special))] : (float)orr_random_normal(&random) * 5;
+    float a = i & 1 ? special[orr_random_index(&random, COUNT(special))]
+                    : expf((float)orr_random_normal(&random) * 9);
+    float b = i & 2 ? special[orr_random_index(&random, COUNT(special))]
+                    : (float)orr_random_normal(&random) * 5;
     double want = pow((double)a, (double)b);
     float got = real_pow(a, b), rounded = (float)want;
     bool same = got == rounded || (got != got && want != want);
-    cr_assert(same || fabs((double)got - want) <= 0.51 * ulp_of(want), "%.9g ^ %.9g is %.9g, not %.9g", a, b, got, want);
+    cr_assert(same || fabs((double)got - want) <= 0.51 * ulp_of(want),
+              "%.9g ^ %.9g is %.9g, not %.9g", a, b, got, want);
     if (want == 0) cr_assert_eq(signbit(got), signbit(rounded));
   }
   for (float x = -40; x <= 40; x += 0.25f) {

@@ -7,15 +7,15 @@
 #include "kernel/kernel.h"
 
 static const char *const table_names[] = {"portable", "avx2", "avx512"};
-#define EACH_TABLE(k)                                        \
+#define EACH_TABLE(k)                                            \
   for (size_t table_ = 0; table_ < COUNT(table_names); table_++) \
     for (const kernels *k = kernels_named(table_names[table_]); k; k = NULL)
 
 enum { LARGEST = 200, MOST_ROWS = 100 };
 
-static const size_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  11, 12, 13, 15, 16, 17, 18,
-                               19, 20, 21, 23, 31, 32, 33, 39, 40, 41, 47, 48, 64, 65, 80, 81,
-                               96, 97, 100, 127, 128, 130, LARGEST};
+static const size_t sizes[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,   11,  12,  13,  15,
+                               16, 17, 18, 19, 20, 21, 23, 31, 32,  33,  39,  40,  41,
+                               47, 48, 64, 65, 80, 81, 96, 97, 100, 127, 128, 130, LARGEST};
 
 typedef struct data {
   orr_real w[LARGEST * LARGEST], packed[LARGEST * LARGEST + 1], bias[LARGEST];
@@ -37,39 +37,46 @@ static data *data_new(uint64_t seed) {
   return d;
 }
 
-static void check_product(const kernels *k, data *d, size_t in, size_t out, bool bias, bool transposed) {
+static void check_product(const kernels *k, data *d, size_t in, size_t out, bool bias,
+                          bool transposed) {
   cr_assert_leq(packed_count(in, out), LARGEST * LARGEST);
   d->packed[packed_count(in, out)] = 42, d->y[out * BLOCK] = 42;
   k->pack(d->packed, d->w, in, out, transposed);
   k->matmul_block(d->y, d->packed, d->x, bias ? d->bias : NULL, in, out);
-  cr_assert(d->packed[packed_count(in, out)] == 42 && d->y[out * BLOCK] == 42, "%s %zu x %zu", k->name, in, out);
+  cr_assert(d->packed[packed_count(in, out)] == 42 && d->y[out * BLOCK] == 42, "%s %zu x %zu",
+            k->name, in, out);
   for (size_t o = 0; o < out; o++)
     for (size_t lane = 0; lane < BLOCK; lane++) {
       double want = bias ? (double)d->bias[o] : 0;
       for (size_t i = 0; i < in; i++)
-        want += (double)d->w[transposed ? o * in + i : i * out + o] * (double)d->x[i * BLOCK + lane];
-      cr_assert(fabs((double)d->y[o * BLOCK + lane] - want) < 2e-5, "%s %zu x %zu: %g, not %g", k->name, in, out,
-                (double)d->y[o * BLOCK + lane], want);
+        want +=
+            (double)d->w[transposed ? o * in + i : i * out + o] * (double)d->x[i * BLOCK + lane];
+      cr_assert(fabs((double)d->y[o * BLOCK + lane] - want) < 2e-5, "%s %zu x %zu: %g, not %g",
+                k->name, in, out, (double)d->y[o * BLOCK + lane], want);
     }
 }
 
 Test(kernel_matmul, product) {
   data *d = data_new(1);
-  EACH_TABLE(k) for (size_t i = 0; i < COUNT(sizes); i++) for (size_t o = 0; o < COUNT(sizes); o++) {
-    if (sizes[i] > 48 && sizes[o] > 48 && (i + o) % 3) continue; /* to save time */
-    check_product(k, d, sizes[i], sizes[o], (i + o) % 2, i % 2);
-  }
+  EACH_TABLE(k)
+  for (size_t i = 0; i < COUNT(sizes); i++)
+    for (size_t o = 0; o < COUNT(sizes); o++) {
+      if (sizes[i] > 48 && sizes[o] > 48 && (i + o) % 3) continue; /* to save time */
+      check_product(k, d, sizes[i], sizes[o], (i + o) % 2, i % 2);
+    }
   free(d);
 }
 
 static void check_outer(const kernels *k, data *d, size_t in, size_t out, int rows) {
-  size_t x_stride = (in + 1) * BLOCK, dy_stride = (out + 1) * BLOCK; /* a gap, to see that strides count */
+  size_t x_stride = (in + 1) * BLOCK,
+         dy_stride = (out + 1) * BLOCK; /* a gap, to see that strides count */
   orr_real *scratch = malloc((outer_scratch(out, rows) + 1) * sizeof *scratch);
   scratch[outer_scratch(out, rows)] = 42;
   memcpy(d->sum, d->w, in * out * sizeof *d->w);
   d->sum[in * out] = 42;
   k->outer_add(d->sum, d->x, x_stride, d->dy, dy_stride, in, out, rows, scratch);
-  cr_assert(d->sum[in * out] == 42 && scratch[outer_scratch(out, rows)] == 42, "%s %zu x %zu", k->name, in, out);
+  cr_assert(d->sum[in * out] == 42 && scratch[outer_scratch(out, rows)] == 42, "%s %zu x %zu",
+            k->name, in, out);
   free(scratch);
   for (size_t i = 0; i < in; i++)
     for (size_t o = 0; o < out; o++) {
@@ -77,18 +84,21 @@ static void check_outer(const kernels *k, data *d, size_t in, size_t out, int ro
       for (size_t r = 0; r < (size_t)rows; r++)
         want += (double)d->x[r / BLOCK * x_stride + i * BLOCK + r % BLOCK] *
                 (double)d->dy[r / BLOCK * dy_stride + o * BLOCK + r % BLOCK];
-      cr_assert(fabs((double)d->sum[i * out + o] - want) < 2e-5, "%s %zu x %zu, %d rows: %g, not %g", k->name, in,
-                out, rows, (double)d->sum[i * out + o], want);
+      cr_assert(fabs((double)d->sum[i * out + o] - want) < 2e-5,
+                "%s %zu x %zu, %d rows: %g, not %g", k->name, in, out, rows,
+                (double)d->sum[i * out + o], want);
     }
 }
 
 Test(kernel_matmul, outer) {
   static const int rows[] = {1, 15, 16, 17, 64, MOST_ROWS};
   data *d = data_new(2);
-  EACH_TABLE(k) for (size_t i = 0; i < COUNT(sizes); i++) for (size_t o = 0; o < COUNT(sizes); o++) {
-    if (sizes[i] > 48 && sizes[o] > 48 && (i + o) % 7) continue;
-    check_outer(k, d, sizes[i], sizes[o], rows[(i * COUNT(sizes) + o) % COUNT(rows)]);
-  }
+  EACH_TABLE(k)
+  for (size_t i = 0; i < COUNT(sizes); i++)
+    for (size_t o = 0; o < COUNT(sizes); o++) {
+      if (sizes[i] > 48 && sizes[o] > 48 && (i + o) % 7) continue;
+      check_outer(k, d, sizes[i], sizes[o], rows[(i * COUNT(sizes) + o) % COUNT(rows)]);
+    }
   free(d);
 }
 
@@ -96,7 +106,8 @@ Test(kernel_matmul, outer) {
 Test(kernel_matmul, outer_ignores_what_is_past_the_rows) {
   data *d = data_new(3);
   for (size_t f = 0; f < LARGEST; f++)
-    for (size_t lane = 5; lane < BLOCK; lane++) d->x[f * BLOCK + lane] = d->dy[f * BLOCK + lane] = (orr_real)NAN;
+    for (size_t lane = 5; lane < BLOCK; lane++)
+      d->x[f * BLOCK + lane] = d->dy[f * BLOCK + lane] = (orr_real)NAN;
   EACH_TABLE(k) check_outer(k, d, 33, 17, 5);
   free(d);
 }
@@ -117,8 +128,10 @@ Test(kernel_matmul, gemm) {
         for (int j = 0; j < n; j++) {
           double want = accumulate;
           for (int l = 0; l < k; l++)
-            want += (double)d->x[ta ? l * lda + i : i * lda + l] * (double)d->dy[tb ? j * ldb + l : l * ldb + j];
-          cr_assert(fabs((double)d->sum[i * ldc + j] - want) < 1e-5, "%d x %d x %d flags %d", m, n, k, flags);
+            want += (double)d->x[ta ? l * lda + i : i * lda + l] *
+                    (double)d->dy[tb ? j * ldb + l : l * ldb + j];
+          cr_assert(fabs((double)d->sum[i * ldc + j] - want) < 1e-5, "%d x %d x %d flags %d", m, n,
+                    k, flags);
         }
     }
   gemm(engine, false, false, 2, 2, 0, d->x, 1, d->dy, 2, false, d->sum, 2);

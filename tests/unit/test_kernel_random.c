@@ -6,16 +6,18 @@
 #include "kernel/kernel.h"
 
 static const char *const table_names[] = {"portable", "avx2", "avx512"};
-#define EACH_TABLE(k)                                        \
+#define EACH_TABLE(k)                                            \
   for (size_t table_ = 0; table_ < COUNT(table_names); table_++) \
     for (const kernels *k = kernels_named(table_names[table_]); k; k = NULL)
 
 Test(kernel_random, philox_known_answers) {
   uint32_t out[4];
   philox(0, (uint32_t[4]){0, 0, 0, 0}, out);
-  cr_assert(out[0] == 0x6627e8d5 && out[1] == 0xe169c58d && out[2] == 0xbc57ac4c && out[3] == 0x9b00dbd8);
+  cr_assert(out[0] == 0x6627e8d5 && out[1] == 0xe169c58d && out[2] == 0xbc57ac4c &&
+            out[3] == 0x9b00dbd8);
   philox(UINT64_MAX, (uint32_t[4]){UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX}, out);
-  cr_assert(out[0] == 0x408f276d && out[1] == 0x41c83b0e && out[2] == 0xa20bc7c6 && out[3] == 0x6d5451fd);
+  cr_assert(out[0] == 0x408f276d && out[1] == 0x41c83b0e && out[2] == 0xa20bc7c6 &&
+            out[3] == 0x6d5451fd);
 }
 
 /* The vector Philox is the scalar one, with the counters that draw.h promises. */
@@ -50,7 +52,8 @@ static void check_cuts(const char *name, draw draws) {
         for (uint32_t lane = 0; lane < (uint32_t)lanes; lane++) {
           uint32_t row = first + lane;
           cr_assert_eq(part[f * (size_t)lanes + lane], whole[row / BLOCK][f * BLOCK + row % BLOCK],
-                       "%s: the draw of row %u, element %zu depends on %d lanes", name, row, f, lanes);
+                       "%s: the draw of row %u, element %zu depends on %d lanes", name, row, f,
+                       lanes);
         }
     }
 }
@@ -74,7 +77,8 @@ Test(kernel_random, names_tell_draws_apart) {
     k->normal(x[5], 4, BLOCK, 1, 2, 3, 4, 65536);
     for (int i = 0; i < 6; i++)
       for (int j = 0; j < i; j++)
-        for (int n = 0; n < 4 * BLOCK; n++) cr_assert_neq(x[i][n], x[j][n], "%s: %d and %d", k->name, i, j);
+        for (int n = 0; n < 4 * BLOCK; n++)
+          cr_assert_neq(x[i][n], x[j][n], "%s: %d and %d", k->name, i, j);
   }
 }
 
@@ -83,7 +87,8 @@ Test(kernel_random, normal_moments) {
   enum { FEATURES = 64, BLOCKS = 400 };
   EACH_TABLE(k) {
     static orr_real x[FEATURES * BLOCK];
-    double n = (double)FEATURES * BLOCK * BLOCKS, moment[5] = {0}, pair = 0, square_pair = 0, beyond = 0;
+    double n = (double)FEATURES * BLOCK * BLOCKS, moment[5] = {0}, pair = 0, square_pair = 0,
+           beyond = 0;
     for (uint32_t b = 0; b < BLOCKS; b++) {
       k->normal(x, FEATURES, BLOCK, 9, 0, 0, 0, b * BLOCK);
       for (size_t i = 0; i < FEATURES * BLOCK; i++) {
@@ -103,7 +108,8 @@ Test(kernel_random, normal_moments) {
     cr_assert_float_eq(moment[4] / n, 3, one * sqrt(96), "%s kurtosis", k->name);
     cr_assert_float_eq(beyond / n, 0.0026998, one * sqrt(0.0027), "%s beyond 3 sigma", k->name);
     cr_assert_float_eq(pair / (n / 2), 0, one * sqrt(2), "%s correlation", k->name);
-    cr_assert_float_eq(square_pair / (n / 2), 0, one * sqrt(2) * 2, "%s correlation of squares", k->name);
+    cr_assert_float_eq(square_pair / (n / 2), 0, one * sqrt(2) * 2, "%s correlation of squares",
+                       k->name);
   }
 }
 
@@ -114,6 +120,7 @@ Test(kernel_random, tables_agree) {
   portable->normal(x, 200, BLOCK, 3, 1, 4, 1, 59);
   EACH_TABLE(k) {
     k->normal(y, 200, BLOCK, 3, 1, 4, 1, 59);
-    for (int i = 0; i < 200 * BLOCK; i++) cr_assert(fabs((double)x[i] - (double)y[i]) < 4e-6, "%s", k->name);
+    for (int i = 0; i < 200 * BLOCK; i++)
+      cr_assert(fabs((double)x[i] - (double)y[i]) < 4e-6, "%s", k->name);
   }
 }
