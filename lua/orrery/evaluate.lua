@@ -20,13 +20,20 @@ local function summarise(result)
   return result
 end
 
+-- The plain function, also of one that orrery.interpret has marked; nil for anything else.
+local function function_of(f)
+  if type(f) == "function" then return f end
+  return type(f) == "table" and require("orrery.trace").is_interpreted(f) or nil
+end
+
 local function task_of(task)
   if task == nil then return {} end
-  if type(task) == "function" then return { reward = task } end
-  if type(task) ~= "table" or type(task.reward) ~= "function" then
+  if function_of(task) then return { reward = function_of(task) } end
+  local reward = type(task) == "table" and function_of(task.reward)
+  if not reward then
     error("evaluate: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", 3)
   end
-  return task
+  return { name = task.name, reward = reward, termination = function_of(task.termination) }
 end
 
 -- The reward as a plain number; anything else is an error that says which task and step.
