@@ -73,7 +73,8 @@ static void give(gradient_walk *walk, orr_node x, orr_node contribution, bool su
   orr_node old = walk->cotangent[x];
   walk->cotangent[x] = old == ORR_NONE ? contribution : orr_binary(walk->graph, ORR_OP_add, old, contribution);
   walk->failed = walk->failed || walk->cotangent[x] == ORR_NONE;
-  walk->tainted[x] = walk->tainted[x] || walk_tainted(walk) || node_at(walk->graph, walk->self)->op == ORR_OP_select;
+  orr_op op = node_at(walk->graph, walk->self)->op; /* masked_mul: a gradient that came through a select */
+  walk->tainted[x] = walk->tainted[x] || walk_tainted(walk) || op == ORR_OP_select || op == ORR_OP_masked_mul;
 }
 
 void walk_give(gradient_walk *walk, orr_node x, orr_node contribution) { give(walk, x, contribution, false); }
