@@ -148,9 +148,7 @@ end
 
 local function fall_back(self, reason)
   self.interpreted = true
-  if orrery.log then
-    orrery.log(("%s runs as plain Lua, row by row on one thread: %s"):format(self.name, reason))
-  end
+  trace.notice(("%s runs as plain Lua, row by row on one thread: %s"):format(self.name, reason))
 end
 
 function Rowwise:__call(...)

@@ -36,6 +36,17 @@ function trace.parameter(tensor, level) return core.parameter(tensor, level) end
 
 trace.update, trace.row_count = core.update, core.row_count
 
+-- Sizes given one by one or as a list.
+local function draw(kind, first, ...)
+  local shape = type(first) == "table" and first or { first, ... }
+  if not active then error("trace." .. kind .. " works only while a trace goes on", 3) end
+  return active.session.draw(kind, shape)
+end
+
+--- trace.normal(sizes...), trace.uniform(sizes...): draws of every row, for library code.
+function trace.normal(...) return draw("normal", ...) end
+function trace.uniform(...) return draw("uniform", ...) end
+
 local function where() return core.where(capture.prefix) end
 
 -- ---- exploring the outcomes of comparisons
@@ -240,7 +251,8 @@ function watching.refuse(kind, detail)
     functions.refuse("uses a value of the sample as the key of a table",
       "keep the entries in a tensor and index that, or use orrery.where")
   end
-  local message = ("%s: the function does not end: %d instructions were run"):format(where(), MOST_INSTRUCTIONS)
+  local message = ("%s: the function does not end: %d million instructions were run"):format(where(),
+    MOST_INSTRUCTIONS // 1000000)
   active.refused = active.refused or message
   error(message, 0)
 end
@@ -455,15 +467,31 @@ local function describe(value, name, inputs, key)
   return value
 end
 
--- Traces the function alone and compares it with plain Lua, unless that was done before.
-local function verify_alone(options, arguments)
-  local inputs, key = {}, {}
-  local described = { n = arguments.n }
-  local names = { "s", "a", "next", "t" }
+local argument_names = { "s", "a", "next", "t" }
+
+-- Records without a name of their own are called by their place, in messages.
+local function name_records(arguments)
+  local named = { n = arguments.n }
   for i = 1, arguments.n do
     local value = arguments[i]
-    local name = record.is(value) and record.name(value) or names[i] or ("argument " .. i)
-    described[i] = describe(value, name .. (record.is(value) and "" or i), inputs, key)
+    if record.is(value) and not record.name(value) and argument_names[i] then
+      value = record.new(record.space(value), record.vector(value), argument_names[i])
+    end
+    named[i] = value
+  end
+  return named
+end
+
+-- Traces the function alone and compares it with plain Lua, unless that was done before.
+local function verify_alone(options, arguments)
+  local inputs, key, taken = {}, {}, {}
+  local described = { n = arguments.n }
+  for i = 1, arguments.n do
+    local value = arguments[i]
+    local name = record.is(value) and record.name(value) or argument_names[i] or "argument " .. i
+    if taken[name] then name = name .. " " .. i end
+    taken[name] = true
+    described[i] = describe(value, name, inputs, key)
   end
   local of_fn = verified[options.fn] or {}
   verified[options.fn] = of_fn
@@ -498,6 +526,7 @@ function trace.inline(fn, ...)
   local name = options.name or "the function"
   local arguments = options.arguments
   arguments.n = arguments.n or #arguments
+  arguments = name_records(arguments)
   return once(function()
     local f = active.session:value(options.fn, nil, name)
     if f ~= options.fn and options.verify ~= false then verify_alone(options, arguments) end
@@ -519,6 +548,11 @@ function trace.try(f, ...)
 end
 
 -- ---- the way out
+
+--- trace.notice: given a line for a person when something falls back to plain Lua; may be replaced.
+function trace.notice(message)
+  if warn then warn("orrery: " .. message) end
+end
 
 local Interpreted = { __name = "orrery.interpreted" }
 function Interpreted:__call(...) return self.fn(...) end

@@ -13,7 +13,7 @@ local Record = { __name = "orrery.record", __metatable = "record" }
 --- userdata orrery.space, or such a list, in which offset and count may be left out.
 function record.fields(space)
   if type(space) == "userdata" or (type(space) == "table" and type(space.fields) == "function") then
-    space = space:fields()
+    space = type(space.fields) == "function" and space:fields() or space.fields
   end
   if type(space) ~= "table" then error("a space or a list of fields is needed, not a " .. type(space), 3) end
   local fields, offset = { by_name = {} }, 0
@@ -60,7 +60,7 @@ function Record:__index(key)
   local field = c.fields.by_name[key]
   if not field then
     if key == "vector" then return vector_of end
-    error(record.missing(key, c.name, names_of(c.fields)), 2)
+    error(record.missing(key, c.name or "the sample", names_of(c.fields)), 2)
   end
   local value = c.read[key]
   if value == nil then
@@ -73,7 +73,7 @@ end
 
 function Record:__newindex(key)
   error(("samples cannot be changed: %s.%s is read-only; compute a new value instead")
-    :format(contents[self].name, tostring(key)), 2)
+    :format(contents[self].name or "s", tostring(key)), 2)
 end
 
 function Record:__pairs()
@@ -86,14 +86,14 @@ end
 
 function Record:__tostring()
   local c = contents[self]
-  return ("%s (%s)"):format(c.name, table.concat(names_of(c.fields), ", "))
+  return ("%s (%s)"):format(c.name or "sample", table.concat(names_of(c.fields), ", "))
 end
 
 --- record.new(space, vector, name): the sample; `name` stands for it in messages ("s").
 function record.new(space, vector, name)
-  local fields = space.by_name and space or record.fields(space)
+  local fields = type(space) == "table" and type(space) == "table" and space.by_name and space or record.fields(space)
   local self = setmetatable({}, Record)
-  contents[self] = { fields = fields, vector = vector, name = name or "s", read = {} }
+  contents[self] = { fields = fields, vector = vector, name = name, read = {} }
   return self
 end
 
