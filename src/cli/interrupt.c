@@ -4,6 +4,7 @@
 #include <lauxlib.h>
 #include <signal.h>
 #include <stddef.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
@@ -13,10 +14,20 @@ static orr_engine *volatile watched_engine;
 static volatile sig_atomic_t signal_seen;
 static struct sigaction old_interrupt, old_terminate;
 
+/* The position is that of the person's own script, not of the library that it called. */
 static void raise_interrupted(lua_State *L, lua_Debug *activation) {
+  lua_Debug frame;
+  int level = 0;
   (void)activation;
   lua_sethook(L, NULL, 0, 0);
-  luaL_error(L, "interrupted");
+  for (; lua_getstack(L, level, &frame); level++) {
+    lua_getinfo(L, "Sl", &frame);
+    if (frame.currentline > 0 && strstr(frame.source, "lua/orrery/") == NULL) break;
+  }
+  luaL_where(L, level);
+  lua_pushliteral(L, "interrupted");
+  lua_concat(L, 2);
+  lua_error(L);
 }
 
 static void on_signal(int number) {
