@@ -93,7 +93,7 @@ ORR_API orr_status orr_replay_episode_of(const orr_replay *replay, int64_t trans
 
 /* ---- adding: an episode is built aside and enters whole ----
    Many may be under way for one replay, as with many copies of an environment. A refused call leaves
-   the episode as it was. */
+   the episode as it was. Fields of bytes and int32 take flat numbers rounded, and moved into their range. */
 ORR_API orr_episode *orr_episode_new(orr_replay *replay); /* holds the replay */
 ORR_API void orr_episode_free(orr_episode *episode);      /* what was not finished is gone; accepts NULL */
 /* Starts over: what was not finished is gone. observation: flat, orr_space_size numbers. */
@@ -104,7 +104,8 @@ ORR_API orr_status orr_episode_step(orr_episode *episode, const orr_real *action
    as the field has, of its dtype. */
 ORR_API orr_status orr_episode_set(orr_episode *episode, const char *field, const void *values);
 /* Puts the episode into the replay. terminated: the task was over, nothing follows. truncated: the time
-   was over or collecting stopped, and the world went on. ORR_STATE without a step. */
+   was over or collecting stopped, and the world went on; so it is also when neither is said. ORR_STATE
+   without a step. The episode can then be started anew. */
 ORR_API orr_status orr_episode_finish(orr_episode *episode, bool terminated, bool truncated);
 ORR_API int64_t orr_episode_length(const orr_episode *episode); /* steps so far; -1: not started */
 
