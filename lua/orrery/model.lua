@@ -84,7 +84,7 @@ function Model:normalised(s, a)
   local level = self.net:level()
   local low, high = trace.parameter(self.low, level), trace.parameter(self.high, level)
   local n = self.states
-  return y:slice(1, 1, n), orrery.nn.bound(y:slice(1, n + 1, 2 * n), low, high)
+  return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
 --- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when

@@ -11,6 +11,7 @@ local function read(replay)
   local data = type(replay) == "table" and replay or replay:transitions()
   for _, name in ipairs { "observation", "action", "next_observation" } do
     if not data[name] then error(("fit: the data have no '%s'"):format(name), 3) end
+    if not data[name]:all_finite() then error(("fit: %s holds numbers that are not finite"):format(name), 3) end
   end
   if data.observation:size(1) < 2 then error("fit: at least 2 transitions are needed", 3) end
   return orrery.concat({ data.observation, data.action }, 2), data.next_observation - data.observation, data.episode
@@ -76,7 +77,7 @@ local function training_update(model, o)
       learning_rate = o.learning_rate, weight_decay = o.weight_decay, decay_vectors = false, clip = o.clip,
     },
     loss = function(sample)
-      local s, a = sample.x:slice(1, 1, states), sample.x:slice(1, states + 1, -1)
+      local s, a = sample.x:slice(1, states), sample.x:slice(states + 1, -1)
       local mean, log_variance = model:normalised(s, a)
       local target = target_of(model, sample.y)
       if not log_variance then return nn.mse(mean, target) end
@@ -94,7 +95,7 @@ local function evaluator(model, x, y)
     name = "validation",
     inputs = { { name = "x", level = "row", shape = { x:size(2) } }, { name = "y", level = "row", shape = { y:size(2) } } },
     fn = function(row, change)
-      local mean = model:normalised(row:slice(1, 1, model.states), row:slice(1, model.states + 1, -1))
+      local mean = model:normalised(row:slice(1, model.states), row:slice(model.states + 1, -1))
       return { error = orrery.nn.mse(mean, target_of(model, change)):row_mean(level) }
     end,
   }
@@ -203,7 +204,8 @@ local defaults = {
 ---   bootstrap      true: each member draws its rows with replacement; false: all see the same rows
 ---   progress       false; true: a line on stderr
 ---   log            function(epoch): { epoch, train, validation }, losses and errors by member
---- Answers a history: train and validation (lists by epoch, then member), best (by member), elites.
+--- Answers a history: train and validation (lists by epoch, then member), best (by member), elites, and
+--- evaluate, a function that measures the validation error by member again.
 --- When training diverges the parameters before this call, or each member's best, are put back and an error
 --- is raised.
 return function(model, replay, options)
@@ -223,9 +225,9 @@ return function(model, replay, options)
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)
   local train, held = split(x:size(1), episodes, o, stream)
   local keeping = keeper(model)
-  local normaliser = {}
+  local before = {}
   local _, tensors = model:tensors()
-  for i, tensor in ipairs(tensors) do normaliser[i] = tensor:copy() end
+  for i, tensor in ipairs(tensors) do before[i] = tensor:copy() end
 
   local batch = { x = x:gather(train), y = y:gather(train) }
   normalise(model, batch.x, batch.y)
@@ -253,8 +255,10 @@ return function(model, replay, options)
     end
   end)
   if not ok then
-    if #history.validation > 0 then keeping.restore()
-    else for i, tensor in ipairs(tensors) do tensor:assign(normaliser[i]) end end
+    local learned = evaluate ~= nil
+    for m = 1, model.members do learned = learned and best[m] < math.huge end
+    if learned then keeping.restore()
+    else for i, tensor in ipairs(tensors) do tensor:assign(before[i]) end end
     error(problem, 0)
   end
   if evaluate then
@@ -262,5 +266,6 @@ return function(model, replay, options)
     model:use_elites(ranked(best, o.elites or model.members))
   end
   history.epochs, history.elites, history.skipped = #history.train, model.elites, update.skipped
+  history.evaluate = evaluate
   return history
 end

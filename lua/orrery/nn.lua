@@ -67,7 +67,7 @@ function nn.cross_entropy(logits, index)
   if logits:axes() == 1 then
     chosen = orrery.gather(logits, index)
   elseif type(index) == "number" then
-    chosen = logits:at(-1, index)
+    chosen = logits:slice(index, index, -1):reshape(-1)
   else
     chosen = orrery.sum(orrery.gather_along(logits, index:insert_axis(-1)), -1)
   end
@@ -134,6 +134,12 @@ function nn.run(net, x, parameters)
   if parameters then net = with_parameters(net, parameters) end
   local inputs = net:shapes()
   local single = x:axes() == #inputs
+  for i, size in ipairs(inputs) do
+    if x:axes() - #inputs > 1 or x:axes() < #inputs or x:size(i - #inputs - 1) ~= size then
+      error(("the net takes %s, or rows of that, not %s"):format(table.concat(inputs, " x "),
+        table.concat({ x:shape() }, " x ")), 3)
+    end
+  end
   if single then x = x:insert_axis(1) end
   local members, rows = net:members(), x:size(1)
   local options = { rows = rows }
@@ -141,10 +147,10 @@ function nn.run(net, x, parameters)
     options = { rows = rows * members, members = members, index = { x = nn.repeated(rows, members) } }
   end
   local y = program_of(net):run({ x = x }, options)
-  if members == 1 then return (single and y:at(1, 1) or y):copy() end
-  local shape = { y:shape() }
-  y = y:reshape(members, rows, table.unpack(shape, 2))
-  return (single and y:at(2, 1) or y):copy()
+  local shape = { select(2, y:shape()) }
+  if not single then table.insert(shape, 1, rows) end
+  if members > 1 then table.insert(shape, 1, members) end
+  return y:reshape(shape):copy()
 end
 
 --- nn.repeated(rows, members): `members` times all rows in order, from 0, as an index of program runs.

@@ -38,8 +38,9 @@ local function gather_parameters(o)
 end
 
 --- orrery.update(options)
----   loss        function(sample) -> number [, table of named numbers]; sample.x is one row of batch.x. Both
----               are averaged over rows, in an ensemble over each member's own rows
+---   loss        function(sample, own) -> number [, table of named numbers]; sample.x is one row of batch.x.
+---               Both are averaged over rows, in an ensemble over each member's own rows; own holds the
+---               row's member's part of each of the member_parameters
 ---   nets        a list of nets whose parameters are trained
 ---   parameters  a list of further tensors; member_parameters: with a member axis in front
 ---   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }
@@ -51,7 +52,7 @@ local function new(options)
   if not o.loss then error("update options: loss is missing", 2) end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
+    loss = o.loss, member_parameters = o.member_parameters, members = members, seed = o.seed, steps = 0, parameters = tensors,
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
   self:remember()
@@ -77,9 +78,9 @@ local function mean_of(value, level, name)
   if not trace.is_symbol(value) then
     error(("update: the loss function must return a number%s, not a %s"):format(name, type(value)), 0)
   end
-  if #value:shape() > 0 then
-    error(("update: the loss%s must be one number, not %s of them; take the mean or the sum"):format(
-      name, table.concat(value:shape(), " x ")), 0)
+  if value:axes() > 0 then
+    error(("update: the loss%s must be one number, not %d of them; take the mean or the sum"):format(
+      name, value:count()), 0)
   end
   return value:level() == "row" and value:row_mean(level) or value
 end
@@ -100,7 +101,11 @@ local function build(self, batch)
     fn = function(...)
       local sample = {}
       for i, name in ipairs(names) do sample[name] = (select(i, ...)) end
-      local loss, details = self.loss(sample)
+      local members = {}
+      for i, tensor in ipairs(self.member_parameters) do members[i] = trace.parameter(tensor, "member") end
+      -- the plain function has no notion of members to be compared with
+      local loss, details = trace.inline { fn = self.loss, arguments = { sample, members }, name = "loss",
+        verify = self.members == 1 }
       local outputs = { loss = mean_of(loss, level, "") }
       if type(details) == "table" then
         for _, name in ipairs(check.sorted_keys(details)) do

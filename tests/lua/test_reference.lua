@@ -131,7 +131,7 @@ local settings = {
 for case, optimiser in pairs(settings) do
   local first, second = data.first:copy(), data.second:copy()
   local update = orrery.update {
-    loss = function(sample) return orrery.sum(trace.parameter(first) * sample.a) + orrery.sum(trace.parameter(second) * sample.b) end,
+    loss = function(sample) return orrery.sum(first * sample.a) + orrery.sum(second * sample.b) end,
     parameters = { first, second }, optimiser = optimiser,
   }
   for step = 1, 10 do

@@ -1,0 +1,118 @@
+-- The compiled update: regression, details, ensembles, the same bits on any number of threads, NaN.
+local orrery = require "orrery"
+local nn = orrery.nn
+
+local function fails(words, f, ...)
+  local done, message = pcall(f, ...)
+  assert(not done, "no error where one was expected: " .. words)
+  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
+end
+
+orrery.seed(1)
+local X = orrery.randn(300, 2)
+local Y = orrery.sin(2 * X:slice(1, 1, 2)) + 0.5 * X:slice(2, 2, 2)
+
+local function trained(threads, members)
+  orrery.threads(threads)
+  local net = nn.mlp { inputs = 2, outputs = 1, hidden = { 32, 32 }, members = members, seed = 2 }
+  local update = orrery.update {
+    loss = function(sample)
+      local y = net(sample.x)
+      return nn.mse(y, sample.y), { size = orrery.abs(y):mean() }
+    end,
+    nets = { net }, optimiser = orrery.adam { learning_rate = 0.01, clip = 5 },
+  }
+  local stream = orrery.stream(5)
+  local first, last, details
+  for i = 1, 300 do
+    last, details = update:step({ x = X, y = Y }, stream:draws(members, 64))
+    first = first or last
+  end
+  return net, first, last, details
+end
+
+local net, first, last, details = trained(1, 1)
+assert(first > 0.3 and last < 0.02, ("%g -> %g"):format(first, last))
+assert(details.size:item() > 0.1)
+
+-- ---- the same bits with 1 and 2 threads, for a net and an ensemble
+
+for members = 1, 3, 2 do
+  local one, two = trained(1, members), trained(2, members)
+  local a, b = one:parameters(), two:parameters()
+  for i, tensor in ipairs(a) do assert(tensor:same(b[i]), ("%d members: parameter %d"):format(members, i)) end
+end
+orrery.threads(2)
+
+-- ---- members learn apart: member 1 of 3 as a net alone, given the same rows
+
+local together = nn.mlp { inputs = 2, outputs = 1, hidden = { 16 }, members = 3, seed = 9 }
+local alone = nn.mlp { inputs = 2, outputs = 1, hidden = { 16 }, seed = 9 }
+local function update_of(some, rate)
+  return orrery.update {
+    loss = function(sample) return nn.mse(some(sample.x), sample.y) end,
+    nets = { some }, optimiser = orrery.sgd { learning_rate = rate or 0.05, momentum = 0.9 },
+  }
+end
+local first_update, second_update = update_of(together), update_of(alone)
+for i = 1, 20 do
+  local loss, seen = first_update:step({ x = X, y = Y })
+  assert(seen.loss:size(1) == 3)
+  local own = second_update:step({ x = X, y = Y })
+  assert(math.abs(seen.loss[1] - own) < 1e-5, ("%.9g %.9g"):format(seen.loss[1], own))
+end
+
+-- ---- an index counts from 1, and reads those rows only
+
+local constant = orrery.zeros(1)
+local probe = orrery.update {
+  loss = function(sample) return nn.mse(constant, sample.y) end,
+  parameters = { constant }, optimiser = orrery.sgd { learning_rate = 0 },
+}
+local ys = orrery.tensor { { 1 }, { 2 }, { 3 } }
+local function loss_at(...) return probe:step({ y = ys }, orrery.tensor({ ... }, "int")) end
+assert(loss_at(1) == 1 and loss_at(3) == 9 and loss_at(2, 3) == 6.5)
+
+-- ---- a captured number is looked at again
+
+local weight = 1
+local scaled = orrery.update {
+  loss = function(sample) return weight * nn.mse(constant, sample.y) end,
+  parameters = { constant }, optimiser = orrery.sgd { learning_rate = 0 },
+}
+assert(math.abs(scaled:step { y = ys } - 14 / 3) < 1e-5)
+weight = 10
+assert(math.abs(scaled:step { y = ys } - 140 / 3) < 1e-4)
+
+-- ---- NaN: skipped; ten in a row: back to good parameters, with an error
+
+local fragile = nn.mlp { inputs = 2, outputs = 1, hidden = { 8 }, seed = 3 }
+local careful = update_of(fragile)
+for i = 1, 5 do careful:step { x = X, y = Y } end
+local bad = Y:copy()
+bad[7] = 0 / 0
+local before = {}
+for i, tensor in ipairs((fragile:parameters())) do before[i] = tensor:copy() end
+for i = 1, 9 do careful:step { x = X, y = bad } end
+assert(careful.skipped == 9)
+for i, tensor in ipairs((fragile:parameters())) do assert(tensor:same(before[i]), "a skipped update moved something") end
+local loss = careful:step { x = X, y = Y }
+assert(loss == loss and careful.skipped == 9)
+fails("not finite 10 times in a row", function()
+  for i = 1, 10 do careful:step { x = X, y = bad } end
+end)
+for _, tensor in ipairs((fragile:parameters())) do assert(tensor:all_finite()) end
+
+-- ---- mistakes
+
+fails("loss is missing", orrery.update, { nets = { net } })
+fails("no parameters", orrery.update, { loss = function() return 0 end })
+fails("did you mean 'optimiser'", orrery.update, { optimizer = orrery.adam {} })
+fails("'learnin_rate'", orrery.adam, { learnin_rate = 1 })
+fails("momentum", orrery.sgd, { momentum = 2 })
+fails("must be one number", function()
+  orrery.update { loss = function(sample) return sample.y - constant end, parameters = { constant } }:step { y = orrery.zeros(3, 2) }
+end)
+fails("must return a number", function()
+  orrery.update { loss = function() end, parameters = { constant } }:step { y = ys }
+end)
