@@ -98,7 +98,7 @@ static inline double uniform_one(uint32_t word) { return (double)word / 42949672
 #else
 static inline void normal_pair(uint32_t first, uint32_t second, float *x, float *y) {
   float open = ((float)(int32_t)(first >> 1) + 0.5f) * (1 / 2147483648.0f);
-  float radius = __builtin_sqrtf(-2 * real_log(open));
+  float radius = __builtin_sqrtf(-2 * log_normal(open, 0));
   uint32_t quarter = (second + 0x20000000u) >> 30;
   float r = (float)(int32_t)(second - (quarter << 30)) * (1.57079633f / 1073741824.0f);
   float s = sin_near(r), c = cos_near(r);

@@ -180,13 +180,11 @@ static inline float real_expm1(float x) {
   return x == 0 ? x : y;
 }
 
-/* log: x = 2^k m with m in sqrt(1/2) .. sqrt(2); log m by a polynomial in m - 1. */
-static inline float real_log(float x) {
-  bool tiny = x < FLT_MIN;
-  float scaled = x * FLOAT_WHOLE, normal = tiny ? scaled : x;
-  uint32_t above = float_bits(normal) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
-  float k = (float)((int32_t)above >> 23), shift = tiny ? 23.0f : 0.0f;
-  k -= shift;
+/* log of a normal x > 0, less `shift` log 2: x = 2^k m with m in sqrt(1/2) .. sqrt(2); log m by a
+   polynomial in m - 1. */
+static inline float log_normal(float x, float shift) {
+  uint32_t above = float_bits(x) - 0x3f3504f3u; /* the bits of sqrt(1/2) */
+  float k = (float)((int32_t)above >> 23) - shift;
   float f = float_of_bits((above & 0x7fffffu) + 0x3f3504f3u) - 1, z = f * f;
   float p = fused(-0.07908275196f, f, 0.1285693631f);
   p = fused(p, f, -0.1309855241f);
@@ -197,19 +195,27 @@ static inline float real_log(float x) {
   p = fused(p, f, 0.333333185f);
   float y = fused(k, -2.12194440e-4f, f * z * p);
   y = f + fused(-0.5f, z, y);
-  y = fused(k, 0.693359375f, y);
+  return fused(k, 0.693359375f, y);
+}
+
+/* y, the logarithm of x, where there is one; what IEEE 754 says elsewhere. */
+static inline float log_edges(float y, float x) {
   float outside = x == 0 ? -INFINITY : NAN;
   y = x > 0 ? y : outside;
   return x <= FLT_MAX ? y : x;
 }
 
-/* log(1 + x) = log u + (x - (u - 1)) / u for u = 1 + x rounded; the second term restores what the
-   rounding lost. */
+static inline float real_log(float x) {
+  float scaled = x * FLOAT_WHOLE, normal = x < FLT_MIN ? scaled : x;
+  return log_edges(log_normal(normal, x < FLT_MIN ? 23 : 0), x);
+}
+
+/* log(1 + x) = log u + (x - (u - 1)) / u for u = 1 + x rounded, which is never subnormal; the second
+   term restores what the rounding lost. */
 static inline float real_log1p(float x) {
   float u = 1 + x, lost_low = x - (u - 1), lost_high = 1 - (u - x);
   float rest = (x > 1 ? lost_high : lost_low) / u;
-  rest = ((u > 0) & (u <= FLT_MAX)) ? rest : 0;
-  float y = real_log(u) + rest;
+  float y = log_edges(log_normal(u, 0) + rest, u);
   return x == 0 ? x : y;
 }
 
