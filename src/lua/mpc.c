@@ -106,7 +106,9 @@ static int act(lua_State *L) {
   orr_mpc_info info;
   orr_mpc_retain(mpc); /* a script's function may close it meanwhile */
   orr_status status = orr_mpc_act(mpc, observation, action, &info);
+  bool closed = !((lua_handle *)lua_touserdata(L, 1))->object;
   orr_mpc_free(mpc);
+  if (closed) return lua_complain(L, "mpc: closed by a function that it called");
   if (status && status != ORR_LATE && status != ORR_NUMBER) return lua_raise(L);
   lua_push_record(L, done, action);
   if (status == ORR_LATE) lua_pushliteral(L, "late");
