@@ -109,7 +109,7 @@ test: packages
 	@$(MAKE) check
 
 check: all test-programs docs $(if $(SANITIZE),,$(if $(DOUBLE),,double-tests))
-	@BUILD=$(BUILD) CC="$(CC)" SANITIZE="$(SANITIZE)" tests/run
+	@BUILD=$(BUILD) CC="$(CC)" MAKE="$(MAKE)" SANITIZE="$(SANITIZE)" tests/run
 
 test-programs: $(unit_tests)
 
@@ -215,7 +215,7 @@ $(BUILD)/%.pc: tools/%.pc.in include/orrery/base.h Makefile
 install: all
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/orrery lib/pkgconfig lib/lua/5.4)
 	install -m 755 $(program) $(DESTDIR)$(PREFIX)/bin/
-	install -m 644 $(wildcard include/orrery/*.h) include/orrery/ops.def $(DESTDIR)$(PREFIX)/include/orrery/
+	install -m 644 $(wildcard include/orrery/*.h include/orrery/*.def) $(DESTDIR)$(PREFIX)/include/orrery/
 	install -m 644 $(static) $(DESTDIR)$(PREFIX)/lib/
 	install -m 755 $(shared) $(DESTDIR)$(PREFIX)/lib/
 	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/liborrery.so

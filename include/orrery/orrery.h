@@ -1,0 +1,17 @@
+/* orrery.h - the whole C API. Start with base.h: engines, errors, threads. The bindings for hosts that
+   run Lua are apart, in lua.h. */
+#ifndef ORR_ORRERY_H
+#define ORR_ORRERY_H
+
+#include "orrery/base.h"
+#include "orrery/env.h"
+#include "orrery/image.h"
+#include "orrery/mpc.h"
+#include "orrery/nn.h"
+#include "orrery/plan.h"
+#include "orrery/program.h"
+#include "orrery/replay.h"
+#include "orrery/space.h"
+#include "orrery/tensor.h"
+
+#endif
