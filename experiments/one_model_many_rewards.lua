@@ -11,7 +11,7 @@ local options = orrery.options {
   members = 5,            -- nets in the ensemble
   hidden = { 128, 128 },  -- their hidden layers
   epochs = 60,            -- of training, at most
-  horizon = 20,           -- steps that a plan looks ahead
+  horizon = 25,           -- steps that a plan looks ahead
   population = 200,       -- plans per iteration
   iterations = 4,         -- of the cross-entropy method, at every step
   particles = 5,          -- samples of each plan's future
@@ -27,9 +27,12 @@ end
 -- The rewards. s: observation before the step, a: action; also given: the next observation, and the time.
 local tasks = {
   { name = "upright", about = "swing up and balance",
-    reward = function(s, a) return s.cos - 0.1 * s.velocity ^ 2 - 0.001 * a.torque ^ 2 end },
-  { name = "spin", about = "turn at 4 radians a second",
-    reward = function(s) return -math.abs(s.velocity - 4) end },
+    reward = function(s, a)
+      local angle = math.atan(s.sin, s.cos) -- 0 is up
+      return -angle ^ 2 - 0.1 * s.velocity ^ 2 - 0.001 * a.torque ^ 2
+    end },
+  { name = "whirl", about = "go round at 5 rad/s, either way",
+    reward = function(s) return -math.abs(math.abs(s.velocity) - 5) end },
   { name = "rest", about = "hang still",
     reward = function(s)
       if math.abs(s.velocity) > 1 then return -1 end
@@ -49,24 +52,19 @@ local unseen = orrery.replay { env = env }
 unseen:collect(orrery.policy.random(env), { steps = 1000, seed = options.seed + 1000, progress = run })
 
 local model = orrery.model { env = env, members = options.members, hidden = options.hidden, seed = options.seed }
-local curve = { train = {}, validation = {} }
-local function average(list)
-  local sum = 0
-  for _, x in ipairs(list) do sum = sum + x end
-  return sum / #list
-end
+local curve = { mean = {}, low = {}, high = {} }
 run:finally(function()
-  if #curve.train == 0 then return end
-  orrery.plot { title = "Learning the pendulum", x = "epoch", y = "error",
-    series = { { label = "training: negative log-likelihood", y = curve.train },
-               { label = "validation: squared error", y = curve.validation } },
-  }:save(run:path "learning_curve.png")
+  if #curve.mean == 0 then return end
+  orrery.plot { title = "Learning the pendulum", x = "epoch", y = "validation error, share of the variance",
+    log_y = true, series = { { label = "mean, best and worst of the members", y = curve.mean, low = curve.low,
+      high = curve.high } } }:save(run:path "learning_curve.png")
 end)
 model:fit(replay, { epochs = options.epochs, log = function(epoch)
-  curve.train[epoch.epoch] = average(epoch.train)
-  curve.validation[epoch.epoch] = average(epoch.validation)
-  run:log { epoch = epoch.epoch, train = curve.train[epoch.epoch], validation = curve.validation[epoch.epoch] }
-  run:progress(epoch.epoch / options.epochs, "training")
+  local n, errors = epoch.epoch, epoch.validation
+  curve.low[n], curve.high[n] = math.min(table.unpack(errors)), math.max(table.unpack(errors))
+  curve.mean[n] = orrery.tensor(errors):mean()
+  run:log { epoch = n, train = epoch.train, validation = errors }
+  run:progress(n / options.epochs, "training")
 end })
 model:save(run:path "model.safetensors")
 
@@ -105,6 +103,6 @@ for number, task in ipairs(tasks) do
   if options.film then film(task, learned.frames) end
 end
 
-run:say("%-28s %10s %10s %10s %8s", "return of an episode", "random", "learned", "true", "score")
-for _, row in ipairs(rows) do run:say("%-28s %10.1f %10.1f %10.1f %8.2f", table.unpack(row)) end
+run:say("%-32s %10s %10s %10s %8s", "return of an episode", "random", "learned", "true", "score")
+for _, row in ipairs(rows) do run:say("%-32s %10.1f %10.1f %10.1f %8.2f", table.unpack(row)) end
 run:say("score: 0 is the random policy, 1 the same planner with the true dynamics")
