@@ -81,8 +81,8 @@ void canvas_clip_none(orr_canvas *canvas) {
 }
 
 void canvas_blend(orr_canvas *canvas, int x, int y, double covered, orr_color color) {
-  int alpha = (int)(covered * (color & 255) + 0.5);
-  if (alpha <= 0) return;
+  if (!(covered > 0)) return; /* also NaN */
+  int alpha = (int)(fmin(covered, 1) * (color & 255) + 0.5);
   uint8_t *pixel = canvas->pixels + ((size_t)y * (size_t)canvas->width + (size_t)x) * 3;
   for (int c = 0; c < 3; c++) {
     int ink = (int)(color >> (24 - 8 * c) & 255);
@@ -118,10 +118,21 @@ static int pieces(double x0, double y0, double x1, double y1) {
   return n < 1024 ? (int)n : 1024;
 }
 
-typedef void (*mark)(void *target, int x, int y, double covered);
+/* Where strokes gather before they are mixed in: the greatest coverage of each pixel. */
+typedef struct mask {
+  int left, top, width, height;
+  uint8_t *covered;
+} mask;
+
+static void put_mask(mask *m, int x, int y, double covered) {
+  if (!(covered > 0)) return;
+  uint8_t *cell = m->covered + (size_t)(y - m->top) * (size_t)m->width + (size_t)(x - m->left);
+  int value = (int)(255 * covered + 0.5);
+  if (value > *cell) *cell = (uint8_t)(value > 255 ? 255 : value);
+}
 
 static void walk_segment(const orr_canvas *canvas, double x0, double y0, double x1, double y1, double width,
-                         mark put, void *target) {
+                         mask *m) {
   double reach = width / 2 + 1;
   int n = pieces(x0, y0, x1, y1);
   for (int i = 0; i < n; i++) {
@@ -133,21 +144,8 @@ static void walk_segment(const orr_canvas *canvas, double x0, double y0, double 
       continue;
     for (int y = box[1]; y < box[3]; y++)
       for (int x = box[0]; x < box[2]; x++)
-        put(target, x, y, stroke_coverage(segment_distance(x + 0.5, y + 0.5, ax, ay, bx, by), width));
+        put_mask(m, x, y, stroke_coverage(segment_distance(x + 0.5, y + 0.5, ax, ay, bx, by), width));
   }
-}
-
-/* Where strokes gather before they are mixed in: the greatest coverage of each pixel. */
-typedef struct mask {
-  int left, top, width, height;
-  uint8_t *covered;
-} mask;
-
-static void put_mask(void *target, int x, int y, double covered) {
-  mask *m = target;
-  uint8_t *cell = m->covered + (size_t)(y - m->top) * (size_t)m->width + (size_t)(x - m->left);
-  int value = (int)(255 * covered + 0.5);
-  if (value > *cell) *cell = (uint8_t)(value > 255 ? 255 : value);
 }
 
 static bool box_of_points(const orr_canvas *canvas, const double *xy, int count, double reach, int box[4]) {
@@ -165,11 +163,15 @@ orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count, 
   mask m = {box[0], box[1], box[2] - box[0], box[3] - box[1], NULL};
   m.covered = engine_new_zeroed(canvas->engine, (size_t)m.width, (size_t)m.height);
   if (!m.covered) return ORR_MEMORY;
+  int clip[4];
+  memcpy(clip, canvas->clip, sizeof clip);
+  memcpy(canvas->clip, box, sizeof box); /* pieces of far segments are rounded, and may stray */
   for (int i = 0; i < count; i++) {
     const double *a = xy + 2 * (i ? i - 1 : 0), *b = xy + 2 * i;
     if (isfinite(a[0] + a[1] + b[0] + b[1]))
-      walk_segment(canvas, a[0], a[1], b[0], b[1], width, put_mask, &m);
+      walk_segment(canvas, a[0], a[1], b[0], b[1], width, &m);
   }
+  memcpy(canvas->clip, clip, sizeof clip);
   for (int y = 0; y < m.height; y++)
     for (int x = 0; x < m.width; x++)
       canvas_blend(canvas, x + m.left, y + m.top, m.covered[(size_t)y * (size_t)m.width + (size_t)x] / 255.0, color);
@@ -268,7 +270,8 @@ void orr_canvas_picture(orr_canvas *canvas, int x, int y, const uint8_t *pixels,
   if (scale < 1 || !canvas_box(canvas, x, y, x + (double)width * scale, y + (double)height * scale, box)) return;
   for (int j = box[1]; j < box[3]; j++) {
     for (int i = box[0]; i < box[2]; i++) {
-      const uint8_t *from = pixels + ((size_t)((j - y) / scale) * (size_t)width + (size_t)((i - x) / scale)) * (size_t)channels;
+      const uint8_t *from = pixels + ((size_t)(((int64_t)j - y) / scale) * (size_t)width +
+                                     (size_t)(((int64_t)i - x) / scale)) * (size_t)channels;
       orr_color r = from[0], g = channels < 3 ? r : from[1], b = channels < 3 ? r : from[2];
       orr_color a = channels % 2 ? 255 : from[channels - 1];
       canvas_blend(canvas, i, j, 1, r << 24 | g << 16 | b << 8 | a);
