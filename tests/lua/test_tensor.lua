@@ -111,7 +111,6 @@ assert(orrery.permutation(9):sort():same(orrery.arange(9)))
 local dice = orrery.randint(1, 6, 600)
 assert(dice:min() == 1 and dice:max() == 6 and dice:dtype() == "int")
 fails("too large for any memory", orrery.zeros, 1 << 31, 1 << 31)
-fails("out of memory", orrery.zeros, 1 << 40)
 assert(tostring(orrery.tensor({ 1, 20 }, "int")) == "tensor 2 int\n[ 1, 20]")
 
 -- Not finite.

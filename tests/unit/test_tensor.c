@@ -135,6 +135,19 @@ Test(tensor, sizes_no_memory_holds_are_refused) {
   cr_assert_eq(orr_engine_bytes(engine), before);
 }
 
+Test(tensor, a_memory_limit_is_kept) {
+  orr_engine_options options = orr_engine_options_defaults();
+  options.memory_limit = 1 << 20;
+  orr_engine *small = orr_engine_new(&options);
+  orr_tensor *x = orr_tensor_new(small, ORR_BYTE, SHAPE(900000));
+  cr_assert_not_null(x);
+  cr_assert_null(orr_tensor_copy(x));
+  cr_assert_eq(orr_engine_status(small), ORR_MEMORY);
+  cr_assert_eq(strncmp(orr_engine_message(small), "a tensor of 900000: out of memory", 33), 0);
+  orr_tensor_free(x);
+  orr_engine_free(small);
+}
+
 Test(tensor, views_share_memory_and_version) {
   orr_tensor *a = orr_tensor_new(engine, ORR_INT, SHAPE(4, 3)), *row = orr_tensor_at(a, 0, -1);
   orr_tensor *turned = orr_tensor_transpose(a, NULL);
@@ -212,8 +225,8 @@ Test(tensor, nan_is_not_hidden) {
 }
 
 Test(tensor, softmax_and_logsumexp_do_not_overflow) {
-  orr_tensor *x = orr_tensor_from(engine, SHAPE(2, 2),
-                                  (orr_real[]){1000, 1000, (orr_real)-INFINITY, -5});
+  orr_tensor *x =
+      orr_tensor_from(engine, SHAPE(2, 2), (orr_real[]){1000, 1000, (orr_real)-INFINITY, -5});
   orr_tensor *y = orr_tensor_softmax(x, -1), *z = orr_tensor_logsumexp(x, 1, false);
   static const double wanted[] = {0.5, 0.5, 0, 1};
   for (int i = 0; i < 4; i++) cr_assert_float_eq(orr_tensor_get(y, i), wanted[i], 1e-6);
