@@ -297,7 +297,7 @@ local function with_graph(promoted, make)
     bytecode.forget()
     watching.cells = {}
   end
-  if not ok then error(result, 0) end
+  if not ok then error(result ~= nil and session.reals[result] or result, 0) end
   return result
 end
 

@@ -141,7 +141,10 @@ function bytecode.copy(f, literals)
   local bytes = core.dump(f)
   if not bytes then return nil end
   local _, source = core.info(f)
-  if not bytecode.exact then return core.undump(bytes, source) end
+  if not bytecode.exact then -- the numbers in the source are unknown: small whole ones stand for them
+    for i = -8, 8 do literals[#literals + 1] = i end
+    return core.undump(bytes, source)
+  end
   local head = #HEADER + 16 + 1 -- the header ends with an integer and a number to compare
   local reader = setmetatable({ bytes = bytes, at = head + 1 }, Reader)
   local out = { bytes:sub(1, head) }

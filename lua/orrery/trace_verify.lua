@@ -261,18 +261,23 @@ local function is_threshold(job, sample, components, plain, compiled, scales)
   return false
 end
 
--- Rounding of the inputs alone may move a steep function that much.
+-- Rounding of the inputs alone may move a steep function that much: up on one side, down on the other.
 local function is_steep(job, sample, components, plain, compiled, scales)
   for k = 1, math.min(#components, MOST_COMPONENTS) do
     local component = components[k]
     local x = sample[component.input.name][component.at]
-    local moved = run_plain(job, changed(sample, component, x + math.max(math.abs(x), 1e-3) * 2e-6))
-    for name, list in next, moved or {} do
-      for i, y in ipairs(list) do
-        local p = plain[name][i]
-        if p and math.abs(compiled[name][i] - p) <= 4 * math.abs(y - p) then return true end
+    local step = math.max(math.abs(x), 1e-3) * 2e-6
+    local above = run_plain(job, changed(sample, component, x + step))
+    local below = run_plain(job, changed(sample, component, x - step))
+    local steep = above ~= nil and below ~= nil
+    for name, list in next, plain do
+      for i, p in ipairs(steep and list or {}) do
+        local difference, up, down = math.abs(compiled[name][i] - p), above[name][i] - p, below[name][i] - p
+        local moves = up * down < 0 and difference <= 4 * math.max(math.abs(up), math.abs(down))
+        steep = steep and (moves or close(p, compiled[name][i], scales[name] or 1))
       end
     end
+    if steep then return true end
   end
   return false
 end

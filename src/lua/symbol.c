@@ -258,8 +258,7 @@ static int equals(lua_State *L) {
 }
 
 static int no_text(lua_State *L) {
-  return lua_complain(L, "a symbol cannot be joined to a string: its value is known only when the "
-                      "program runs");
+  return lua_complain(L, "a symbol cannot become text: its value is known only when the program runs");
 }
 static int no_bits(lua_State *L) {
   return lua_complain(L, "bitwise operators do not work on symbols: use //, %% and * for whole numbers");
@@ -296,8 +295,19 @@ static void push_shape(lua_State *L, const orr_graph *g, orr_node n) {
 
 static const char *const level_names[] = {"uniform", "member", "row"};
 
+/* Whether the nearest running script function is one that is traced: a copy, known by its lines. */
+static bool asked_by_traced(lua_State *L) {
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    lua_getinfo(L, "l", &ar);
+    if (ar.currentline > 0) return ar.currentline >= LUA_COPY_LINES;
+  }
+  return false;
+}
+
 static int to_text(lua_State *L) {
   lua_symbol *s = luaL_checkudata(L, 1, LUA_SYMBOL);
+  if (asked_by_traced(L)) return no_text(L);
   if (!s->owner->graph) {
     lua_pushliteral(L, "symbol of a trace that has ended");
     return 1;

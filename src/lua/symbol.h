@@ -19,6 +19,9 @@ typedef struct lua_symbol {
   orr_node node;
 } lua_symbol;
 
+/* Line numbers from here on are those of copies of functions being traced (trace_closure.c). */
+enum { LUA_COPY_LINES = 1 << 24 };
+
 #define LUA_SYMBOL "orrery.symbol"
 #define LUA_GRAPH "orrery.graph"
 

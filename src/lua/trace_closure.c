@@ -21,7 +21,7 @@ enum { OP_SETUPVAL = 10, OP_GETTABLE = 12, OP_SETTABLE = 16, OP_EQ = 57, OP_EQK 
 #define ARGUMENT_C(i) ((int)((i) >> 24 & 0xff))
 
 enum {
-  FIRST_LINE = 1 << 24,       /* lines from here on are instructions of copies */
+  FIRST_LINE = LUA_COPY_LINES,
   SPARE_INSTRUCTIONS = 100000 /* granted after the budget is spent, to handle the error */
 };
 

@@ -79,8 +79,10 @@ local table_of = T { 10, 20, 30, 40 }
 exact(function(x) return table_of[math.floor(math.abs(x)) % 4 + 1] end, T { 0, 1, 2, 3, 1 })
 
 -- Texts, bits, calls, loops.
-refused("cannot be joined to a string", function(x) return #("x = " .. x) end)
-refused("makes a text", function(x) return #tostring(x) end)
+refused("cannot become text", function(x) return #("x = " .. x) end)
+refused("cannot become text", function(x) return #tostring(x) end)
+refused("cannot become text", function(x) return #("%s"):format(x) end)
+refused("whole number", function(x) return math.tointeger(x) or 0 end)
 refused("a value of the sample, which is not known while tracing", function(x) return #string.format("%d", x) end)
 refused("bitwise operators", function(x) return x & 1 end)
 refused("not a function", function(x) return x(1) end)
