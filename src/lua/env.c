@@ -111,6 +111,7 @@ static orr_real *new_values(lua_State *L, const orr_space *space) {
 same noise; without one, the engine's random numbers are used. */
 static int reset(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
+  lua_settop(L, 2);
   orr_real *observation = new_values(L, orr_env_observation_space(env));
   if (lua_isnoneornil(L, 2))
     lua_check_status(L, orr_env_reset_from(env, orr_engine_random(lua_engine(L)), observation));
@@ -126,6 +127,7 @@ moved into its bounds. Numbers that are not finite, fields that are missing or u
 end are errors; the environment is then as before. */
 static int step(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
+  lua_settop(L, 2);
   orr_space *space = orr_env_action_space(env);
   orr_real *action = new_values(L, space), *observation = new_values(L, orr_env_observation_space(env));
   lua_read_record(L, 2, space, "action", action);
@@ -162,6 +164,7 @@ static int state(lua_State *L) {
 end of an episode. Returns the observation. */
 static int set_state(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
+  lua_settop(L, 2);
   orr_space *space = orr_env_state_space(env);
   if (!space) return state(L); /* which says why not */
   double *values = lua_newuserdatauv(L, (size_t)orr_space_size(space) * sizeof *values, 0);
@@ -196,6 +199,7 @@ static int random_state(lua_State *L) {
 draws into that one. An error where the environment cannot draw. */
 static int draw(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
+  lua_settop(L, 3);
   orr_canvas *canvas = lua_test_object(L, 2, &lua_canvas_class);
   if (canvas) {
     lua_settop(L, 2);

@@ -284,6 +284,7 @@ shape a whole number or a list (none: a single number), bounds a number or a lis
 0 .. n-1, dtype "real", "byte" or "int" for how replay keeps it. Bad names, shapes and bounds are errors.
 A space has names, size and fields. */
 static int new_space(lua_State *L) {
+  lua_settop(L, 1);
   lua_make_space(L, 1, "space");
   return 1;
 }
@@ -308,6 +309,7 @@ static int sample(lua_State *L) {
 /*** space:clip(record): the record with every value moved into its bounds. */
 static int clip(lua_State *L) {
   orr_space *space = check_space(L);
+  lua_settop(L, 2);
   orr_real *values = new_values(L, space);
   lua_read_record(L, 2, space, "clip", values);
   orr_space_clip(space, values);
@@ -319,6 +321,7 @@ static int clip(lua_State *L) {
 the first that is not. */
 static int contains(lua_State *L) {
   orr_space *space = check_space(L);
+  lua_settop(L, 2);
   orr_real *values = new_values(L, space);
   lua_read_record(L, 2, space, "contains", values);
   int64_t bad = orr_space_first_outside(space, values, 0);
@@ -333,6 +336,7 @@ static int contains(lua_State *L) {
 /*** space:flatten(record): a tensor of all its numbers, field after field. */
 static int flatten(lua_State *L) {
   orr_space *space = check_space(L);
+  lua_settop(L, 2);
   int64_t size = orr_space_size(space);
   orr_real *values = new_values(L, space);
   lua_read_record(L, 2, space, "flatten", values);
@@ -342,6 +346,7 @@ static int flatten(lua_State *L) {
 /*** space:record(tensor): the reverse of flatten: a table of values by field name. */
 static int record(lua_State *L) {
   orr_space *space = check_space(L);
+  lua_settop(L, 2);
   orr_field all = {.name = "record", .count = orr_space_size(space)};
   orr_real *values = new_values(L, space);
   read_tensor(L, lua_check_tensor(L, 2), &all, "record", (numbers){values, NULL});
