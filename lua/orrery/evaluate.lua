@@ -1,4 +1,5 @@
---- evaluate.lua - how well a policy does: returns of whole episodes that start alike for every policy.
+--- evaluate.lua - how well a policy does: returns of whole episodes that start alike for every
+--- policy.
 local check = require "orrery.check"
 local orrery = require "orrery"
 local record = require "orrery.record"
@@ -31,7 +32,8 @@ local function task_of(task)
   if function_of(task) then return { reward = function_of(task) } end
   local reward = type(task) == "table" and function_of(task.reward)
   if not reward then
-    error("evaluate: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", 3)
+    error("evaluate: a task is a table with a function `reward`, as in "
+      .. "{ reward = function(s, a) ... end }", 3)
   end
   return { name = task.name, reward = reward, termination = function_of(task.termination) }
 end
@@ -41,9 +43,10 @@ local function number_of(reward, task, step)
   if orrery.is_tensor(reward) and reward:count() == 1 then reward = reward:item() end
   if type(reward) == "boolean" then reward = reward and 1 or 0 end
   if type(reward) ~= "number" then
+    local whose = task.name and (" of task '%s'"):format(task.name) or ""
+    local what = reward == nil and "nothing" or "a " .. type(reward)
     error(("evaluate: the reward%s gave %s at step %d; it must return a number")
-      :format(task.name and (" of task '%s'"):format(task.name) or "", type(reward) == "nil" and "nothing"
-        or "a " .. type(reward), step), 0)
+      :format(whose, what, step), 0)
   end
   if reward ~= reward or reward == math.huge or reward == -math.huge then
     error(("evaluate: the reward is %s at step %d"):format(reward, step), 0)
@@ -75,7 +78,7 @@ local function play(env, policy, task, context, seed, steps, frames)
     if task.reward then
       local a = guarded(action, done, "action")
       reward = number_of(task.reward(s, a, next, step - 1), task, step)
-      terminated = terminated or (task.termination and task.termination(s, a, next, step - 1) and true)
+      if task.termination and task.termination(s, a, next, step - 1) then terminated = true end
     end
     total = total + reward
     if frames then frames[#frames + 1] = env:draw() end
@@ -85,25 +88,35 @@ local function play(env, policy, task, context, seed, steps, frames)
   return total, steps
 end
 
---- orrery.evaluate(env, policy, { task = nil, episodes = 5, seed = 1, steps = nil, film = false, progress =
---- nil }): plays whole episodes and adds up the rewards: those of task.reward(s, a, next, t), t from 0, or
---- without a task the environment's own. The policy may be an mpc; its reset(seed) is called for each
---- episode. Starts and noise depend on the seed alone, so that policies can be compared. `steps` limits an
---- episode. With `film` the frames of the first episode are kept. The result has mean, std, returns,
---- lengths, and frames; printed it reads "mean 152.1 ± 3.2 over 5 episodes".
+--- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
+--- noise depend on the seed alone, so that policies can be compared.
+---   policy    an mpc, or as in policy.lua; its reset(seed) is called for each episode
+---   task      { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the
+---             reward alone, t from 0; none: the environment's own reward
+---   episodes  5
+---   seed      1: of starts and noise
+---   steps     most steps of an episode; none: the environment's own limit
+---   film      true keeps a picture of every step of the first episode, in `frames`
+---   progress  function(fraction, text), or a run, called after each episode
+--- The result has mean, std, returns, lengths and frames; printed it reads
+--- "mean 152.1 ± 3.2 over 5 episodes".
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
     steps = "optional number", film = false, progress = "any" })
   local task = task_of(given.task)
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
-  if not limit then error("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }", 2) end
+  if not limit then
+    error("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }", 2)
+  end
   if given.episodes < 1 or given.episodes ~= math.floor(given.episodes) then
-    error(("evaluate: episodes must be a whole number, 1 or more, got %s"):format(given.episodes), 2)
+    error(("evaluate: episodes must be a whole number, 1 or more, got %s")
+      :format(given.episodes), 2)
   end
   policy = orrery.policy.of(policy, "evaluate")
   local tell = orrery.policy.teller(given.progress)
   local seeds = orrery.stream(given.seed, 1)
-  local result = setmetatable({ returns = {}, lengths = {}, frames = given.film and {} or nil }, Result)
+  local result = setmetatable({ returns = {}, lengths = {} }, Result)
+  if given.film then result.frames = {} end
   for episode = 1, given.episodes do
     local context = { env = env, episode = episode }
     local frames = episode == 1 and result.frames or nil

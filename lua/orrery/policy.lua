@@ -2,8 +2,9 @@
 ---
 --- A policy is an object with policy:act(observation, context) and, if it remembers anything,
 --- policy:reset(seed), which is called when an episode starts; or a plain function(observation,
---- context). The observation is a record (observation.velocity); the action is a record, a flat tensor,
---- or, where it is a single number, that number. The context has step (from 1), episode and env.
+--- context). The observation is a record (observation.velocity); the action is a record, a flat
+--- tensor, or, where it is a single number, that number. The context has step (from 1), episode and
+--- env.
 local check = require "orrery.check"
 local orrery = require "orrery"
 
@@ -11,7 +12,8 @@ local policy = {}
 
 local function new_policy(name, act, reset)
   local methods = { act = act, reset = reset }
-  return setmetatable({}, { __index = methods, __name = "policy", __tostring = function() return name end })
+  local function text() return name end
+  return setmetatable({}, { __index = methods, __name = "policy", __tostring = text })
 end
 
 --- policy.random(env): actions drawn uniformly within their bounds. The draws of an episode follow
@@ -28,8 +30,8 @@ function policy.constant(action)
   return new_policy("constant policy", function() return action end)
 end
 
---- policy.call(f): a policy of a plain function(observation, context) that gives an action. Wherever a
---- policy is wanted, such a function may also stand by itself.
+--- policy.call(f): a policy of a plain function(observation, context) that gives an action.
+--- Wherever a policy is wanted, such a function may also stand by itself.
 function policy.call(f)
   if type(f) ~= "function" then
     error(("policy.call: a function is needed, not a %s"):format(type(f)), 2)
@@ -58,7 +60,8 @@ function policy.reset(value, seed)
   if has(value, "reset") then value:reset(seed) end
 end
 
---- policy.action(space, action): what a policy gave, as the environment takes it: a record, within bounds.
+--- policy.action(space, action): what a policy gave, as the environment takes it: a record, within
+--- bounds.
 function policy.action(space, action)
   if orrery.is_tensor(action) and #space.names > 1 then action = space:record(action) end
   return space:clip(action)

@@ -1,5 +1,6 @@
 --- record.lua - tables of values by field name that refuse names they do not have:
---- s.velocty -> "no field 'velocty' in the observation (cos, sin, velocity); did you mean 'velocity'?"
+--- s.velocty -> "no field 'velocty' in the observation (cos, sin, velocity); did you mean
+--- 'velocity'?"
 local check = require "orrery.check"
 
 local record = {}
@@ -25,9 +26,9 @@ function record.unknown(names, what, name)
     nearest and ("; did you mean '%s'?"):format(nearest) or "")
 end
 
---- record.guard(values, names, what): the table of values itself, which from now on raises when a field
---- that it does not have is read or written. `names` lists the fields; `what` is what the record is:
---- "observation", "action".
+--- record.guard(values, names, what): the table of values itself, which from now on raises when a
+--- field that it does not have is read or written. `names` lists the fields; `what` is what the
+--- record is: "observation", "action".
 function record.guard(values, names, what)
   return setmetatable(values, guard_of(names, what))
 end

@@ -8,7 +8,8 @@ local Report = { __name = "collect report" }
 Report.__index = Report
 
 function Report:__tostring()
-  local text = ("%d steps in %d episodes, mean return %.4g"):format(self.steps, self.episodes, self.mean)
+  local text = ("%d steps in %d episodes, mean return %.4g")
+    :format(self.steps, self.episodes, self.mean)
   if #self.errors > 0 then text = text .. (", %d aborted"):format(#self.errors) end
   return text
 end
@@ -52,18 +53,22 @@ local function play_guarded(...)
   error(steps, 0)
 end
 
---- replay:collect(policy, { steps = 1000, seed = nil, env = nil, progress = nil, on_error = "stop" }):
---- plays episodes until so many steps are in the replay. Seeds of episodes follow from `seed` (otherwise
---- from the engine's random numbers). The last episode is cut off, as truncated, when the steps are
---- used up. `env`: otherwise the one that the replay was made with. progress(fraction, text) is called
---- after each episode; a run will do as well. When the environment fails, the episode is dropped; then
---- on_error "stop" raises, and "continue" goes on, unless 10 episodes in a row fail.
+--- replay:collect(policy, options): plays episodes until `steps` steps are in the replay; the last
+--- episode is then cut off, as truncated.
+---   steps     1000
+---   seed      of the episodes' starts and noise; none: from the engine's random numbers
+---   env       none: the one that the replay was made with
+---   progress  function(fraction, text), or a run, called after each episode
+---   on_error  "stop": an error of the environment is raised; "continue": its episode is dropped, and
+---             collecting goes on, unless 10 episodes in a row fail
 --- Returns a report: steps, episodes, returns, mean, errors (messages).
 function replay:collect(policy, options)
   local given = check.options("collect", options,
     { steps = 1000, seed = "optional number", env = "any", progress = "any", on_error = "stop" })
   local env = given.env or self.env
-  if not env then error("collect: the replay was made without an environment; give one, as in { env = env }", 2) end
+  if not env then
+    error("collect: the replay was made without an environment; give one, as in { env = env }", 2)
+  end
   if given.steps ~= math.floor(given.steps) or given.steps < 1 then
     error(("collect: steps must be a whole number, 1 or more, got %s"):format(given.steps), 2)
   end
@@ -73,7 +78,8 @@ function replay:collect(policy, options)
   policy = orrery.policy.of(policy, "collect")
   local seeds = orrery.stream(given.seed or orrery.random(1 << 53), 0)
   local tell, stop = orrery.policy.teller(given.progress), given.on_error == "stop"
-  local report = setmetatable({ steps = 0, episodes = 0, returns = {}, mean = 0, errors = {} }, Report)
+  local report = { steps = 0, episodes = 0, returns = {}, mean = 0, errors = {} }
+  setmetatable(report, Report)
   local context, failures, sum = { env = env }, 0, 0
   local recorder <close> = self:recorder()
   while report.steps < given.steps do
@@ -91,7 +97,9 @@ function replay:collect(policy, options)
     else
       failures = failures + 1
       report.errors[#report.errors + 1] = total
-      if failures == 10 then error(("collect: 10 episodes in a row failed, the last: %s"):format(total), 2) end
+      if failures == 10 then
+        error(("collect: 10 episodes in a row failed, the last: %s"):format(total), 2)
+      end
     end
   end
   return report

@@ -19,8 +19,10 @@ static bool is_record(lua_State *L, int index) {
   return record;
 }
 
-/* Flat numbers of a space from the tensor, list or record at index, where what owns them is left. */
-static const orr_real *check_flat(lua_State *L, int index, const orr_space *space, const char *what) {
+/* Flat numbers of a space from the tensor, list or record at index, where what owns them is left.
+   */
+static const orr_real *check_flat(lua_State *L, int index, const orr_space *space,
+                                  const char *what) {
   if (is_record(L, index)) {
     orr_real *values = lua_newuserdatauv(L, (size_t)orr_space_size(space) * sizeof *values, 0);
     lua_read_record(L, index, space, what, values);
@@ -32,7 +34,8 @@ static const orr_real *check_flat(lua_State *L, int index, const orr_space *spac
     char text[256];
     return lua_complain(L, "replay: the %s has %I numbers; %I are expected (%s)", what,
                         (lua_Integer)orr_tensor_count(x), (lua_Integer)orr_space_size(space),
-                        orr_space_describe(space, text, sizeof text)), NULL;
+                        orr_space_describe(space, text, sizeof text)),
+           NULL;
   }
   if (orr_tensor_dtype(x) != ORR_REAL || !orr_tensor_is_contiguous(x)) {
     lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
@@ -53,9 +56,9 @@ static orr_replay *replay_of(lua_State *L) {
   return replay;
 }
 
-/*** replay:recorder(): builds episodes step by step: recorder:start(observation), recorder:step(action,
-reward, next_observation) ..., recorder:finish(terminated, truncated). What is not finished never
-enters the replay. */
+/*** replay:recorder(): builds episodes step by step: recorder:start(observation),
+recorder:step(action, reward, next_observation) ..., recorder:finish(terminated, truncated). What is
+not finished never enters the replay. */
 int lua_new_recorder(lua_State *L) {
   orr_replay *replay = check_replay(L);
   lua_settop(L, 1);
@@ -69,7 +72,8 @@ int lua_new_recorder(lua_State *L) {
 static int recorder_start(lua_State *L) {
   orr_episode *e = check_recorder(L);
   lua_settop(L, 2);
-  const orr_real *observation = check_flat(L, 2, orr_replay_observation_space(replay_of(L)), "observation");
+  const orr_real *observation =
+      check_flat(L, 2, orr_replay_observation_space(replay_of(L)), "observation");
   lua_check_status(L, orr_episode_start(e, observation));
   lua_settop(L, 1);
   return 1;
@@ -89,7 +93,8 @@ static int recorder_step(lua_State *L) {
 }
 
 static const orr_field *find_extra(const orr_replay *replay, const char *name) {
-  const orr_space *spaces[] = {orr_replay_observation_extras(replay), orr_replay_step_extras(replay)};
+  const orr_space *spaces[] = {orr_replay_observation_extras(replay),
+                               orr_replay_step_extras(replay)};
   for (int i = 0; i < 2; i++) {
     int found = spaces[i] ? orr_space_find(spaces[i], name) : -1;
     if (found >= 0) return orr_space_field(spaces[i], found);
@@ -105,8 +110,8 @@ static int recorder_set(lua_State *L) {
   const orr_field *field = find_extra(replay_of(L), name);
   orr_tensor *x = lua_to_tensor(L, 3);
   if (field && orr_tensor_count(x) != field->count)
-    return lua_complain(L, "replay: '%s' has %I numbers; %I are expected", name, (lua_Integer)orr_tensor_count(x),
-                        (lua_Integer)field->count);
+    return lua_complain(L, "replay: '%s' has %I numbers; %I are expected", name,
+                        (lua_Integer)orr_tensor_count(x), (lua_Integer)field->count);
   lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
   lua_fill(L, handle, field ? orr_tensor_convert(x, field->dtype) : orr_tensor_retain(x));
   lua_check_status(L, orr_episode_set(e, name, orr_tensor_data(handle->object)));
@@ -128,9 +133,9 @@ static int recorder_length(lua_State *L) {
   return 1;
 }
 
-/*** replay:add_episode { observation = ..., action = ..., reward = ..., terminated = false, truncated =
-false, ... }: a whole episode, as tensors or lists: T + 1 observations, T actions and rewards, and
-extra fields by name. */
+/*** replay:add_episode { observation = ..., action = ..., reward = ..., terminated = false,
+truncated = false, ... }: a whole episode, as tensors or lists: T + 1 observations, T actions and
+rewards, and extra fields by name. */
 int lua_add_episode(lua_State *L) {
   orr_replay *replay = check_replay(L);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -140,7 +145,8 @@ int lua_add_episode(lua_State *L) {
   bool ends[2] = {false, false};
   luaL_checkstack(L, 2 * MOST_FIELDS + 8, NULL);
   for (lua_pushnil(L); lua_next(L, 2);) { /* names and tensors stay on the stack */
-    if (lua_type(L, -2) != LUA_TSTRING) return lua_complain(L, "replay: an episode is a table by field");
+    if (lua_type(L, -2) != LUA_TSTRING)
+      return lua_complain(L, "replay: an episode is a table by field");
     const char *name = lua_tostring(L, -2);
     int end = !strcmp(name, "terminated") ? 0 : !strcmp(name, "truncated") ? 1 : -1;
     if (end >= 0) {
@@ -171,7 +177,7 @@ static const luaL_Reg recorder_methods[] = {{"start", recorder_start},
                                             {"finish", recorder_finish},
                                             {NULL, NULL}};
 static const luaL_Reg recorder_metamethods[] = {{"__len", recorder_length}, {NULL, NULL}};
-static const lua_class recorder_class = {"orrery.recorder", "recorder", free_episode, recorder_methods,
-                                         recorder_metamethods};
+static const lua_class recorder_class = {"orrery.recorder", "recorder", free_episode,
+                                         recorder_methods, recorder_metamethods};
 
 void open_recorder(lua_State *L) { lua_new_class(L, &recorder_class); }

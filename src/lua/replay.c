@@ -14,8 +14,8 @@ static orr_replay *check_replay(lua_State *L) { return lua_check_object(L, 1, &l
 
 /* ---- making */
 
-/* The space under an option: a space or a list of fields; left on the stack to keep it alive. NULL when
-   absent. */
+/* The space under an option: a space or a list of fields; left on the stack to keep it alive. NULL
+   when absent. */
 static orr_space *option_space(lua_State *L, const char *name) {
   if (lua_option_push(L, 1, name) == LUA_TNIL) return NULL;
   int index = lua_gettop(L);
@@ -32,7 +32,8 @@ static void option_spaces(lua_State *L, orr_replay_options *options) {
   orr_env *env = lua_test_object(L, -1, &lua_env_class);
   lua_pop(L, 1);
   if (!env && type != LUA_TNIL)
-    lua_complain(L, "replay options: 'env' must be an environment, as orrery.env makes it, not a %s",
+    lua_complain(L,
+                 "replay options: 'env' must be an environment, as orrery.env makes it, not a %s",
                  lua_typename(L, type));
   if (env && !options->observation) options->observation = orr_env_observation_space(env);
   if (env && !options->action) options->action = orr_env_action_space(env);
@@ -48,21 +49,22 @@ static int64_t option_capacity(lua_State *L, int index, int64_t otherwise) {
     int whole = 0;
     capacity = lua_tointegerx(L, -1, &whole);
     if (type != LUA_TNUMBER || !whole || capacity < 1 || capacity > ORR_REPLAY_CAPACITY)
-      lua_complain(L, "replay options: capacity must be a whole number of transitions, 1 to %d, got %s",
-                   ORR_REPLAY_CAPACITY, luaL_tolstring(L, -1, NULL));
+      lua_complain(
+          L, "replay options: capacity must be a whole number of transitions, 1 to %d, got %s",
+          ORR_REPLAY_CAPACITY, luaL_tolstring(L, -1, NULL));
   }
   lua_pop(L, 1);
   return capacity;
 }
 
 /*** orrery.replay { env = env, capacity = 1e6, bad_numbers = "error" }: an empty store of whole
-episodes, which takes memory as it fills; past its capacity, in transitions, the oldest episodes leave.
-bad_numbers says what happens to numbers that are infinite or NaN: "error", "discard" (their episode)
-or "clip". Instead of an environment, spaces: observation, action; with observation_extras and
-step_extras for further fields. */
+episodes, which takes memory as it fills; past its capacity, in transitions, the oldest episodes
+leave. bad_numbers says what happens to numbers that are infinite or NaN: "error", "discard" (their
+episode) or "clip". Instead of an environment, spaces: observation, action; with observation_extras
+and step_extras for further fields. */
 static int new_replay(lua_State *L) {
-  static const char *const names[] = {"env",         "capacity",           "bad_numbers", "observation", "action",
-                                      "step_extras", "observation_extras", NULL};
+  static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
+                                      "action", "step_extras", "observation_extras", NULL};
   static const char *const bad[] = {"error", "discard", "clip", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_check_options(L, 1, "replay options", names);
@@ -78,21 +80,24 @@ static int new_replay(lua_State *L) {
 
 /* An environment whose spaces are not those of the file is an error. */
 static void check_same(lua_State *L, const orr_replay *replay, const orr_env *env) {
-  const orr_space *pairs[][2] = {{orr_replay_observation_space(replay), orr_env_observation_space(env)},
+  const orr_space *pairs[][2] = {{orr_replay_observation_space(replay),
+                                  orr_env_observation_space(env)},
                                  {orr_replay_action_space(replay), orr_env_action_space(env)}};
   for (int i = 0; i < 2; i++) {
     if (orr_space_equal(pairs[i][0], pairs[i][1])) continue;
     char ours[300], theirs[300];
-    lua_complain(L, "load_replay: the %s of the file (%s) is not that of the environment '%s' (%s), or has other "
-                    "bounds", i ? "action" : "observation", orr_space_describe(pairs[i][0], ours, sizeof ours),
+    lua_complain(L,
+                 "load_replay: the %s of the file (%s) is not that of the environment '%s' (%s), "
+                 "or has other bounds",
+                 i ? "action" : "observation", orr_space_describe(pairs[i][0], ours, sizeof ours),
                  orr_env_name(env), orr_space_describe(pairs[i][1], theirs, sizeof theirs));
   }
 }
 
-/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil }): what replay:save wrote, and,
-where something is missing, a second result that says what. A file that ends too early gives its whole
-episodes; damage before the end is an error unless salvage is asked for. `env` must have the same fields;
-it is then the replay's. */
+/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil }): what replay:save
+wrote, and, where something is missing, a second result that says what. A file that ends too early
+gives its whole episodes; damage before the end is an error unless salvage is asked for. `env` must
+have the same fields; it is then the replay's. */
 static int load_replay(lua_State *L) {
   static const char *const names[] = {"env", "salvage", "capacity", NULL};
   const char *path = luaL_checkstring(L, 1);
@@ -145,13 +150,16 @@ static void add_field(lua_State *L, request *r, int result, int into) {
   lua_settable(L, result); /* which also keeps the name alive */
 }
 
-static void add_named(lua_State *L, request *r, int result, int into, const char *prefix, const char *name) {
+static void add_named(lua_State *L, request *r, int result, int into, const char *prefix,
+                      const char *name) {
   lua_pushfstring(L, "%s%s", prefix, name);
   add_field(L, r, result, into);
 }
 
-static void add_extras(lua_State *L, request *r, int result, int into, orr_replay *replay, bool next) {
-  const orr_space *spaces[] = {orr_replay_observation_extras(replay), orr_replay_step_extras(replay)};
+static void add_extras(lua_State *L, request *r, int result, int into, orr_replay *replay,
+                       bool next) {
+  const orr_space *spaces[] = {orr_replay_observation_extras(replay),
+                               orr_replay_step_extras(replay)};
   for (int which = 0; which < 2; which++)
     for (int i = 0; spaces[which] && i < orr_space_fields(spaces[which]); i++) {
       const char *name = orr_space_field(spaces[which], i)->name;
@@ -160,10 +168,10 @@ static void add_extras(lua_State *L, request *r, int result, int into, orr_repla
     }
 }
 
-/* Pushes the result table, and into r what to read: the fields that options at `index` name, or those
-   of `standard` and all extra fields. */
-static void begin_request(lua_State *L, request *r, orr_replay *replay, int index, const char *const *standard,
-                          bool next) {
+/* Pushes the result table, and into r what to read: the fields that options at `index` name, or
+   those of `standard` and all extra fields. */
+static void begin_request(lua_State *L, request *r, orr_replay *replay, int index,
+                          const char *const *standard, bool next) {
   bool given = lua_istable(L, index);
   int into = 0;
   r->count = 0;
@@ -189,7 +197,9 @@ static void begin_request(lua_State *L, request *r, orr_replay *replay, int inde
   lua_settop(L, result);
 }
 
-static bool counts_places(const char *field) { return !strcmp(field, "episode") || !strcmp(field, "time"); }
+static bool counts_places(const char *field) {
+  return !strcmp(field, "episode") || !strcmp(field, "time");
+}
 
 /* Episodes and times count from 1; in windows 0 stays where `lengths` is 0. */
 static void count_from_one(const request *r, orr_tensor *lengths) {
@@ -205,11 +215,13 @@ static void count_from_one(const request *r, orr_tensor *lengths) {
   }
 }
 
-/* Reads and hands the new tensors to their handles; the result table is on top. length 0: transitions. */
-static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t count, const int64_t *index,
-                          int64_t length) {
-  orr_status status = length ? orr_replay_read_windows(replay, count, index, length, r->count, r->outputs)
-                             : orr_replay_read(replay, count, index, r->count, r->outputs);
+/* Reads and hands the new tensors to their handles; the result table is on top. length 0:
+   transitions. */
+static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t count,
+                          const int64_t *index, int64_t length) {
+  orr_status status =
+      length ? orr_replay_read_windows(replay, count, index, length, r->count, r->outputs)
+             : orr_replay_read(replay, count, index, r->count, r->outputs);
   lua_check_status(L, status);
   for (int i = 0; i < r->count; i++)
     if (r->made[i]) r->made[i]->object = r->outputs[i].tensor;
@@ -234,14 +246,16 @@ static void check_batch_options(lua_State *L, int index, const char *what) {
 static orr_random *option_stream(lua_State *L, int index) {
   if (!lua_istable(L, index) || lua_option_push(L, index, "stream") == LUA_TNIL) return NULL;
   orr_random *stream = luaL_testudata(L, -1, "orrery.stream");
-  if (!stream) lua_complain(L, "option 'stream' must be an orrery.stream, not a %s", luaL_typename(L, -1));
+  if (!stream)
+    lua_complain(L, "option 'stream' must be an orrery.stream, not a %s", luaL_typename(L, -1));
   lua_pop(L, 1);
   return stream;
 }
 
 static int64_t check_count(lua_State *L, int index, const char *what) {
   lua_Integer count = luaL_checkinteger(L, index);
-  if (count < 1 || count > INT32_MAX) lua_complain(L, "replay: %s must be 1 or more, got %d", what, (int)count);
+  if (count < 1 || count > INT32_MAX)
+    lua_complain(L, "replay: %s must be 1 or more, got %d", what, (int)count);
   return count;
 }
 
@@ -249,13 +263,13 @@ static int64_t *new_indices(lua_State *L, int64_t count) {
   return lua_newuserdatauv(L, (size_t)count * sizeof(int64_t), 0);
 }
 
-static const char *const transition_fields[] = {"observation", "action", "reward", "next_observation",
-                                                "terminated", NULL};
+static const char *const transition_fields[] = {"observation",      "action",     "reward",
+                                                "next_observation", "terminated", NULL};
 
-/*** replay:sample(n, { fields = nil, stream = nil, into = nil }): a batch of n transitions, each equally
-likely: a table of tensors by field, n first. Without `fields`: observation, action, reward,
-next_observation, terminated, and the extra fields. `stream` is an orrery.stream to draw from; `into` an
-earlier batch, whose tensors are written again. */
+/*** replay:sample(n, { fields = nil, stream = nil, into = nil }): a batch of n transitions, each
+equally likely: a table of tensors by field, n first. Without `fields`: observation, action, reward,
+next_observation, terminated, and the extra fields. `stream` is an orrery.stream to draw from;
+`into` an earlier batch, whose tensors are written again. */
 static int sample(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of transitions");
@@ -269,12 +283,14 @@ static int sample(lua_State *L) {
   return finish_request(L, &r, replay, count, index, 0);
 }
 
-/*** replay:windows(n, length, { partial = false, fields = nil, stream = nil, into = nil }): n stretches
-of `length` steps that do not leave their episode: observation [n, length + 1, ...], action, reward,
-terminated and mask [n, length, ...], and the extra fields. Only windows that fit, each equally likely;
-with `partial` any start, past the end the last observation repeated, the rest 0, and so the mask. */
+/*** replay:windows(n, length, { partial = false, fields = nil, stream = nil, into = nil }):
+n stretches of `length` steps that do not leave their episode: observation [n, length + 1, ...],
+action, reward, terminated and mask [n, length, ...], and the extra fields. Only windows that fit,
+each equally likely; with `partial` any start, past the end the last observation repeated, the rest
+0, and so the mask. */
 static int windows(lua_State *L) {
-  static const char *const standard[] = {"observation", "action", "reward", "terminated", "mask", NULL};
+  static const char *const standard[] = {"observation", "action", "reward",
+                                         "terminated",  "mask",   NULL};
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of windows");
   int64_t length = check_count(L, 3, "the length of windows");
@@ -290,7 +306,8 @@ static int windows(lua_State *L) {
 }
 
 /*** replay:transitions({ fields = nil }): every transition, oldest first, as tensors: observation,
-action, reward, next_observation, terminated, episode (from 1, an int tensor), and the extra fields. */
+action, reward, next_observation, terminated, episode (from 1, an int tensor), and the extra fields.
+*/
 static int transitions(lua_State *L) {
   static const char *const standard[] = {"observation", "action",  "reward", "next_observation",
                                          "terminated",  "episode", NULL};
@@ -306,7 +323,8 @@ static int transitions(lua_State *L) {
 static int64_t *check_indices(lua_State *L, int index, int64_t *count) {
   orr_tensor *x = lua_to_tensor(L, index);
   *count = orr_tensor_count(x);
-  luaL_argcheck(L, orr_tensor_is_contiguous(x) && *count > 0, index, "a list or contiguous tensor of numbers "
+  luaL_argcheck(L, orr_tensor_is_contiguous(x) && *count > 0, index,
+                "a list or contiguous tensor of numbers "
                 "is needed");
   int64_t *numbers = new_indices(L, *count);
   for (int64_t i = 0; i < *count; i++) {
@@ -314,22 +332,25 @@ static int64_t *check_indices(lua_State *L, int index, int64_t *count) {
     double number = orr_tensor_dtype(x) == ORR_INT    ? ((const int32_t *)data)[i]
                     : orr_tensor_dtype(x) == ORR_BYTE ? ((const uint8_t *)data)[i]
                                                       : (double)((const orr_real *)data)[i];
-    luaL_argcheck(L, number == floor(number) && fabs(number) < 1e15, index, "numbers of transitions are whole");
+    luaL_argcheck(L, number == floor(number) && fabs(number) < 1e15, index,
+                  "numbers of transitions are whole");
     numbers[i] = (int64_t)number - 1;
   }
   return numbers;
 }
 
-/*** replay:read(numbers, { length = nil, fields = nil, into = nil }): the transitions with these numbers
-(1 is the oldest; a list or an int tensor), as from replay:sample; with a length the windows that begin
-there, as from replay:windows with `partial`. */
+/*** replay:read(numbers, { length = nil, fields = nil, into = nil }): the transitions with these
+numbers (1 is the oldest; a list or an int tensor), as from replay:sample; with a length the windows
+that begin there, as from replay:windows with `partial`. */
 static int read(lua_State *L) {
   static const char *const names[] = {"fields", "into", "length", NULL};
-  static const char *const standard[] = {"observation", "action", "reward", "terminated", "mask", NULL};
+  static const char *const standard[] = {"observation", "action", "reward",
+                                         "terminated",  "mask",   NULL};
   orr_replay *replay = check_replay(L);
   lua_settop(L, 3);
   lua_check_options(L, 3, "read options", names);
-  int64_t length = lua_istable(L, 3) ? lua_option_integer(L, 3, "length", 0, 1, INT32_MAX) : 0, count;
+  int64_t length = lua_istable(L, 3) ? lua_option_integer(L, 3, "length", 0, 1, INT32_MAX) : 0,
+          count;
   int64_t *index = check_indices(L, 2, &count);
   request r;
   begin_request(L, &r, replay, 3, length ? standard : transition_fields, !length);
@@ -337,8 +358,8 @@ static int read(lua_State *L) {
 }
 
 /*** replay:episode(i): episode i (1 is the oldest; -1 the newest): a table with number, first (its
-first transition), length, terminated, truncated, and tensors: observation [length + 1, ...], action,
-reward [length, ...], and the extra fields. */
+first transition), length, terminated, truncated, and tensors: observation [length + 1, ...],
+action, reward [length, ...], and the extra fields. */
 static int episode(lua_State *L) {
   static const char *const standard[] = {"observation", "action", "reward", NULL};
   orr_replay *replay = check_replay(L);
@@ -357,7 +378,9 @@ static int episode(lua_State *L) {
     lua_pushstring(L, r.outputs[k].field);
     lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
     const int64_t *shape = orr_tensor_shape(r.outputs[k].tensor);
-    lua_fill(L, handle, orr_tensor_reshape(r.outputs[k].tensor, orr_tensor_axes(r.outputs[k].tensor) - 1, shape + 1));
+    lua_fill(L, handle,
+             orr_tensor_reshape(r.outputs[k].tensor, orr_tensor_axes(r.outputs[k].tensor) - 1,
+                                shape + 1));
     lua_settable(L, -3);
   }
   lua_pushinteger(L, info.number + 1);
@@ -375,7 +398,8 @@ static int episode(lua_State *L) {
 
 /*** replay:window_count(length): how many windows of so many steps fit. */
 static int window_count(lua_State *L) {
-  lua_pushinteger(L, orr_replay_windows(check_replay(L), check_count(L, 2, "the length of windows")));
+  lua_pushinteger(L,
+                  orr_replay_windows(check_replay(L), check_count(L, 2, "the length of windows")));
   return 1;
 }
 
@@ -413,8 +437,9 @@ static int replay_length(lua_State *L) {
   return 1;
 }
 
-/* replay.episodes, replay.capacity and replay.env, nil where it was made without one; everything else
-   is a method, of this file or of lua/orrery/replay.lua, which is loaded when first asked for one. */
+/* replay.episodes, replay.capacity and replay.env, nil where it was made without one; everything
+   else is a method, of this file or of lua/orrery/replay.lua, which is loaded when first asked for
+   one. */
 static int replay_index(lua_State *L) {
   orr_replay *replay = check_replay(L);
   const char *name = luaL_checkstring(L, 2);
@@ -439,7 +464,8 @@ static int replay_index(lua_State *L) {
 static int replay_text(lua_State *L) {
   orr_replay *replay = check_replay(L);
   lua_pushfstring(L, "replay of %I transitions in %I episodes (capacity %I)",
-                  (lua_Integer)orr_replay_transitions(replay), (lua_Integer)orr_replay_episodes(replay),
+                  (lua_Integer)orr_replay_transitions(replay),
+                  (lua_Integer)orr_replay_episodes(replay),
                   (lua_Integer)orr_replay_capacity(replay));
   return 1;
 }
@@ -456,13 +482,17 @@ static const luaL_Reg replay_methods[] = {{"sample", sample},
                                           {"counts", counts},
                                           {"save", save},
                                           {NULL, NULL}};
-static const luaL_Reg replay_metamethods[] = {
-    {"__index", replay_index}, {"__len", replay_length}, {"__tostring", replay_text}, {NULL, NULL}};
+static const luaL_Reg replay_metamethods[] = {{"__index", replay_index},
+                                              {"__len", replay_length},
+                                              {"__tostring", replay_text},
+                                              {NULL, NULL}};
 const lua_class lua_replay_class = {"orrery.replay_store", "replay", free_replay, replay_methods,
-                                       replay_metamethods};
+                                    replay_metamethods};
 
 void open_replay(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"replay", new_replay}, {"load_replay", load_replay}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"replay", new_replay},
+                                       {"load_replay", load_replay},
+                                       {NULL, NULL}};
   lua_new_class(L, &lua_replay_class);
   open_recorder(L);
   lua_add_functions(L, module, functions);

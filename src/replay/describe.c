@@ -6,7 +6,8 @@
 #include "replay/file.h"
 
 static const char *const dtype_names[] = {"real", "byte", "int"};
-static const char *const role_names[] = {"observation", "action", "observation_extras", "step_extras"};
+static const char *const role_names[] = {"observation", "action", "observation_extras",
+                                         "step_extras"};
 
 /* One number where all are equal, null where there is none; in lists null is infinity. */
 static json_t *describe_bound(const orr_real *bound, int64_t count) {
@@ -25,10 +26,12 @@ static json_t *describe_space(const orr_space *space) {
   for (int i = 0; fields && i < orr_space_fields(space); i++) {
     const orr_field *f = orr_space_field(space, i);
     json_t *shape = json_array();
-    for (int axis = 0; axis < f->axes; axis++) json_array_append_new(shape, json_integer(f->shape[axis]));
-    json_t *field = json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "name", f->name, "shape", shape, "n",
-                              (json_int_t)f->n, "dtype", dtype_names[f->dtype], "low",
-                              describe_bound(f->low, f->count), "high", describe_bound(f->high, f->count));
+    for (int axis = 0; axis < f->axes; axis++)
+      json_array_append_new(shape, json_integer(f->shape[axis]));
+    json_t *field =
+        json_pack("{s:s, s:o, s:I, s:s, s:o, s:o}", "name", f->name, "shape", shape, "n",
+                  (json_int_t)f->n, "dtype", dtype_names[f->dtype], "low",
+                  describe_bound(f->low, f->count), "high", describe_bound(f->high, f->count));
     json_array_append_new(fields, field);
   }
   return fields;
@@ -42,7 +45,8 @@ static const orr_space *space_of(const orr_replay *replay, int which) {
 
 char *replay_describe(const orr_replay *replay) {
   json_t *root = json_object();
-  for (int i = 0; i < 4; i++) json_object_set_new(root, role_names[i], describe_space(space_of(replay, i)));
+  for (int i = 0; i < 4; i++)
+    json_object_set_new(root, role_names[i], describe_space(space_of(replay, i)));
   json_object_set_new(root, "capacity", json_integer(replay->capacity));
   json_object_set_new(root, "bad_numbers", json_integer(replay->bad_numbers));
   json_object_set_new(root, "real_bytes", json_integer(sizeof(orr_real)));
@@ -52,7 +56,8 @@ char *replay_describe(const orr_replay *replay) {
   json_object_set_new(root, "clipped", json_integer(replay->counts.clipped));
   char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
   json_decref(root);
-  if (!text) engine_fail(replay->engine, ORR_MEMORY, "out of memory for the description of a replay");
+  if (!text)
+    engine_fail(replay->engine, ORR_MEMORY, "out of memory for the description of a replay");
   return text;
 }
 
@@ -76,31 +81,53 @@ static bool read_bound(orr_engine *engine, const json_t *from, int64_t count, or
   return true;
 }
 
-static bool read_field(orr_engine *engine, const json_t *from, orr_field *field, field_memory *memory) {
-  const json_t *shape = json_object_get(from, "shape"), *n = json_object_get(from, "n");
+static bool read_shape(const json_t *from, orr_field *field, size_t *count) {
+  const json_t *shape = json_object_get(from, "shape");
+  if (!json_is_array(shape) || json_array_size(shape) > ORR_AXES) return false;
+  field->axes = (int)json_array_size(shape);
+  *count = 1;
+  for (int i = 0; i < field->axes; i++) {
+    json_int_t length = json_integer_value(json_array_get(shape, (size_t)i));
+    if (length < 1 || !multiply_sizes(*count, (size_t)length, count) || *count > MOST_NUMBERS)
+      return false;
+    field->shape[i] = length;
+  }
+  return true;
+}
+
+static bool read_field(orr_engine *engine, const json_t *from, size_t count, orr_field *field,
+                       field_memory *memory) {
+  const json_t *n = json_object_get(from, "n");
   const char *dtype = json_string_value(json_object_get(from, "dtype"));
-  *field = (orr_field){.name = json_string_value(json_object_get(from, "name"))};
-  if (!field->name || !dtype || !json_is_array(shape) || json_array_size(shape) > ORR_AXES || !json_is_integer(n))
-    return false;
+  field->name = json_string_value(json_object_get(from, "name"));
+  if (!field->name || !dtype || !json_is_integer(n)) return false;
   int kind = -1;
   for (int i = 0; i < 3; i++)
     if (!strcmp(dtype, dtype_names[i])) kind = i;
   if (kind < 0) return false;
   field->dtype = (orr_dtype)kind;
   field->n = json_integer_value(n);
-  field->axes = (int)json_array_size(shape);
-  size_t count = 1;
-  for (int i = 0; i < field->axes; i++) {
-    json_int_t length = json_integer_value(json_array_get(shape, (size_t)i));
-    if (length < 1 || !multiply_sizes(count, (size_t)length, &count) || count > INT32_MAX / 16) return false;
-    field->shape[i] = length;
-  }
-  int64_t numbers = (int64_t)count;
-  if (!read_bound(engine, json_object_get(from, "low"), numbers, -(orr_real)INFINITY, &memory->low) ||
-      !read_bound(engine, json_object_get(from, "high"), numbers, (orr_real)INFINITY, &memory->high))
+  const json_t *low = json_object_get(from, "low"), *high = json_object_get(from, "high");
+  if (!read_bound(engine, low, (int64_t)count, -(orr_real)INFINITY, &memory->low) ||
+      !read_bound(engine, high, (int64_t)count, (orr_real)INFINITY, &memory->high))
     return false;
   field->low = memory->low;
   field->high = memory->high;
+  return true;
+}
+
+/* False also when they are too many, before memory is taken for bounds. */
+static bool read_fields(orr_engine *engine, const json_t *from, orr_field *fields,
+                        field_memory *memory) {
+  size_t total = 0;
+  for (size_t i = 0; i < json_array_size(from); i++) {
+    size_t count;
+    const json_t *field = json_array_get(from, i);
+    if (!read_shape(field, &fields[i], &count)) return false;
+    total += count;
+    if (total > MOST_NUMBERS || !read_field(engine, field, count, &fields[i], &memory[i]))
+      return false;
+  }
   return true;
 }
 
@@ -114,10 +141,8 @@ static orr_space *read_space(orr_engine *engine, const json_t *from, bool needed
   orr_field *fields = engine_new_zeroed(engine, count, sizeof *fields);
   field_memory *memory = engine_new_zeroed(engine, count, sizeof *memory);
   orr_space *space = NULL;
-  bool fine = fields && memory;
-  for (size_t i = 0; fine && i < count; i++)
-    fine = read_field(engine, json_array_get(from, i), &fields[i], &memory[i]);
-  if (fine) space = orr_space_new(engine, fields, (int)count);
+  if (fields && memory && read_fields(engine, from, fields, memory))
+    space = orr_space_new(engine, fields, (int)count);
   for (size_t i = 0; memory && i < count; i++) {
     engine_free_memory(engine, memory[i].low);
     engine_free_memory(engine, memory[i].high);
@@ -134,16 +159,18 @@ static bool read_count(const json_t *root, const char *name, int64_t *count) {
   return json_is_integer(x) && *count >= 0 && *count <= (int64_t)1 << 53;
 }
 
-static orr_replay *make_replay(orr_engine *engine, const json_t *root, int64_t capacity, int *real_bytes,
-                               orr_replay_counts *counts) {
+static orr_replay *make_replay(orr_engine *engine, const json_t *root, int64_t capacity,
+                               int *real_bytes, orr_replay_counts *counts) {
   orr_replay_options options = orr_replay_options_defaults();
   orr_space *spaces[4] = {NULL};
   int64_t bad = 0, wide = 0;
-  bool good = read_count(root, "capacity", &options.capacity) && read_count(root, "bad_numbers", &bad) &&
-              read_count(root, "real_bytes", &wide) && read_count(root, "episodes", &counts->episodes) &&
+  bool good = read_count(root, "capacity", &options.capacity) &&
+              read_count(root, "bad_numbers", &bad) && read_count(root, "real_bytes", &wide) &&
+              read_count(root, "episodes", &counts->episodes) &&
               read_count(root, "transitions", &counts->transitions) &&
               read_count(root, "discarded", &counts->discarded) &&
-              read_count(root, "clipped", &counts->clipped) && (wide == 4 || wide == 8) && bad <= ORR_BAD_CLIP;
+              read_count(root, "clipped", &counts->clipped) && (wide == 4 || wide == 8) &&
+              bad <= ORR_BAD_CLIP;
   for (int i = 0; good && i < 4; i++)
     spaces[i] = read_space(engine, json_object_get(root, role_names[i]), i < 2, &good);
   orr_replay *replay = NULL;
@@ -161,12 +188,14 @@ static orr_replay *make_replay(orr_engine *engine, const json_t *root, int64_t c
   return replay;
 }
 
-orr_replay *replay_from_description(orr_engine *engine, const char *text, size_t size, int64_t capacity,
-                                    const char *path, int *real_bytes, orr_replay_counts *counts) {
+orr_replay *replay_from_description(orr_engine *engine, const char *text, size_t size,
+                                    int64_t capacity, const char *path, int *real_bytes,
+                                    orr_replay_counts *counts) {
   json_error_t error;
   json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &error);
   engine_fail(engine, ORR_FORMAT, "the description of the fields is damaged");
-  orr_replay *replay = json_is_object(root) ? make_replay(engine, root, capacity, real_bytes, counts) : NULL;
+  orr_replay *replay =
+      json_is_object(root) ? make_replay(engine, root, capacity, real_bytes, counts) : NULL;
   json_decref(root);
   if (!replay) engine_fail_in(engine, "replay '%s'", path);
   return replay;

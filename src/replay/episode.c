@@ -48,19 +48,22 @@ static orr_real clipped(const column *c, int64_t i, orr_real x) {
   return x < low ? low : x > high ? high : x;
 }
 
-static orr_status refuse(orr_episode *episode, const column *c, int64_t step, int64_t i, orr_real x) {
+static orr_status refuse(orr_episode *episode, const column *c, int64_t step, int64_t i,
+                         orr_real x) {
   static const char *const roles[] = {"observation ", "", "action ", "", ""};
   char index[32] = "";
   if (c->axes) snprintf(index, sizeof index, "[%lld]", (long long)i + 1);
-  return engine_fail(episode->replay->engine, ORR_NUMBER,
-                     "replay: episode %lld, step %lld: %s'%s%s' is %f; numbers must be finite (bad_numbers = "
-                     "\"discard\" drops such episodes, \"clip\" keeps them)",
-                     (long long)episode->replay->counts.episodes + 1, (long long)step, roles[c->role], c->name,
-                     index, (double)x);
+  return engine_fail(
+      episode->replay->engine, ORR_NUMBER,
+      "replay: episode %lld, step %lld: %s'%s%s' is %f; numbers must be finite (bad_numbers = "
+      "\"discard\" drops such episodes, \"clip\" keeps them)",
+      (long long)episode->replay->counts.episodes + 1, (long long)step, roles[c->role], c->name,
+      index, (double)x);
 }
 
 /* Whether all are finite, or may become so; nothing is changed. */
-static orr_status check(orr_episode *episode, const column *c, int64_t step, const orr_real *values) {
+static orr_status check(orr_episode *episode, const column *c, int64_t step,
+                        const orr_real *values) {
   if (episode->replay->bad_numbers != ORR_BAD_ERROR) return ORR_OK;
   for (int64_t i = 0; i < c->count; i++)
     if (!isfinite(values[i])) return refuse(episode, c, step, i, values[i]);
@@ -98,14 +101,16 @@ orr_status episode_put(orr_episode *episode, const column *c, int64_t step, cons
   return ORR_OK;
 }
 
-orr_status episode_put_reals(orr_episode *episode, const column *c, int64_t step, const orr_real *values) {
+orr_status episode_put_reals(orr_episode *episode, const column *c, int64_t step,
+                             const orr_real *values) {
   if (check(episode, c, step, values)) return ORR_NUMBER;
   put_reals(episode, c, step, values);
   return ORR_OK;
 }
 
 /* All columns of one role from a flat vector: first only checks, then puts. */
-static orr_status check_flat(orr_episode *episode, role which, int64_t step, const orr_real *values) {
+static orr_status check_flat(orr_episode *episode, role which, int64_t step,
+                             const orr_real *values) {
   const orr_replay *replay = episode->replay;
   for (int i = 0; i < replay->columns_count; i++) {
     const column *c = &replay->columns[i];
@@ -144,11 +149,13 @@ orr_status orr_episode_step(orr_episode *episode, const orr_real *action, orr_re
   if (step < 0)
     return engine_fail(replay->engine, ORR_STATE, "replay: the episode has not been started");
   if (step >= replay->capacity)
-    return engine_fail(replay->engine, ORR_ARGUMENT, "replay: the episode has reached the capacity of %lld "
+    return engine_fail(replay->engine, ORR_ARGUMENT,
+                       "replay: the episode has reached the capacity of %lld "
                        "transitions: finish it, or give the replay a larger capacity",
                        (long long)replay->capacity);
   const column *reward_column = &replay->columns[replay->reward];
-  if (check_flat(episode, ROLE_ACTION, step, action) || check(episode, reward_column, step, &reward) ||
+  if (check_flat(episode, ROLE_ACTION, step, action) ||
+      check(episode, reward_column, step, &reward) ||
       check_flat(episode, ROLE_OBSERVATION, step + 1, next_observation))
     return ORR_NUMBER;
   if (episode_reserve(episode, step + 2)) return ORR_MEMORY;
@@ -166,11 +173,14 @@ orr_status orr_episode_set(orr_episode *episode, const char *field, const void *
   if (found < 0) return replay->engine->status;
   const column *c = &replay->columns[found];
   if (c->role != ROLE_OBSERVATION_EXTRA && c->role != ROLE_STEP_EXTRA)
-    return engine_fail(replay->engine, ORR_FIELD, "replay: '%s' is no extra field; observation, action and "
-                       "reward are given with the step", field);
+    return engine_fail(replay->engine, ORR_FIELD,
+                       "replay: '%s' is no extra field; observation, action and "
+                       "reward are given with the step",
+                       field);
   int64_t step = role_is_step(c->role) ? episode->length - 1 : episode->length;
   if (step < 0)
-    return engine_fail(replay->engine, ORR_STATE, "replay: the episode has no step yet to keep '%s' with", field);
+    return engine_fail(replay->engine, ORR_STATE,
+                       "replay: the episode has no step yet to keep '%s' with", field);
   return episode_put(episode, c, step, values);
 }
 
@@ -190,18 +200,22 @@ orr_status orr_episode_finish(orr_episode *episode, bool terminated, bool trunca
 }
 
 /* The tensor of a column, or of a whole space, in orr_replay_add. */
-static orr_status check_input(orr_replay *replay, const orr_replay_input *input, int64_t rows, int64_t count,
-                              orr_dtype dtype) {
+static orr_status check_input(orr_replay *replay, const orr_replay_input *input, int64_t rows,
+                              int64_t count, orr_dtype dtype) {
   orr_tensor *x = input->tensor;
   if (!orr_tensor_is_contiguous(x))
     return engine_fail(replay->engine, ORR_SHAPE, "replay: '%s' must be contiguous", input->field);
   if (orr_tensor_dtype(x) != ORR_REAL && orr_tensor_dtype(x) != dtype)
-    return engine_fail(replay->engine, ORR_SHAPE, "replay: '%s' has the wrong type of numbers", input->field);
-  if (orr_tensor_axes(x) < 1 || orr_tensor_shape(x)[0] != rows || orr_tensor_count(x) != rows * count)
-    return engine_fail(replay->engine, ORR_SHAPE, "replay: '%s' has %lld numbers in %lld rows; %lld rows of %lld "
-                       "are expected", input->field, (long long)orr_tensor_count(x),
-                       (long long)(orr_tensor_axes(x) ? orr_tensor_shape(x)[0] : 0), (long long)rows,
-                       (long long)count);
+    return engine_fail(replay->engine, ORR_SHAPE, "replay: '%s' has the wrong type of numbers",
+                       input->field);
+  if (orr_tensor_axes(x) < 1 || orr_tensor_shape(x)[0] != rows ||
+      orr_tensor_count(x) != rows * count)
+    return engine_fail(replay->engine, ORR_SHAPE,
+                       "replay: '%s' has %lld numbers in %lld rows; %lld rows of %lld "
+                       "are expected",
+                       input->field, (long long)orr_tensor_count(x),
+                       (long long)(orr_tensor_axes(x) ? orr_tensor_shape(x)[0] : 0),
+                       (long long)rows, (long long)count);
   return ORR_OK;
 }
 
@@ -228,7 +242,8 @@ static orr_status fill_role(orr_episode *episode, role which, const orr_space *s
     return replay->engine->status;
   for (int i = 0; i < replay->columns_count; i++) {
     const column *c = &replay->columns[i];
-    if (c->role == which && fill_column(episode, c, input->tensor, size, c->flat)) return replay->engine->status;
+    if (c->role == which && fill_column(episode, c, input->tensor, size, c->flat))
+      return replay->engine->status;
   }
   return ORR_OK;
 }
@@ -237,13 +252,16 @@ static orr_status fill_input(orr_episode *episode, const orr_replay_input *input
   orr_replay *replay = episode->replay;
   if (!strcmp(input->field, "observation"))
     return fill_role(episode, ROLE_OBSERVATION, replay->observation, input);
-  if (!strcmp(input->field, "action")) return fill_role(episode, ROLE_ACTION, replay->action, input);
-  int found = !strcmp(input->field, "reward") ? replay->reward : replay_need_column(replay, input->field);
+  if (!strcmp(input->field, "action"))
+    return fill_role(episode, ROLE_ACTION, replay->action, input);
+  int found =
+      !strcmp(input->field, "reward") ? replay->reward : replay_need_column(replay, input->field);
   if (found < 0) return replay->engine->status;
   const column *c = &replay->columns[found];
   if (c->role == ROLE_OBSERVATION || c->role == ROLE_ACTION)
-    return engine_fail(replay->engine, ORR_FIELD, "replay: '%s' is a part of the %s, which is given as a whole",
-                       input->field, c->role == ROLE_OBSERVATION ? "observation" : "action");
+    return engine_fail(replay->engine, ORR_FIELD,
+                       "replay: '%s' is a part of the %s, which is given as a whole", input->field,
+                       c->role == ROLE_OBSERVATION ? "observation" : "action");
   if (check_input(replay, input, episode->length + !role_is_step(c->role), c->count, c->dtype))
     return replay->engine->status;
   return fill_column(episode, c, input->tensor, c->count, 0);
@@ -255,7 +273,8 @@ static orr_tensor *find_input(int inputs, const orr_replay_input *input, const c
   return NULL;
 }
 
-static orr_status fill_all(orr_episode *episode, int64_t length, int inputs, const orr_replay_input *input) {
+static orr_status fill_all(orr_episode *episode, int64_t length, int inputs,
+                           const orr_replay_input *input) {
   if (episode_reserve(episode, length + 1)) return ORR_MEMORY;
   memset(episode->rows, 0, (size_t)(length + 1) * episode->replay->row_bytes);
   episode->length = length;
@@ -264,8 +283,8 @@ static orr_status fill_all(orr_episode *episode, int64_t length, int inputs, con
   return ORR_OK;
 }
 
-orr_status orr_replay_add(orr_replay *replay, int inputs, const orr_replay_input *input, bool terminated,
-                          bool truncated) {
+orr_status orr_replay_add(orr_replay *replay, int inputs, const orr_replay_input *input,
+                          bool terminated, bool truncated) {
   static const char *const needed[] = {"observation", "action", "reward"};
   for (size_t i = 0; i < COUNT(needed); i++)
     if (!find_input(inputs, input, needed[i]))
@@ -273,8 +292,10 @@ orr_status orr_replay_add(orr_replay *replay, int inputs, const orr_replay_input
   orr_tensor *action = find_input(inputs, input, "action");
   int64_t length = orr_tensor_axes(action) ? orr_tensor_shape(action)[0] : 0;
   if (length < 1 || length > replay->capacity)
-    return engine_fail(replay->engine, ORR_SHAPE, "replay: the episode has %lld actions; 1 to %lld (the capacity) "
-                       "are allowed", (long long)length, (long long)replay->capacity);
+    return engine_fail(replay->engine, ORR_SHAPE,
+                       "replay: the episode has %lld actions; 1 to %lld (the capacity) "
+                       "are allowed",
+                       (long long)length, (long long)replay->capacity);
   orr_episode *episode = orr_episode_new(replay);
   if (!episode) return ORR_MEMORY;
   orr_status status = fill_all(episode, length, inputs, input);

@@ -1,9 +1,11 @@
 /* file.h - the file of a replay: a line that says what it is, then records.
 
-     record: magic "ORRr", kind (u32), size of the payload (u64), CRC-32 of the payload, CRC-32 of these
+     record: magic "ORRr", kind (u32), size of the payload (u64), CRC-32 of the payload, CRC-32 of
+     these
              20 bytes; the payload
      1 description   JSON: the spaces and options (describe.c)
-     2 episode       number, length (i64), flags (u32: 1 terminated, 2 truncated), 0 (u32); then each
+     2 episode       number, length (i64), flags (u32: 1 terminated, 2 truncated), 0 (u32); then
+     each
                      column packed, in the order of the description: T + 1 values or T
      3 end           episodes, transitions (i64) in the file
 
@@ -34,7 +36,8 @@ uint32_t record_header_crc(const record *header);
 /* The description as JSON, to be given to free(); NULL with a message. */
 char *replay_describe(const orr_replay *replay);
 /* An empty replay from a description; real_bytes: how wide reals are in the file. */
-orr_replay *replay_from_description(orr_engine *engine, const char *text, size_t size, int64_t capacity,
-                                    const char *path, int *real_bytes, orr_replay_counts *counts);
+orr_replay *replay_from_description(orr_engine *engine, const char *text, size_t size,
+                                    int64_t capacity, const char *path, int *real_bytes,
+                                    orr_replay_counts *counts);
 
 #endif

@@ -1,5 +1,5 @@
-/* load.c - reads a replay's file as hostile input: nothing is believed before its CRC and its size are
-   checked, and memory is taken only for what the file is long enough to hold. */
+/* load.c - reads a replay's file as hostile input: nothing is believed before its CRC and its size
+   are checked, and memory is taken only for what the file is long enough to hold. */
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -30,11 +30,13 @@ orr_replay_load_options orr_replay_load_options_defaults(void) {
 
 static orr_status fail_read(loader *l) {
   return engine_fail(l->engine, ORR_IO, "replay '%s': cannot read at byte %llu: %s", l->path,
-                     (unsigned long long)l->at, ferror(l->file) ? strerror(errno) : "the file became shorter");
+                     (unsigned long long)l->at,
+                     ferror(l->file) ? strerror(errno) : "the file became shorter");
 }
 
 static orr_status read_at(loader *l, uint64_t at, void *bytes, size_t size) {
-  if (fseeko(l->file, (off_t)at, SEEK_SET) || fread(bytes, 1, size, l->file) != size) return fail_read(l);
+  if (fseeko(l->file, (off_t)at, SEEK_SET) || fread(bytes, 1, size, l->file) != size)
+    return fail_read(l);
   return ORR_OK;
 }
 
@@ -70,8 +72,8 @@ static void lose(loader *l, uint64_t next) {
   l->at = next;
 }
 
-/* Something is wrong with the bytes up to `next`. Last in the file: a torn tail. Otherwise an error,
-   or, when salvaging, a loss. */
+/* Something is wrong with the bytes up to `next`. Last in the file: a torn tail. Otherwise an
+   error, or, when salvaging, a loss. */
 static orr_status damaged(loader *l, const char *what, uint64_t next) {
   if (next >= l->size && !l->ended) {
     l->report.torn = true;
@@ -79,8 +81,10 @@ static orr_status damaged(loader *l, const char *what, uint64_t next) {
     return ORR_OK;
   }
   if (!l->salvage)
-    return engine_fail(l->engine, ORR_FORMAT, "replay '%s': %s at byte %llu of %llu; load it with salvage to take "
-                       "what is undamaged", l->path, l->ended ? "something follows the end" : what,
+    return engine_fail(l->engine, ORR_FORMAT,
+                       "replay '%s': %s at byte %llu of %llu; load it with salvage to take "
+                       "what is undamaged",
+                       l->path, l->ended ? "something follows the end" : what,
                        (unsigned long long)l->at, (unsigned long long)l->size);
   l->report.damaged++;
   lose(l, next);
@@ -111,7 +115,8 @@ static bool size_fits(const loader *l, int64_t length, uint64_t size) {
   for (int i = 0; i < replay->columns_count; i++) {
     const column *c = &replay->columns[i];
     size_t part;
-    if (!multiply_sizes(stored_bytes(l, c), (size_t)(length + !role_is_step(c->role)), &part)) return false;
+    if (!multiply_sizes(stored_bytes(l, c), (size_t)(length + !role_is_step(c->role)), &part))
+      return false;
     if (part > size || (bytes += part) > size) return false;
   }
   return bytes == size;
@@ -155,7 +160,8 @@ static orr_status take_episode(loader *l, const uint8_t *payload, uint64_t size,
   if (!unpack(l, payload + sizeof head, head.length)) return ORR_OK;
   *good = true;
   replay->counts.episodes = head.number;
-  orr_status status = replay_take(replay, l->episode->rows, head.length, head.flags & 1, head.flags >> 1 & 1);
+  orr_status status =
+      replay_take(replay, l->episode->rows, head.length, head.flags & 1, head.flags >> 1 & 1);
   if (status) return engine_fail_in(l->engine, "'%s'", l->path);
   l->report.episodes++;
   l->report.transitions += head.length;
@@ -184,8 +190,10 @@ static orr_status take_record(loader *l, const record *header) {
   orr_status status = read_at(l, l->at + sizeof *header, payload, (size_t)header->size);
   if (!status && crc32_z(0, payload, (size_t)header->size) == header->payload_crc) {
     wrong = "a record is not what its kind ought to be";
-    if (header->kind == RECORD_EPISODE && !l->ended) status = take_episode(l, payload, header->size, &good);
-    else if (header->kind == RECORD_END && !l->ended) status = take_end(l, payload, header->size, &good);
+    if (header->kind == RECORD_EPISODE && !l->ended)
+      status = take_episode(l, payload, header->size, &good);
+    else if (header->kind == RECORD_END && !l->ended)
+      status = take_end(l, payload, header->size, &good);
   }
   engine_free_memory(l->engine, payload);
   if (status) return status;
@@ -203,7 +211,8 @@ static orr_status next_record(loader *l) {
     if (find_header(l, l->at + 1, &next)) return l->engine->status;
     return damaged(l, "the head of a record is damaged", next);
   }
-  if (header.size > l->size - l->at - sizeof header) return damaged(l, "a record is cut off", l->size);
+  if (header.size > l->size - l->at - sizeof header)
+    return damaged(l, "a record is cut off", l->size);
   return take_record(l, &header);
 }
 
@@ -212,21 +221,26 @@ static orr_status read_description(loader *l, int64_t capacity) {
   record header;
   if (l->size < LINE_BYTES + sizeof header || read_at(l, 0, line, sizeof line) ||
       memcmp(line, REPLAY_LINE, LINE_BYTES))
-    return engine_fail(l->engine, ORR_FORMAT, "'%s' is no replay file of this version: it does not begin with "
-                       "\"orrery replay 1\"", l->path);
+    return engine_fail(l->engine, ORR_FORMAT,
+                       "'%s' is no replay file of this version: it does not begin with "
+                       "\"orrery replay 1\"",
+                       l->path);
   if (read_at(l, LINE_BYTES, &header, sizeof header)) return ORR_IO;
   l->at = LINE_BYTES + sizeof header;
   if (!header_good(&header) || header.kind != RECORD_DESCRIPTION || header.size > l->size - l->at)
-    return engine_fail(l->engine, ORR_FORMAT, "replay '%s': the description of its fields, which nothing can be "
-                       "read without, is damaged or cut off", l->path);
+    return engine_fail(l->engine, ORR_FORMAT,
+                       "replay '%s': the description of its fields, which nothing can be "
+                       "read without, is damaged or cut off",
+                       l->path);
   char *text = engine_new(l->engine, (size_t)header.size + 1, 1);
   if (!text) return ORR_MEMORY;
   orr_status status = read_at(l, l->at, text, (size_t)header.size);
   if (!status && crc32_z(0, (Bytef *)text, (size_t)header.size) != header.payload_crc)
-    status = engine_fail(l->engine, ORR_FORMAT, "replay '%s': the checksum of the description is wrong", l->path);
+    status = engine_fail(l->engine, ORR_FORMAT,
+                         "replay '%s': the checksum of the description is wrong", l->path);
   if (!status) {
-    l->replay = replay_from_description(l->engine, text, (size_t)header.size, capacity, l->path, &l->real_bytes,
-                                        &l->counts);
+    l->replay = replay_from_description(l->engine, text, (size_t)header.size, capacity, l->path,
+                                        &l->real_bytes, &l->counts);
     if (!l->replay) status = l->engine->status;
   }
   engine_free_memory(l->engine, text);
@@ -239,10 +253,12 @@ static void finish_report(loader *l) {
   r->torn |= !l->ended;
   if (!r->torn && !r->damaged) return;
   char damage[64] = "";
-  if (r->damaged) snprintf(damage, sizeof damage, "%lld damaged place%s", (long long)r->damaged,
-                           r->damaged == 1 ? "" : "s");
-  snprintf(r->message, sizeof r->message, "replay '%.100s': %s%s%s; %lld bytes lost, %lld whole episodes read",
-           l->path, damage, r->damaged && r->torn ? ", and " : "", r->torn ? "the end is missing" : "",
+  if (r->damaged)
+    snprintf(damage, sizeof damage, "%lld damaged place%s", (long long)r->damaged,
+             r->damaged == 1 ? "" : "s");
+  snprintf(r->message, sizeof r->message,
+           "replay '%.100s': %s%s%s; %lld bytes lost, %lld whole episodes read", l->path, damage,
+           r->damaged && r->torn ? ", and " : "", r->torn ? "the end is missing" : "",
            (long long)r->lost_bytes, (long long)r->episodes);
   engine_log(l->engine, ORR_LOG_WARNING, "%s", r->message);
 }
@@ -277,14 +293,15 @@ static orr_status load_all(loader *l, int64_t capacity) {
   return ORR_OK;
 }
 
-orr_replay *orr_replay_load(orr_engine *engine, const char *path, const orr_replay_load_options *given,
-                            orr_replay_report *report) {
+orr_replay *orr_replay_load(orr_engine *engine, const char *path,
+                            const orr_replay_load_options *given, orr_replay_report *report) {
   orr_replay_load_options options = orr_replay_load_options_defaults();
   if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
   loader l = {.engine = engine, .path = path, .salvage = options.salvage};
   if (report) *report = l.report;
   if (options.capacity < 0) {
-    engine_fail(engine, ORR_ARGUMENT, "replay: capacity must be 0 (as saved) to %d", ORR_REPLAY_CAPACITY);
+    engine_fail(engine, ORR_ARGUMENT, "replay: capacity must be 0 (as saved) to %d",
+                ORR_REPLAY_CAPACITY);
     return NULL;
   }
   if (open_file(&l)) return NULL;

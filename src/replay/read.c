@@ -1,4 +1,5 @@
-/* read.c - from transitions to tensors: each place is looked up once, then read for every output. */
+/* read.c - from transitions to tensors: each place is looked up once, then read for every output.
+   */
 #include <string.h>
 
 #include "replay/replay.h"
@@ -6,24 +7,30 @@
 enum { MOST_OUTPUTS = 64 }; /* fields read at once */
 
 typedef enum source_kind {
-  FROM_ROWS, FROM_TERMINATED, FROM_TRUNCATED, FROM_EPISODE, FROM_TIME, FROM_LENGTH, FROM_MASK
+  FROM_ROWS,
+  FROM_TERMINATED,
+  FROM_TRUNCATED,
+  FROM_EPISODE,
+  FROM_TIME,
+  FROM_LENGTH,
+  FROM_MASK
 } source_kind;
 
 typedef struct reader { /* one output, understood */
   source_kind kind;
-  bool next;  /* reads the row after */
+  bool next;           /* reads the row after */
   bool is_observation; /* exists T + 1 times */
   segment one;
   const segment *segments;
   int segments_count;
-  int64_t count;   /* numbers at each step */
+  int64_t count; /* numbers at each step */
   int axes;
   int64_t shape[ORR_AXES];
   orr_dtype dtype; /* of the field */
   orr_dtype into;  /* of the tensor */
   int64_t steps;   /* per window */
   uint8_t *data;
-  size_t element;  /* bytes of one in the tensor */
+  size_t element; /* bytes of one in the tensor */
 } reader;
 
 typedef struct request {
@@ -84,18 +91,18 @@ static orr_status understand(const request *q, const char *name, reader *r) {
     read_flat(r, &replay->flat_observation, orr_space_size(replay->observation), true);
   else if (!strcmp(name, "action"))
     read_flat(r, &replay->flat_action, orr_space_size(replay->action), false);
-  else if (!strcmp(name, "reward"))
-    read_column(r, &replay->columns[replay->reward]);
+  else if (!strcmp(name, "reward")) read_column(r, &replay->columns[replay->reward]);
   else if (!understand_word(name, r)) {
     int found = replay_need_column(replay, name);
     if (found < 0) return replay->engine->status;
     read_column(r, &replay->columns[found]);
   }
   if (r->next && !r->is_observation)
-    return engine_fail(replay->engine, ORR_FIELD, "replay: 'next_%s': only fields of observations have a next",
-                       name);
+    return engine_fail(replay->engine, ORR_FIELD,
+                       "replay: 'next_%s': only fields of observations have a next", name);
   if (r->kind == FROM_MASK && !q->length)
-    return engine_fail(replay->engine, ORR_FIELD, "replay: 'mask' belongs to windows; transitions have none");
+    return engine_fail(replay->engine, ORR_FIELD,
+                       "replay: 'mask' belongs to windows; transitions have none");
   r->steps = !q->length ? 1 : q->length + (r->is_observation && !r->next);
   return ORR_OK;
 }
@@ -117,14 +124,19 @@ static orr_status check_output(const request *q, reader *r, orr_replay_output *o
   size_t count;
   if (!multiply_sizes((size_t)q->count, (size_t)r->steps, &count) ||
       !multiply_sizes(count, (size_t)r->count, &count) || count != (size_t)orr_tensor_count(x))
-    return engine_fail(engine, ORR_SHAPE, "replay: '%s' needs a tensor of %lld x %lld x %lld numbers, got one of "
-                       "%lld", output->field, (long long)q->count, (long long)r->steps, (long long)r->count,
+    return engine_fail(engine, ORR_SHAPE,
+                       "replay: '%s' needs a tensor of %lld x %lld x %lld numbers, got one of "
+                       "%lld",
+                       output->field, (long long)q->count, (long long)r->steps, (long long)r->count,
                        (long long)orr_tensor_count(x));
   if (!orr_tensor_is_contiguous(x))
-    return engine_fail(engine, ORR_SHAPE, "replay: the tensor for '%s' must be contiguous", output->field);
+    return engine_fail(engine, ORR_SHAPE, "replay: the tensor for '%s' must be contiguous",
+                       output->field);
   if (orr_tensor_dtype(x) != ORR_REAL && orr_tensor_dtype(x) != r->dtype)
-    return engine_fail(engine, ORR_SHAPE, "replay: the tensor for '%s' has another type than the field; give one "
-                       "of reals", output->field);
+    return engine_fail(engine, ORR_SHAPE,
+                       "replay: the tensor for '%s' has another type than the field; give one "
+                       "of reals",
+                       output->field);
   return ORR_OK;
 }
 
@@ -138,7 +150,8 @@ static void copy_row(const reader *r, const uint8_t *row, uint8_t *out) {
     } else if (s->dtype == ORR_BYTE) {
       for (int64_t j = 0; j < s->count; j++) ((orr_real *)to)[j] = from[j];
     } else {
-      for (int64_t j = 0; j < s->count; j++) ((orr_real *)to)[j] = (orr_real)((const int32_t *)from)[j];
+      for (int64_t j = 0; j < s->count; j++)
+        ((orr_real *)to)[j] = (orr_real)((const int32_t *)from)[j];
     }
   }
 }
@@ -151,12 +164,12 @@ static void write_number(const reader *r, uint8_t *out, int64_t x) {
 static int64_t word_value(const reader *r, const entry *e, int64_t episode, int64_t t) {
   bool last = t == e->length - 1;
   switch (r->kind) {
-    case FROM_TERMINATED: return last && e->terminated;
-    case FROM_TRUNCATED: return last && e->truncated;
-    case FROM_EPISODE: return episode;
-    case FROM_TIME: return t;
-    case FROM_LENGTH: return e->length;
-    default: return 1; /* mask */
+  case FROM_TERMINATED: return last && e->terminated;
+  case FROM_TRUNCATED: return last && e->truncated;
+  case FROM_EPISODE: return episode;
+  case FROM_TIME: return t;
+  case FROM_LENGTH: return e->length;
+  default: return 1; /* mask */
   }
 }
 
@@ -212,8 +225,10 @@ static orr_status prepare(request *q, orr_replay_output *output) {
 
 static orr_status read_request(request *q, const int64_t *transitions, orr_replay_output *output) {
   if (q->outputs < 0 || q->outputs > MOST_OUTPUTS || q->count < 0)
-    return engine_fail(q->replay->engine, ORR_ARGUMENT, "replay: %d outputs of %lld places asked for; at most %d "
-                       "outputs, and no negative count", q->outputs, (long long)q->count, MOST_OUTPUTS);
+    return engine_fail(q->replay->engine, ORR_ARGUMENT,
+                       "replay: %d outputs of %lld places asked for; at most %d "
+                       "outputs, and no negative count",
+                       q->outputs, (long long)q->count, MOST_OUTPUTS);
   bool given[MOST_OUTPUTS];
   for (int i = 0; i < q->outputs; i++) given[i] = output[i].tensor != NULL;
   orr_status status = prepare(q, output);
@@ -228,8 +243,8 @@ static orr_status read_request(request *q, const int64_t *transitions, orr_repla
   return status;
 }
 
-orr_status orr_replay_read(orr_replay *replay, int64_t count, const int64_t *transitions, int outputs,
-                           orr_replay_output *output) {
+orr_status orr_replay_read(orr_replay *replay, int64_t count, const int64_t *transitions,
+                           int outputs, orr_replay_output *output) {
   request q = {.replay = replay, .count = count, .outputs = outputs};
   return read_request(&q, transitions, output);
 }

@@ -14,7 +14,8 @@ static orr_status check_options(orr_engine *engine, const orr_replay_options *op
     return engine_fail(engine, ORR_ARGUMENT, "replay: the %s space is missing",
                        options->observation ? "action" : "observation");
   if (options->capacity < 1 || options->capacity > ORR_REPLAY_CAPACITY)
-    return engine_fail(engine, ORR_ARGUMENT, "replay: capacity must be 1 to %d transitions, got %lld",
+    return engine_fail(engine, ORR_ARGUMENT,
+                       "replay: capacity must be 1 to %d transitions, got %lld",
                        ORR_REPLAY_CAPACITY, (long long)options->capacity);
   if ((unsigned)options->bad_numbers > ORR_BAD_CLIP)
     return engine_fail(engine, ORR_ARGUMENT, "replay: bad_numbers must be error, discard or clip");
@@ -43,7 +44,8 @@ orr_replay *orr_replay_new(orr_engine *engine, const orr_replay_options *given) 
   atomic_init(&replay->references, 1);
   replay->observation = orr_space_retain(options.observation);
   replay->action = orr_space_retain(options.action);
-  if (options.observation_extras) replay->observation_extras = orr_space_retain(options.observation_extras);
+  if (options.observation_extras)
+    replay->observation_extras = orr_space_retain(options.observation_extras);
   if (options.step_extras) replay->step_extras = orr_space_retain(options.step_extras);
   replay->capacity = options.capacity;
   replay->bad_numbers = options.bad_numbers;
@@ -97,7 +99,9 @@ void orr_replay_clear(orr_replay *replay) {
 orr_engine *orr_replay_engine(const orr_replay *replay) { return replay->engine; }
 orr_space *orr_replay_observation_space(const orr_replay *replay) { return replay->observation; }
 orr_space *orr_replay_action_space(const orr_replay *replay) { return replay->action; }
-orr_space *orr_replay_observation_extras(const orr_replay *replay) { return replay->observation_extras; }
+orr_space *orr_replay_observation_extras(const orr_replay *replay) {
+  return replay->observation_extras;
+}
 orr_space *orr_replay_step_extras(const orr_replay *replay) { return replay->step_extras; }
 int64_t orr_replay_capacity(const orr_replay *replay) { return replay->capacity; }
 int64_t orr_replay_transitions(const orr_replay *replay) { return replay->transitions; }
@@ -109,11 +113,12 @@ size_t orr_replay_bytes(const orr_replay *replay) {
          (replay->row_bytes << replay->shift);
 }
 
-/* entries[].first counts from the first transition taken; the oldest one's is subtracted. Episodes are
-   mostly alike, so the search starts where it would be if all were, and widens from there. */
+/* entries[].first counts from the first transition taken; the oldest one's is subtracted. Episodes
+   are mostly alike, so the search starts where it would be if all were, and widens from there. */
 int64_t replay_locate(const orr_replay *replay, int64_t transition) {
   int64_t wanted = replay_entry(replay, 0)->first + transition;
-  int64_t low = (int64_t)((double)transition / (double)replay->transitions * (double)replay->episodes);
+  int64_t low =
+      (int64_t)((double)transition / (double)replay->transitions * (double)replay->episodes);
   if (low >= replay->episodes) low = replay->episodes - 1;
   int64_t high = low + 1, step = 1; /* the answer will be in low .. high - 1 */
   while (low > 0 && replay_entry(replay, low)->first > wanted) {
@@ -139,8 +144,8 @@ orr_status orr_replay_episode(const orr_replay *replay, int64_t episode, orr_epi
     return engine_fail(replay->engine, ORR_ARGUMENT, "replay: no episode %lld; it holds %lld",
                        (long long)episode, (long long)replay->episodes);
   const entry *e = replay_entry(replay, episode);
-  *info = (orr_episode_info){e->number, e->first - replay_entry(replay, 0)->first, e->length, e->terminated,
-                             e->truncated};
+  *info = (orr_episode_info){e->number, e->first - replay_entry(replay, 0)->first, e->length,
+                             e->terminated, e->truncated};
   return ORR_OK;
 }
 
@@ -175,8 +180,9 @@ static orr_status reserve_rows(orr_replay *replay, uint64_t last) {
   uint64_t last_chunk = last >> replay->shift;
   if (grow_directory(replay, last_chunk)) return ORR_MEMORY;
   while (replay->next_chunk <= last_chunk) {
-    uint8_t *chunk = replay->spares ? replay->spare[--replay->spares]
-                                    : engine_new(replay->engine, (size_t)1 << replay->shift, replay->row_bytes);
+    uint8_t *chunk =
+        replay->spares ? replay->spare[--replay->spares]
+                       : engine_new(replay->engine, (size_t)1 << replay->shift, replay->row_bytes);
     if (!chunk) return ORR_MEMORY;
     replay->chunks[replay->next_chunk++ & (replay->directory - 1)] = chunk;
   }
@@ -202,26 +208,34 @@ static void drop_oldest(orr_replay *replay) {
   replay->first_row = oldest->row + (uint64_t)oldest->length + 1;
   replay->head = (replay->head + 1) & (replay->room - 1);
   while (replay->first_chunk < replay->first_row >> replay->shift)
-    replay->spare[replay->spares++] = replay->chunks[replay->first_chunk++ & (replay->directory - 1)];
+    replay->spare[replay->spares++] =
+        replay->chunks[replay->first_chunk++ & (replay->directory - 1)];
 }
 
 orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, bool terminated,
                        bool truncated) {
   if (length > replay->capacity)
-    return engine_fail(replay->engine, ORR_ARGUMENT, "replay: an episode of %lld steps does not fit into a "
-                       "capacity of %lld transitions", (long long)length, (long long)replay->capacity);
-  if (reserve_rows(replay, replay->next_row + (uint64_t)length) || reserve_entry(replay)) return ORR_MEMORY;
+    return engine_fail(replay->engine, ORR_ARGUMENT,
+                       "replay: an episode of %lld steps does not fit into a "
+                       "capacity of %lld transitions",
+                       (long long)length, (long long)replay->capacity);
+  if (reserve_rows(replay, replay->next_row + (uint64_t)length) || reserve_entry(replay))
+    return ORR_MEMORY;
   while (replay->transitions + length > replay->capacity) drop_oldest(replay);
   for (int64_t i = 0; i <= length;) {
     uint64_t row = replay->next_row + (uint64_t)i;
     int64_t here = (int64_t)(((row >> replay->shift) + 1) << replay->shift) - (int64_t)row;
     if (here > length + 1 - i) here = length + 1 - i;
-    memcpy(replay_row(replay, row), rows + (size_t)i * replay->row_bytes, (size_t)here * replay->row_bytes);
+    memcpy(replay_row(replay, row), rows + (size_t)i * replay->row_bytes,
+           (size_t)here * replay->row_bytes);
     i += here;
   }
-  *replay_entry(replay, replay->episodes) =
-      (entry){.number = replay->counts.episodes, .row = replay->next_row, .first = replay->next_first,
-              .length = length, .terminated = terminated, .truncated = truncated};
+  *replay_entry(replay, replay->episodes) = (entry){.number = replay->counts.episodes,
+                                                    .row = replay->next_row,
+                                                    .first = replay->next_first,
+                                                    .length = length,
+                                                    .terminated = terminated,
+                                                    .truncated = truncated};
   replay->episodes++;
   replay->transitions += length;
   replay->next_first += length;

@@ -1,18 +1,28 @@
 /* replay.h - the store behind orrery/replay.h.
 
-   Every observation has a row of bytes: its fields, then those of the step taken from it, each in its
-   own dtype. So a transition is two rows that lie next to each other, and reading one touches one or
-   two places in memory whatever the number of fields. Rows are numbered for good, from 0; they live in
-   chunks, and a circular directory finds the chunk of a row. An episode is T + 1 rows (the last one's
-   step part stays zero); episodes follow each other in a circular table, in which a transition is found
-   by binary search. Leaving is moving the head; a chunk whose rows have all left is used again. */
+   Every observation has a row of bytes: its fields, then those of the step taken from it, each in
+   its own dtype. So a transition is two rows that lie next to each other, and reading one touches
+   one or two places in memory whatever the number of fields. Rows are numbered for good, from 0;
+   they live in chunks, and a circular directory finds the chunk of a row. An episode is T + 1 rows
+   (the last one's step part stays zero); episodes follow each other in a circular table, in which a
+   transition is found by binary search. Leaving is moving the head; a chunk whose rows have all
+   left is used again. */
 #ifndef REPLAY_REPLAY_H
 #define REPLAY_REPLAY_H
 
 #include "base/base.h"
 #include "orrery/replay.h"
 
-typedef enum role { ROLE_OBSERVATION, ROLE_OBSERVATION_EXTRA, ROLE_ACTION, ROLE_REWARD, ROLE_STEP_EXTRA } role;
+typedef enum role {
+  ROLE_OBSERVATION,
+  ROLE_OBSERVATION_EXTRA,
+  ROLE_ACTION,
+  ROLE_REWARD,
+  ROLE_STEP_EXTRA
+} role;
+
+/* Of one space, so that a small hostile file cannot ask for much memory. */
+enum { MOST_NUMBERS = 1 << 24 };
 
 typedef struct column {
   char name[ORR_FIELD_NAME];
@@ -20,16 +30,16 @@ typedef struct column {
   orr_dtype dtype;
   int axes;
   int64_t shape[ORR_AXES];
-  int64_t count;  /* elements */
-  size_t offset;  /* of its bytes in a row */
-  int64_t flat;   /* where it starts in its space's flat vector */
+  int64_t count;              /* elements */
+  size_t offset;              /* of its bytes in a row */
+  int64_t flat;               /* where it starts in its space's flat vector */
   const orr_real *low, *high; /* lent by the space; NULL: none */
 } column;
 
 typedef struct entry { /* an episode in the table */
   int64_t number;
-  uint64_t row;     /* of its first observation */
-  int64_t first;    /* transitions taken before it */
+  uint64_t row;  /* of its first observation */
+  int64_t first; /* transitions taken before it */
   int64_t length;
   bool terminated, truncated;
 } entry;
@@ -59,18 +69,18 @@ struct orr_replay {
   flat flat_observation, flat_action;
   size_t row_bytes;
 
-  uint8_t **chunks;          /* chunks[(row >> shift) & (directory - 1)] */
-  uint8_t **spare;           /* chunks to be used again; as long as the directory */
-  size_t directory;          /* a power of two */
+  uint8_t **chunks; /* chunks[(row >> shift) & (directory - 1)] */
+  uint8_t **spare;  /* chunks to be used again; as long as the directory */
+  size_t directory; /* a power of two */
   size_t spares;
-  int shift;                 /* rows of a chunk: 1 << shift */
+  int shift; /* rows of a chunk: 1 << shift */
   uint64_t first_row, next_row;
   uint64_t first_chunk, next_chunk; /* chunks with memory: numbers first_chunk .. next_chunk - 1 */
 
-  entry *entries;            /* entries[(head + i) & (room - 1)] */
+  entry *entries; /* entries[(head + i) & (room - 1)] */
   size_t room, head;
   int64_t episodes, transitions;
-  int64_t next_first;        /* what the next entry's `first` will be */
+  int64_t next_first; /* what the next entry's `first` will be */
   orr_replay_counts counts;
 
   /* Windows of one length that fit, added up over episodes: see sample.c. */
@@ -90,7 +100,9 @@ struct orr_episode {
 static inline size_t element_size(orr_dtype dtype) {
   return dtype == ORR_REAL ? sizeof(orr_real) : dtype == ORR_INT ? sizeof(int32_t) : 1;
 }
-static inline size_t column_bytes(const column *c) { return (size_t)c->count * element_size(c->dtype); }
+static inline size_t column_bytes(const column *c) {
+  return (size_t)c->count * element_size(c->dtype);
+}
 /* Has T values, not T + 1. */
 static inline bool role_is_step(role which) { return which >= ROLE_ACTION; }
 
@@ -120,6 +132,7 @@ orr_status episode_reserve(orr_episode *episode, int64_t rows);
 /* Puts a column's values, of its own dtype, into row `step`, once they are good. */
 orr_status episode_put(orr_episode *episode, const column *c, int64_t step, const void *values);
 /* The same from reals, whatever the column keeps. */
-orr_status episode_put_reals(orr_episode *episode, const column *c, int64_t step, const orr_real *values);
+orr_status episode_put_reals(orr_episode *episode, const column *c, int64_t step,
+                             const orr_real *values);
 
 #endif

@@ -32,24 +32,30 @@ static void measure(orr_replay *replay, int64_t length) {
   fill(replay, 1000000, length);
   double filled = now() - start;
   static int64_t index[BATCH];
-  orr_replay_output batch[] = {{"observation", NULL}, {"action", NULL}, {"reward", NULL},
-                               {"next_observation", NULL}, {"terminated", NULL}};
+  orr_replay_output batch[] = {{"observation", NULL},
+                               {"action", NULL},
+                               {"reward", NULL},
+                               {"next_observation", NULL},
+                               {"terminated", NULL}};
   start = now();
   for (int i = 0; i < ROUNDS; i++) {
     orr_replay_sample(replay, NULL, BATCH, index);
     orr_replay_read(replay, BATCH, index, 5, batch);
   }
   double sampled = now() - start;
-  orr_replay_output windows[] = {{"observation", NULL}, {"action", NULL}, {"reward", NULL}, {"mask", NULL}};
+  orr_replay_output windows[] = {{"observation", NULL},
+                                 {"action", NULL},
+                                 {"reward", NULL},
+                                 {"mask", NULL}};
   start = now();
   for (int i = 0; i < ROUNDS; i++) {
     orr_replay_sample_windows(replay, NULL, length < 20 ? length : 20, true, BATCH, index);
     orr_replay_read_windows(replay, BATCH, index, 20, 4, windows);
   }
   double windowed = now() - start;
-  printf("replay, episodes of %4d: add %6.0f ns, sample %6.0f ns, window of 20 %6.0f ns, %zu MB\n", (int)length,
-         1e9 * filled / 1e6, 1e9 * sampled / ROUNDS / BATCH, 1e9 * windowed / ROUNDS / BATCH,
-         orr_replay_bytes(replay) >> 20);
+  printf("replay, episodes of %4d: add %6.0f ns, sample %6.0f ns, window of 20 %6.0f ns, %zu MB\n",
+         (int)length, 1e9 * filled / 1e6, 1e9 * sampled / ROUNDS / BATCH,
+         1e9 * windowed / ROUNDS / BATCH, orr_replay_bytes(replay) >> 20);
   for (int i = 0; i < 5; i++) orr_tensor_free(batch[i].tensor);
   for (int i = 0; i < 4; i++) orr_tensor_free(windows[i].tensor);
 }

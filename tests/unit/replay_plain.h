@@ -1,5 +1,5 @@
-/* replay_plain.h - for the tests of replay: a store of episodes that is slow and obvious, filled with the
-   same numbers, and the comparison of every (episode, t) and every window. */
+/* replay_plain.h - for the tests of replay: a store of episodes that is slow and obvious, filled
+   with the same numbers, and the comparison of every (episode, t) and every window. */
 #ifndef REPLAY_PLAIN_H
 #define REPLAY_PLAIN_H
 
@@ -75,8 +75,13 @@ static inline void plain_observe(orr_random *random, orr_real *observation) {
 /* The same episode into both. */
 static inline void plain_add(plain *p, orr_random *random, int length, bool terminated) {
   size_t n = (size_t)length;
-  plain_episode e = {length, terminated, calloc(n + 1, sizeof *e.observation), calloc(n, sizeof *e.action),
-                     calloc(n, sizeof *e.reward), calloc(n + 1, sizeof *e.goal), calloc(n, 1)};
+  plain_episode e = {length,
+                     terminated,
+                     calloc(n + 1, sizeof *e.observation),
+                     calloc(n, sizeof *e.action),
+                     calloc(n, sizeof *e.reward),
+                     calloc(n + 1, sizeof *e.goal),
+                     calloc(n, 1)};
   orr_episode *episode = orr_episode_new(p->replay);
   plain_observe(random, e.observation[0]);
   cr_assert_eq(orr_episode_start(episode, e.observation[0]), ORR_OK);
@@ -110,8 +115,10 @@ enum { PLAIN_FIELDS = 16 };
 
 static inline void plain_outputs(orr_replay_output *outputs, int *count) {
   static const char *const names[PLAIN_FIELDS] = {
-      "observation", "next_observation", "action", "reward", "terminated", "truncated", "episode", "time",
-      "length", "velocity", "next_pixel", "gear", "goal", "next_goal", "label", "mask"};
+      "observation", "next_observation", "action",     "reward",
+      "terminated",  "truncated",        "episode",    "time",
+      "length",      "velocity",         "next_pixel", "gear",
+      "goal",        "next_goal",        "label",      "mask"};
   for (int i = 0; i < PLAIN_FIELDS; i++) outputs[i] = (orr_replay_output){names[i], NULL};
   *count = PLAIN_FIELDS;
 }
@@ -121,26 +128,30 @@ static inline void plain_outputs(orr_replay_output *outputs, int *count) {
 #define PLAIN_BYTE(i, k, width) ((uint8_t *)orr_tensor_data(outputs[i].tensor) + (k) * (width))
 
 /* Place k of the outputs of transitions, or place k of windows' step outputs, is step t of e. */
-static inline void plain_check_step(orr_replay_output *outputs, int64_t k, int number, const plain_episode *e,
-                                    int t) {
+static inline void plain_check_step(orr_replay_output *outputs, int64_t k, int number,
+                                    const plain_episode *e, int t) {
   orr_real zeros[PLAIN_OBSERVATION] = {0};
   bool inside = t < e->length, last = t == e->length - 1;
   int next = inside ? t + 1 : e->length;
-  cr_assert_arr_eq(PLAIN_REAL(1, k, PLAIN_OBSERVATION), e->observation[next], sizeof *e->observation);
-  cr_assert_arr_eq(PLAIN_REAL(2, k, PLAIN_ACTION), inside ? e->action[t] : zeros, sizeof *e->action);
+  cr_assert_arr_eq(PLAIN_REAL(1, k, PLAIN_OBSERVATION), e->observation[next],
+                   sizeof *e->observation);
+  cr_assert_arr_eq(PLAIN_REAL(2, k, PLAIN_ACTION), inside ? e->action[t] : zeros,
+                   sizeof *e->action);
   cr_assert_eq(*PLAIN_REAL(3, k, 1), inside ? e->reward[t] : 0);
   cr_assert_eq(*PLAIN_REAL(4, k, 1), last && e->terminated);
   cr_assert_eq(*PLAIN_REAL(5, k, 1), last && !e->terminated);
   cr_assert_eq(PLAIN_INT(6, k), inside ? number : 0);
   cr_assert_eq(PLAIN_INT(7, k), inside ? t : 0);
   cr_assert_eq(PLAIN_INT(8, k), inside ? e->length : 0);
-  for (int i = 0; i < 3; i++) cr_assert_eq(PLAIN_BYTE(10, k, 3)[i], (uint8_t)e->observation[next][3 + i]);
+  for (int i = 0; i < 3; i++)
+    cr_assert_eq(PLAIN_BYTE(10, k, 3)[i], (uint8_t)e->observation[next][3 + i]);
   cr_assert_eq(PLAIN_INT(11, k), inside ? (int32_t)e->action[t][1] : 0);
   cr_assert_arr_eq(PLAIN_REAL(13, k, 2), e->goal[next], sizeof *e->goal);
   cr_assert_eq(PLAIN_BYTE(14, k, 1)[0], inside ? e->label[t] : 0);
 }
 
-static inline void plain_check_observation(orr_replay_output *outputs, int64_t k, const plain_episode *e, int t) {
+static inline void plain_check_observation(orr_replay_output *outputs, int64_t k,
+                                           const plain_episode *e, int t) {
   if (t > e->length) t = e->length;
   cr_assert_arr_eq(PLAIN_REAL(0, k, PLAIN_OBSERVATION), e->observation[t], sizeof *e->observation);
   cr_assert_eq(*PLAIN_REAL(9, k, 1), e->observation[t][2]);
@@ -168,8 +179,8 @@ static inline void plain_compare_transitions(plain *p) {
   int64_t *backwards = malloc((size_t)total * sizeof *backwards);
   for (int64_t i = 0; i < total; i++) backwards[i] = total - 1 - i;
   for (int order = 0; order < 2; order++) { /* in order, then from the last */
-    cr_assert_eq(orr_replay_read(p->replay, total, order ? backwards : NULL, count, outputs), ORR_OK, "%s",
-                 orr_engine_message(p->engine));
+    cr_assert_eq(orr_replay_read(p->replay, total, order ? backwards : NULL, count, outputs),
+                 ORR_OK, "%s", orr_engine_message(p->engine));
     k = 0;
     for (int i = 0; i < p->count; i++)
       for (int t = 0; t < p->episodes[i].length; t++, k++) {
@@ -188,8 +199,8 @@ static inline void plain_compare_windows(plain *p, int64_t length) {
   orr_replay_output outputs[PLAIN_FIELDS];
   int count;
   plain_outputs(outputs, &count);
-  cr_assert_eq(orr_replay_read_windows(p->replay, total, NULL, length, count, outputs), ORR_OK, "%s",
-               orr_engine_message(p->engine));
+  cr_assert_eq(orr_replay_read_windows(p->replay, total, NULL, length, count, outputs), ORR_OK,
+               "%s", orr_engine_message(p->engine));
   for (int i = 0; i < p->count; i++) {
     const plain_episode *e = &p->episodes[i];
     for (int t = 0; t < e->length; t++, k++) {

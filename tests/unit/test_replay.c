@@ -1,4 +1,5 @@
-/* test_replay.c - the store against a slow, obvious one that keeps every episode of numbers in a list. */
+/* test_replay.c - the store against a slow, obvious one that keeps every episode of numbers in a
+   list. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>
@@ -77,7 +78,8 @@ Test(replay, an_episode_longer_than_the_capacity_is_refused) {
   cr_assert_eq(orr_episode_step(episode, action, 0, observation), ORR_STATE);
   cr_assert_eq(orr_episode_start(episode, observation), ORR_OK);
   cr_assert_eq(orr_episode_finish(episode, true, false), ORR_STATE);
-  for (int i = 0; i < 5; i++) cr_assert_eq(orr_episode_step(episode, action, 0, observation), ORR_OK);
+  for (int i = 0; i < 5; i++)
+    cr_assert_eq(orr_episode_step(episode, action, 0, observation), ORR_OK);
   cr_assert_eq(orr_episode_step(episode, action, 0, observation), ORR_ARGUMENT);
   cr_assert(strstr(orr_engine_message(engine), "capacity"));
   plain_compare(&p); /* nothing entered */
@@ -102,7 +104,8 @@ Test(replay, sampling_is_uniform_and_seeded) {
   for (int i = 0; i < DRAWS; i++) hits[draws[i]]++;
   double expected = (double)DRAWS / (double)n;
   for (int64_t i = 0; i < n; i++)
-    cr_assert_lt(fabs(hits[i] - expected), 6 * sqrt(expected), "transition %d: %d", (int)i, hits[i]);
+    cr_assert_lt(fabs(hits[i] - expected), 6 * sqrt(expected), "transition %d: %d", (int)i,
+                 hits[i]);
 
   enum { LENGTH = 4 };
   cr_assert_eq(orr_replay_sample_windows(p.replay, &a, LENGTH, true, DRAWS, draws), ORR_OK);
@@ -155,7 +158,8 @@ Test(replay, errors_of_reading_name_the_field) {
   plain_add(&p, &random, 5, true);
   orr_replay_output output = {"velocty", NULL};
   cr_assert_eq(orr_replay_read(p.replay, 1, NULL, 1, &output), ORR_FIELD);
-  cr_assert(strstr(orr_engine_message(engine), "did you mean 'velocity'"), "%s", orr_engine_message(engine));
+  cr_assert(strstr(orr_engine_message(engine), "did you mean 'velocity'"), "%s",
+            orr_engine_message(engine));
   output.field = "next_action";
   cr_assert_eq(orr_replay_read(p.replay, 1, NULL, 1, &output), ORR_FIELD);
   output.field = "mask";
@@ -202,13 +206,15 @@ Test(replay, bad_numbers_do_not_enter) {
   cr_assert_eq(orr_episode_step(episode, action, 1, good), ORR_OK);
   cr_assert_eq(orr_episode_step(episode, action, 1, bad), ORR_NUMBER);
   const char *message = orr_engine_message(engine);
-  cr_assert(strstr(message, "episode 2") && strstr(message, "step 2") && strstr(message, "'velocity'"), "%s",
-            message);
+  cr_assert(strstr(message, "episode 2") && strstr(message, "step 2") &&
+                strstr(message, "'velocity'"),
+            "%s", message);
   cr_assert_eq(orr_episode_step(episode, action, (orr_real)INFINITY, good), ORR_NUMBER);
   cr_assert(strstr(orr_engine_message(engine), "'reward'"), "%s", orr_engine_message(engine));
   action[0] = (orr_real)-INFINITY;
   cr_assert_eq(orr_episode_step(episode, action, 0, good), ORR_NUMBER);
-  cr_assert(strstr(orr_engine_message(engine), "action 'torque'"), "%s", orr_engine_message(engine));
+  cr_assert(strstr(orr_engine_message(engine), "action 'torque'"), "%s",
+            orr_engine_message(engine));
   cr_assert_eq(orr_episode_length(episode), 1);
   plain_compare(&p);
   cr_assert_eq(orr_episode_finish(episode, false, false), ORR_OK);
@@ -246,7 +252,8 @@ Test(replay, bad_numbers_are_discarded_or_clipped) {
     if (clip) {
       orr_replay_output outputs[] = {{"velocity", NULL}, {"reward", NULL}};
       cr_assert_eq(orr_replay_read(replay, 2, NULL, 2, outputs), ORR_OK);
-      orr_real *velocity = orr_tensor_data(outputs[0].tensor), *reward = orr_tensor_data(outputs[1].tensor);
+      orr_real *velocity = orr_tensor_data(outputs[0].tensor),
+               *reward = orr_tensor_data(outputs[1].tensor);
       cr_assert(velocity[0] == 8 && velocity[1] == 0);
       cr_assert(reward[0] == 0 && reward[1] == -(orr_real)ORR_REPLAY_LARGEST);
       for (int i = 0; i < 2; i++) orr_tensor_free(outputs[i].tensor);

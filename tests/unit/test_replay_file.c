@@ -1,8 +1,10 @@
 /* test_replay_file.c - saving and loading: exact, whole or not at all, and any damage found. */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "replay_plain.h"
 
@@ -103,7 +105,8 @@ Test(replay_file, what_is_not_there_or_no_replay) {
   cr_assert_null(orr_replay_load(engine, "/tmp", NULL, NULL));
   cr_assert_eq(orr_engine_status(engine), ORR_IO);
   cr_assert_null(orr_replay_load(engine, "/dev/null", NULL, NULL));
-  write_broken((const uint8_t *)"a text that has nothing to do with replays, but is long enough", 60);
+  write_broken((const uint8_t *)"a text that has nothing to do with replays, but is long enough",
+               60);
   cr_assert_null(orr_replay_load(engine, broken, NULL, NULL));
   cr_assert_eq(orr_engine_status(engine), ORR_FORMAT);
   plain p = plain_new(engine, 7);
@@ -115,7 +118,8 @@ Test(replay_file, what_is_not_there_or_no_replay) {
 /* Whatever was loaded must be the plain one's episodes, in order, some missing. */
 static void check_subset(plain *p, orr_replay *loaded) {
   orr_replay_output outputs[] = {{"observation", NULL}, {"action", NULL}, {"label", NULL}};
-  int64_t n = orr_replay_transitions(loaded), oldest = orr_replay_count(p->replay).episodes - p->count;
+  int64_t n = orr_replay_transitions(loaded),
+          oldest = orr_replay_count(p->replay).episodes - p->count;
   cr_assert_eq(orr_replay_read(loaded, n, NULL, 3, outputs), ORR_OK);
   for (int64_t i = 0; i < orr_replay_episodes(loaded); i++) {
     orr_episode_info info;
@@ -123,8 +127,10 @@ static void check_subset(plain *p, orr_replay *loaded) {
     const plain_episode *e = &p->episodes[info.number - oldest];
     cr_assert(e->length == info.length && e->terminated == info.terminated);
     for (int64_t t = 0; t < info.length; t++) {
-      cr_assert_arr_eq(PLAIN_REAL(0, info.first + t, PLAIN_OBSERVATION), e->observation[t], sizeof *e->observation);
-      cr_assert_arr_eq(PLAIN_REAL(1, info.first + t, PLAIN_ACTION), e->action[t], sizeof *e->action);
+      cr_assert_arr_eq(PLAIN_REAL(0, info.first + t, PLAIN_OBSERVATION), e->observation[t],
+                       sizeof *e->observation);
+      cr_assert_arr_eq(PLAIN_REAL(1, info.first + t, PLAIN_ACTION), e->action[t],
+                       sizeof *e->action);
       cr_assert_eq(*PLAIN_BYTE(2, info.first + t, 1), e->label[t]);
     }
   }
@@ -216,6 +222,63 @@ Test(replay_file, something_behind_the_end) {
     orr_replay_free(loaded);
   }
   free(twice), free(bytes);
+  plain_free(&p);
+  orr_engine_free(engine);
+}
+
+/* Makes every checksum right again, as far as the records can be followed. */
+static void forge(uint8_t *bytes, size_t size) {
+  for (size_t at = 16; at + 24 <= size;) {
+    uint64_t length;
+    memcpy(&length, bytes + at + 8, 8);
+    if (length > size - at - 24) length = size - at - 24;
+    uint32_t crc = (uint32_t)crc32_z(0, bytes + at + 24, (size_t)length);
+    memcpy(bytes + at + 16, &crc, 4);
+    crc = (uint32_t)crc32_z(0, bytes + at, 20);
+    memcpy(bytes + at + 20, &crc, 4);
+    at += 24 + (size_t)length;
+  }
+}
+
+/* Nonsense whose checksums are right must be refused, or give a replay that can be read. */
+Test(replay_file, forged, .timeout = 300) {
+  orr_engine_options limited = orr_engine_options_defaults();
+  limited.memory_limit = 1 << 30;
+  orr_engine *engine = orr_engine_new(&limited);
+  plain p = plain_new(engine, 12);
+  fill(&p, 20, 5);
+  cr_assert_eq(orr_replay_save(p.replay, path), ORR_OK);
+  size_t size;
+  uint8_t *bytes = read_file(&size), *bad = malloc(size);
+  orr_random random = orr_random_new(12, 0);
+  orr_replay_load_options options = orr_replay_load_options_defaults();
+  int loaded_count = 0;
+  for (int i = 0; i < 3000; i++) {
+    memcpy(bad, bytes, size);
+    for (int k = 0; k < 1 + i % 3; k++) {
+      size_t at = 16 + orr_random_index(&random, i % 2 ? size - 16 : 900);
+      bad[at] = i % 4 == 1 ? (uint8_t) "0123456789[]{}-,"[orr_random_index(&random, 16)]
+                           : (uint8_t)orr_random_index(&random, 256);
+    }
+    forge(bad, size);
+    write_broken(bad, size);
+    options.salvage = i % 5 == 0;
+    orr_replay *loaded = orr_replay_load(engine, broken, &options, NULL);
+    if (!loaded) {
+      cr_assert(orr_engine_message(engine)[0]);
+      continue;
+    }
+    loaded_count++;
+    orr_replay_output outputs[] = {{"observation", NULL}, {"reward", NULL}};
+    int64_t n = orr_replay_transitions(loaded);
+    cr_assert_eq(orr_replay_read(loaded, n, NULL, 2, outputs), ORR_OK);
+    const orr_real *reward = orr_tensor_data(outputs[1].tensor);
+    for (int64_t k = 0; k < n; k++) cr_assert(isfinite(reward[k]));
+    plain_free_outputs(outputs, 2);
+    orr_replay_free(loaded);
+  }
+  cr_assert_gt(loaded_count, 100);
+  free(bad), free(bytes);
   plain_free(&p);
   orr_engine_free(engine);
 }

@@ -1,5 +1,5 @@
-/* test_replay_memory.c - an allocation fails, at every index in turn: the status says so, nothing leaks,
-   the replay is as it was before the call, and the same call then works. */
+/* test_replay_memory.c - an allocation fails, at every index in turn: the status says so, nothing
+   leaks, the replay is as it was before the call, and the same call then works. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -27,21 +27,21 @@ static void *allocate(void *user, void *old, size_t old_size, size_t new_size) {
 static char path[64];
 
 /* Tries until it works; every failure must be for memory. */
-#define RETRY(call)                                                       \
-  do {                                                                    \
-    orr_status status_;                                                   \
-    int64_t n_ = replay ? orr_replay_transitions(replay) : 0;             \
-    while ((status_ = (call)) != ORR_OK) {                                \
+#define RETRY(call)                                                        \
+  do {                                                                     \
+    orr_status status_;                                                    \
+    int64_t n_ = replay ? orr_replay_transitions(replay) : 0;              \
+    while ((status_ = (call)) != ORR_OK) {                                 \
       cr_assert_eq(status_, ORR_MEMORY, "%s", orr_engine_message(engine)); \
-      if (replay) cr_assert_eq(orr_replay_transitions(replay), n_);       \
-      failures++;                                                         \
-    }                                                                     \
+      if (replay) cr_assert_eq(orr_replay_transitions(replay), n_);        \
+      failures++;                                                          \
+    }                                                                      \
   } while (0)
 
-#define RETRY_MAKE(object, call)                             \
-  while (!((object) = (call))) {                             \
-    cr_assert_eq(orr_engine_status(engine), ORR_MEMORY);     \
-    failures++;                                              \
+#define RETRY_MAKE(object, call)                         \
+  while (!((object) = (call))) {                         \
+    cr_assert_eq(orr_engine_status(engine), ORR_MEMORY); \
+    failures++;                                          \
   }
 
 static int fill(orr_engine *engine, orr_replay *replay) {
@@ -72,14 +72,16 @@ static int read_back(orr_engine *engine, orr_replay *replay) {
   RETRY(orr_replay_read(replay, orr_replay_transitions(replay), NULL, 3, all));
   const int32_t *time = orr_tensor_data(all[2].tensor);
   const orr_real *seen = orr_tensor_data(all[1].tensor);
-  for (int64_t k = 0; k < orr_replay_transitions(replay); k++) cr_assert_eq(seen[3 * k + 1], (orr_real)time[k]);
+  for (int64_t k = 0; k < orr_replay_transitions(replay); k++)
+    cr_assert_eq(seen[3 * k + 1], (orr_real)time[k]);
   for (int i = 0; i < 3; i++) orr_tensor_free(all[i].tensor);
   return failures;
 }
 
 static int scenario(orr_engine *engine) {
   int failures = 0;
-  orr_field observation[] = {{.name = "a"}, {.name = "b", .axes = 1, .shape = {2}}}, action = {.name = "c"};
+  orr_field observation[] = {{.name = "a"}, {.name = "b", .axes = 1, .shape = {2}}},
+            action = {.name = "c"};
   orr_replay_options options = orr_replay_options_defaults();
   options.capacity = 3000;
   RETRY_MAKE(options.observation, orr_space_new(engine, observation, 2));
