@@ -62,13 +62,13 @@ local function guarded(values, names, what)
 end
 
 -- One episode: its return, its steps, and its pictures, if they are wanted.
-local function play(env, policy, task, context, seed, steps, frames)
+local function play(env, policy, task, context, seed, steps, frames, width)
   local space = env.action_space
   local seen, done = env.observation_space.names, space.names
   local observation = env:reset(seed)
   orrery.policy.reset(policy, seed)
   local s, total = guarded(observation, seen, "observation"), 0
-  if frames then frames[#frames + 1] = env:draw() end
+  if frames then frames[#frames + 1] = env:draw(width) end
   for step = 1, steps do
     context.step = step
     local action = orrery.policy.action(space, policy:act(observation, context))
@@ -81,7 +81,7 @@ local function play(env, policy, task, context, seed, steps, frames)
       if task.termination and task.termination(s, a, next, step - 1) then terminated = true end
     end
     total = total + reward
-    if frames then frames[#frames + 1] = env:draw() end
+    if frames then frames[#frames + 1] = env:draw(width) end
     if terminated or truncated then return total, step end
     s = next
   end
@@ -96,13 +96,14 @@ end
 ---   episodes  5
 ---   seed      1: of starts and noise
 ---   steps     most steps of an episode; none: the environment's own limit
----   film      true keeps a picture of every step of the first episode, in `frames`
+---   film      true keeps a picture of every step of the first episode, in `frames`; or how many
+---             pixels wide they are: 480
 ---   progress  function(fraction, text), or a run, called after each episode
 --- The result has mean, std, returns, lengths and frames; printed it reads
 --- "mean 152.1 ± 3.2 over 5 episodes".
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
-    steps = "optional number", film = false, progress = "any" })
+    steps = "optional number", film = "any", progress = "any" })
   local task = task_of(given.task)
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
@@ -117,11 +118,12 @@ return function(env, policy, options)
   local seeds = orrery.stream(given.seed, 1)
   local result = setmetatable({ returns = {}, lengths = {} }, Result)
   if given.film then result.frames = {} end
+  local width = type(given.film) == "number" and math.tointeger(given.film) or nil
   for episode = 1, given.episodes do
     local context = { env = env, episode = episode }
     local frames = episode == 1 and result.frames or nil
     result.returns[episode], result.lengths[episode] =
-      play(env, policy, task, context, seeds:whole(), limit, frames)
+      play(env, policy, task, context, seeds:whole(), limit, frames, width)
     tell(episode / given.episodes, ("evaluating, episode %d of %d"):format(episode, given.episodes))
   end
   return summarise(result)

@@ -187,3 +187,5 @@ assert(orrery.evaluate(env, object, { steps = 3 }).lengths[1] == 3)
 local pendulum = orrery.env "pendulum"
 local film = orrery.evaluate(pendulum, orrery.policy.random(pendulum), { episodes = 2, steps = 10, film = true })
 assert(#film.frames == 11 and film.returns[1] < 0)
+film = orrery.evaluate(pendulum, orrery.policy.random(pendulum), { episodes = 1, steps = 2, film = 64 })
+assert(#film.frames == 3 and film.frames[3]:tensor():size(1) == 64)
