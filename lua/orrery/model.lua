@@ -22,6 +22,19 @@ local function space_of(o, name)
   return space
 end
 
+-- The bounds of all numbers of a space as a tensor; nil when there are none.
+local function bounds_of(space, side, none)
+  local list, any = {}, false
+  for _, field in ipairs(space.fields) do
+    local bounds = field[side]
+    for i = 1, field.count do
+      list[#list + 1] = type(bounds) == "table" and bounds[i] or type(bounds) == "number" and bounds or none
+      any = any or list[#list] ~= none
+    end
+  end
+  return any and orrery.tensor(list) or nil
+end
+
 --- orrery.model(options)
 ---   env            whose observations and actions it learns; or the spaces `observation` and `action`
 ---   members        5 nets
@@ -29,12 +42,13 @@ end
 ---   activation     "silu"
 ---   probabilistic  true: each net predicts a mean and a variance; false: a mean only
 ---   layer_norm     false
+---   bounded        true: predicted states stay within the observation's bounds
 ---   init           "truncated_normal": how weights start
 ---   seed           0: of first weights, bootstrap, shuffling
 local function new(options)
   local o = check.options("model options", options, {
     env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
-    activation = "silu", probabilistic = true, layer_norm = false, init = "truncated_normal", seed = 0,
+    activation = "silu", probabilistic = true, layer_norm = false, bounded = true, init = "truncated_normal", seed = 0,
   })
   local self = setmetatable({ options = o, probabilistic = o.probabilistic, members = o.members }, Model)
   self.observation, self.action = space_of(o, "observation"), space_of(o, "action")
@@ -50,6 +64,9 @@ local function new(options)
   if o.probabilistic then
     local shape = o.members > 1 and { o.members, states } or { states }
     self.low, self.high = orrery.full(-10, shape), orrery.full(0.5, shape)
+  end
+  if o.bounded then
+    self.lowest, self.highest = bounds_of(self.observation, "low", -math.huge), bounds_of(self.observation, "high", math.huge)
   end
   self:use_elites()
   return self
@@ -73,6 +90,12 @@ end
 
 -- ---- in traced functions
 
+function Model:within_bounds(s)
+  if self.lowest then s = orrery.max(s, self.lowest) end
+  if self.highest then s = orrery.min(s, self.highest) end
+  return s
+end
+
 local function flat(x) return trace.is_symbol(x) and x or trace.vector(x) end
 
 --- model:normalised(s, a): in a traced function: mean and log-variance (nil when deterministic) of the
@@ -87,21 +110,24 @@ function Model:normalised(s, a)
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
---- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when
---- deterministic). Each row is predicted by its member.
-function Model:step(s, a)
+local function distribution(self, s, a)
   s = flat(s)
   local mean, log_variance = self:normalised(s, a)
   local next = s + self.target_mean + self.target_scale * mean
-  if not log_variance then return next end
-  return next, self.target_scale * orrery.exp(0.5 * log_variance)
+  return next, log_variance and self.target_scale * orrery.exp(0.5 * log_variance)
+end
+
+--- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when
+--- deterministic). Each row is predicted by its member.
+function Model:step(s, a)
+  local mean, deviation = distribution(self, s, a)
+  return self:within_bounds(mean), deviation
 end
 
 --- model:sample(s, a): in a traced function: a draw of the next state.
 function Model:sample(s, a)
-  local mean, deviation = self:step(s, a)
-  if not deviation then return mean end
-  return mean + deviation * trace.normal(self.states)
+  local mean, deviation = distribution(self, s, a)
+  return self:within_bounds(deviation and mean + deviation * trace.normal(self.states) or mean)
 end
 
 -- ---- on tensors

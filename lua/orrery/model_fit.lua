@@ -83,20 +83,23 @@ local function training_update(model, o)
       if not log_variance then return nn.mse(mean, target) end
       -- keeps the bounds near what is needed; half of Chua et al.'s 0.01, as the likelihood is
       local room = trace.parameter(model.high, level):sum() - trace.parameter(model.low, level):sum()
-      return nn.gaussian_nll(mean, log_variance, target) + 0.005 * room
+      -- what never changes must not be sharpened without end
+      local changes = orrery.less(0, model.target_inverse)
+      return nn.gaussian_nll(mean * changes, log_variance * changes, target) + 0.005 * room
     end,
   }
 end
 
--- Squared error in normalised units, by member, over rows x, y.
+-- Squared error of the predicted next state, in units of the targets' deviation, by member, over rows x, y.
 local function evaluator(model, x, y)
   local level = model.members > 1 and "member" or "uniform"
   local compiled = trace.program {
     name = "validation",
     inputs = { { name = "x", level = "row", shape = { x:size(2) } }, { name = "y", level = "row", shape = { y:size(2) } } },
     fn = function(row, change)
-      local mean = model:normalised(row:slice(1, model.states), row:slice(model.states + 1, -1))
-      return { error = orrery.nn.mse(mean, target_of(model, change)):row_mean(level) }
+      local state = row:slice(1, model.states)
+      local apart = model:step(state, row:slice(model.states + 1, -1)) - (state + change)
+      return { error = orrery.mean(orrery.square(apart * model.target_inverse)):row_mean(level) }
     end,
   }
   return function()

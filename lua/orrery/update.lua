@@ -162,4 +162,34 @@ function Update:step(batch, index)
   return loss, outputs
 end
 
+-- Everything that a resumed training needs, by name.
+local function state_of(self)
+  local names, tensors = {}, {}
+  for i, tensor in ipairs(self.parameters) do
+    names[i], tensors[i] = "parameter." .. i, tensor
+  end
+  local states, state_names = self.optimiser:states()
+  for i, tensor in ipairs(states) do
+    names[#names + 1], tensors[#tensors + 1] = "optimiser." .. state_names[i], tensor
+  end
+  names[#names + 1], tensors[#tensors + 1] = "steps", orrery.tensor({ self.steps }, "int")
+  return names, tensors
+end
+
+--- update:save(path): parameters and the optimiser's state as safetensors, whole or not at all.
+function Update:save(path)
+  orrery.checkpoint.save(path, state_of(self))
+  return self
+end
+
+--- update:load(path): goes on where update:save was called, to the bit. A file that does not fit is refused
+--- as a whole.
+function Update:load(path)
+  local names, tensors = state_of(self)
+  orrery.checkpoint.load(path, names, tensors)
+  self.steps = tensors[#tensors][1]
+  self:remember()
+  return self
+end
+
 return new

@@ -53,6 +53,19 @@ for m = 1, 3 do
   assert(std[1] > 0.03 and std[1] < 0.09 and std[3] == 0, tostring(std))
 end
 
+-- the log-variance bounds close in on what is needed
+assert(model.low:slice(1, 2, 2):min() > -9.9 and model.high:max() < 0.5)
+-- a number that was always the same is not looked at
+local heavier = test.observation:copy()
+heavier:slice(3, 3, 2):fill(123)
+assert(model:predict(heavier, test.action):slice(1, 2, 3):close_to(mean:slice(1, 2, 3), 1e-6))
+-- with the bootstrap members see different rows
+local alike = new_model()
+alike:fit(train, { epochs = 1, batch = 64, bootstrap = false })
+local drawn_rows = new_model()
+drawn_rows:fit(train, { epochs = 1, batch = 64 })
+assert(not (alike:predict(test.observation, test.action)):same((drawn_rows:predict(test.observation, test.action))))
+
 -- ---- the same seed gives the same bits, on any number of threads
 
 local function fitted(threads)
@@ -75,7 +88,7 @@ copy:load(path)
 local again = copy:predict(test.observation, test.action)
 assert(again:same(mean) and #copy.elites == 2 and copy.elites[1] == model.elites[1])
 fails("net.linear1.weight", function() new_model { hidden = { 8 } }:load(path) end)
-os.remove(path)
+local saved = path
 
 -- ---- rollouts follow predictions, members apart
 
@@ -92,6 +105,18 @@ end
 local drawn = model:rollout(start, plan, { sample = true, seed = 1 })
 assert(drawn:same(model:rollout(start, plan, { sample = true, seed = 1 })))
 assert(not drawn:same(model:rollout(start, plan, { sample = true, seed = 2 })))
+
+-- ---- predictions stay within declared bounds, unless asked not to
+
+local walled = orrery.space { { "position", low = -0.5, high = 0.5 }, "velocity", { "mass", low = 0 } }
+for _, bounded in ipairs { true, false } do
+  local m = new_model { observation = walled, bounded = bounded }
+  m:load(saved)
+  local inside = m:predict(test.observation, test.action)
+  local out = m:rollout(start, plan, { sample = true })
+  assert((inside:slice(1, 1, 3):max() <= 0.5 and out:slice(1, 1, 4):min() >= -0.5) == bounded)
+end
+os.remove(saved)
 
 -- ---- audit: better than no change, and the constant field exact
 

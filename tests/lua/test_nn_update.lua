@@ -87,6 +87,8 @@ assert(math.abs(scaled:step { y = ys } - 140 / 3) < 1e-4)
 -- ---- NaN: skipped; ten in a row: back to good parameters, with an error
 
 local fragile = nn.mlp { inputs = 2, outputs = 1, hidden = { 8 }, seed = 3 }
+local original = {}
+for i, tensor in ipairs((fragile:parameters())) do original[i] = tensor:copy() end
 local careful = update_of(fragile)
 for i = 1, 5 do careful:step { x = X, y = Y } end
 local bad = Y:copy()
@@ -101,7 +103,30 @@ assert(loss == loss and careful.skipped == 9)
 fails("not finite 10 times in a row", function()
   for i = 1, 10 do careful:step { x = X, y = bad } end
 end)
-for _, tensor in ipairs((fragile:parameters())) do assert(tensor:all_finite()) end
+for i, tensor in ipairs((fragile:parameters())) do assert(tensor:same(original[i]), "not back at the last good ones") end
+
+-- ---- a training that is saved and goes on is the one that was not stopped, draws in the loss included
+
+local function noisy()
+  local some = nn.mlp { inputs = 2, outputs = 1, hidden = { 12 }, seed = 8 }
+  return some, orrery.update {
+    loss = function(sample) return nn.mse(some(sample.x + 0.1 * orrery.randn(2)), sample.y) end, seed = 4,
+    nets = { some }, optimiser = orrery.adam { learning_rate = 0.01, schedule = "cosine", steps = 40, warmup = 5 },
+  }
+end
+local straight, straight_update = noisy()
+local path = os.tmpname()
+for i = 1, 30 do
+  straight_update:step { x = X, y = Y }
+  if i == 13 then straight_update:save(path) end
+end
+local resumed, resumed_update = noisy()
+resumed_update:load(path)
+for i = 14, 30 do resumed_update:step { x = X, y = Y } end
+local wanted = straight:parameters()
+for i, tensor in ipairs((resumed:parameters())) do assert(tensor:same(wanted[i])) end
+fails("optimiser.", function() update_of(fragile):load(path) end)
+os.remove(path)
 
 -- ---- mistakes
 
