@@ -449,7 +449,7 @@ local function describe(value, name, inputs, key)
   if record.is(value) then
     local fields = record.space(value)
     inputs[#inputs + 1] = { name = name, level = "row", space = fields }
-    key[#key + 1] = tostring(fields)
+    key[#key + 1] = fields.key
     return inputs[#inputs]
   elseif core.is_symbol(value) then
     inputs[#inputs + 1] = { name = name, level = "row", shape = { value:shape() } }

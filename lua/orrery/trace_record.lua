@@ -9,24 +9,47 @@ local record = {}
 local contents = setmetatable({}, { __mode = "k" }) -- record -> { fields, vector, name, read = {} }
 local Record = { __name = "orrery.record", __metatable = "record" }
 
---- record.fields(space): a list of { name, shape, offset (from 0), count, low, high, n }. A space is the
---- userdata orrery.space, or such a list, in which offset and count may be left out.
-function record.fields(space)
-  if type(space) == "userdata" or (type(space) == "table" and type(space.fields) == "function") then
-    space = type(space.fields) == "function" and space:fields() or space.fields
-  end
-  if type(space) ~= "table" then error("a space or a list of fields is needed, not a " .. type(space), 3) end
-  local fields, offset = { by_name = {} }, 0
-  for i, field in ipairs(space) do
+local known = setmetatable({}, { __mode = "k" }) -- space userdata -> fields
+
+-- The bound of every number of a field: one number, or a list of them.
+local function bound_list(bound)
+  if core.is_tensor(bound) then return bound:flatten():totable() end
+  return bound
+end
+
+local function bound_key(bound)
+  return type(bound) == "table" and table.concat(bound, " ") or tostring(bound)
+end
+
+local function read_fields(list)
+  local fields, offset, key = { by_name = {} }, 0, {}
+  for i, field in ipairs(list) do
     local shape, count = field.shape or {}, 1
     for _, size in ipairs(shape) do count = count * size end
     local at = field.offset or offset
-    fields[i] = { name = field.name, shape = shape, offset = at, count = count, low = field.low,
-                  high = field.high, n = field.n }
+    fields[i] = { name = field.name, shape = shape, offset = at, count = count, low = bound_list(field.low),
+                  high = bound_list(field.high), n = field.n }
     fields.by_name[field.name] = fields[i]
+    key[i] = ("%s[%s]@%d:%s..%s"):format(field.name, table.concat(shape, "x"), at, bound_key(fields[i].low),
+      bound_key(fields[i].high))
     offset = at + count
   end
   fields.size = offset
+  fields.key = table.concat(key, ",")
+  return fields
+end
+
+--- record.fields(space): a list of { name, shape, offset (from 0), count, low, high, n }, with its `size`
+--- and a `key` that equal spaces share. A space is the userdata orrery.space, or such a list, in
+--- which offset and count may be left out.
+function record.fields(space)
+  if type(space) == "table" and space.by_name then return space end
+  if type(space) ~= "table" and type(space) ~= "userdata" then
+    error("a space or a list of fields is needed, not a " .. type(space), 3)
+  end
+  if known[space] then return known[space] end
+  local fields = read_fields(type(space) == "userdata" and space.fields or space)
+  if type(space) == "userdata" then known[space] = fields end
   return fields
 end
 

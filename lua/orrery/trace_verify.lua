@@ -319,7 +319,8 @@ local function levels_of(program)
 end
 
 --- verify.check(job): raises where made.program and fn differ. job: { fn, name, inputs, arguments,
---- by_name, made = { program, template, session }, probes }. Functions that draw cannot be compared.
+--- by_name, made = { program, template, session }, probes }. Functions that draw cannot be compared, nor those
+--- that use the members of an ensemble, of which plain Lua gives all and a row just one.
 function verify.check(job)
   if job.made.session.drew then return end
   for _, input in ipairs(job.inputs) do
@@ -327,6 +328,11 @@ function verify.check(job)
   end
   local samples, components = verify.samples(job.inputs, job.made.session.literals, job.probes)
   job.levels = levels_of(job.made.program)
+  local ran, outputs = pcall(run_program, job, samples)
+  if not ran then
+    if tostring(outputs):find("a parameter has %d+ members") then return end
+    error(outputs, 0)
+  end
   local plains = {}
   for i, sample in ipairs(samples) do
     local plain, reason, results = run_plain(job, sample)
@@ -339,7 +345,7 @@ function verify.check(job)
     end
     plains[i] = plain
   end
-  local scales, outputs = scales_of(plains), run_program(job, samples)
+  local scales = scales_of(plains)
   for i, sample in ipairs(samples) do
     local compiled = {}
     for name, rows in next, outputs do compiled[name] = rows[i] end
