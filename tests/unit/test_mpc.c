@@ -1,6 +1,9 @@
 /* The closed loop: warm start, resets, failures, deadlines, and what it costs. */
 #include <criterion/criterion.h>
+#include <dlfcn.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -57,8 +60,8 @@ static void open_rig(struct rig *rig, const char *planner, const char *option, d
   callbacks.action = orr_space_new(rig->engine, &push, 1);
   orr_objective *objective = orr_objective_function(rig->engine, &callbacks);
   orr_planner_setting settings[] = {{"horizon", HORIZON}, {option, value}};
-  orr_planner *p = orr_planner_new(rig->engine, planner, callbacks.action, settings,
-                                   option ? 2 : 1);
+  orr_planner *p =
+      orr_planner_new(rig->engine, planner, callbacks.action, settings, option ? 2 : 1);
   rig->mpc = orr_mpc_new(rig->engine, objective, p, options);
   cr_assert(rig->mpc, "%s", orr_engine_message(rig->engine));
   orr_space_free(callbacks.observation);
@@ -265,6 +268,128 @@ Test(mpc, acting_on_the_simulator_does_not_allocate) {
     orr_env_free(env);
     orr_engine_free(engine);
   }
+}
+
+/* ---- not through the engine's allocator either: the process's own malloc and locks, counted */
+
+static _Atomic long mallocs, locks;
+
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define COUNTS_CALLS 1
+extern void *__libc_malloc(size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+void *malloc(size_t size) {
+  mallocs++;
+  return __libc_malloc(size);
+}
+void *calloc(size_t count, size_t size) {
+  mallocs++;
+  return __libc_calloc(count, size);
+}
+void *realloc(void *old, size_t size) {
+  mallocs++;
+  return __libc_realloc(old, size);
+}
+int pthread_mutex_lock(pthread_mutex_t *mutex) {
+  static int (*real)(pthread_mutex_t *);
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+  locks++;
+  return real(mutex);
+}
+#else
+#define COUNTS_CALLS 0
+#endif
+
+Test(mpc, acting_neither_calls_malloc_nor_locks_on_one_thread) {
+  struct rig rig;
+  open_rig(&rig, "cem", NULL, 0, NULL);
+  long before = mallocs;
+  void *volatile probe = malloc(1);
+  free(probe);
+  cr_assert_eq(mallocs, before + COUNTS_CALLS); /* the counter counts */
+  orr_real x = 0, action;
+  orr_mpc_act(rig.mpc, &x, &action, NULL);
+  long allocated = mallocs, locked = locks;
+  orr_status worst = ORR_OK;
+  for (int t = 0; t < 10; t++) {
+    orr_status status = orr_mpc_act(rig.mpc, &x, &action, NULL);
+    if (status) worst = status;
+  }
+  long allocated_after = mallocs, locked_after = locks;
+  cr_expect_eq(worst, ORR_OK);
+  cr_expect_eq(allocated_after, allocated);
+  cr_expect_eq(locked_after, locked);
+  close_rig(&rig);
+}
+
+/* ---- every allocation fails in turn */
+
+struct budget {
+  long left, live;
+};
+
+static void *limited(void *user, void *old, size_t old_size, size_t new_size) {
+  struct budget *budget = user;
+  (void)old_size;
+  if (new_size == 0) {
+    budget->live -= old != NULL;
+    free(old);
+    return NULL;
+  }
+  if (budget->left-- <= 0) return NULL;
+  void *memory = aligned_alloc(64, (new_size + 63) / 64 * 64);
+  if (old) {
+    memcpy(memory, old, old_size < new_size ? old_size : new_size);
+    free(old);
+  } else {
+    budget->live++;
+  }
+  return memory;
+}
+
+/* Whether all went well; whatever happens, nothing may be left over. */
+static bool plan_once(orr_engine *engine) {
+  orr_env *env = orr_env_new(engine, "pendulum", NULL);
+  orr_objective *objective = env ? orr_objective_env(engine, env, NULL) : NULL;
+  orr_planner_setting settings[] = {{"population", 10}, {"horizon", 4}, {"action_repeat", 2}};
+  orr_planner *planner =
+      env ? orr_planner_new(engine, "cem", orr_env_action_space(env), settings, 3) : NULL;
+  orr_mpc *mpc = objective && planner ? orr_mpc_new(engine, objective, planner, NULL) : NULL;
+  orr_real observation[3] = {1, 0, 0}, action[1];
+  bool good = mpc && orr_env_reset(env, 1, observation) == ORR_OK;
+  if (good) {
+    orr_status status = orr_mpc_act(mpc, observation, action, NULL);
+    cr_expect(status == ORR_OK || status == ORR_MEMORY, "%s", orr_status_name(status));
+    good = status == ORR_OK;
+    if (!good) good = orr_mpc_act(mpc, observation, action, NULL) == ORR_OK; /* still usable */
+  }
+  if (!good) cr_expect_eq(orr_engine_status(engine), ORR_MEMORY);
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_env_free(env);
+  return good;
+}
+
+Test(mpc, any_allocation_may_fail) {
+  int failures = 0;
+  for (long n = 0; n < 1000; n++) {
+    struct budget budget = {.left = 1000000};
+    orr_engine_options options = orr_engine_options_defaults();
+    options.allocate = limited;
+    options.allocate_user = &budget;
+    options.threads = 2;
+    orr_engine *engine = orr_engine_new(&options);
+    budget.left = n;
+    bool good = plan_once(engine);
+    orr_engine_free(engine);
+    cr_assert_eq(budget.live, 0, "%ld blocks left when allocation %ld failed", budget.live, n);
+    if (good) break;
+    failures++;
+  }
+  cr_expect_gt(failures, 15);
+  cr_expect_lt(failures, 900);
 }
 
 Test(mpc, parts_must_fit) {
