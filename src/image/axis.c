@@ -81,6 +81,10 @@ void axis_fit(axis *a, double low, double high, bool fixed_low, bool fixed_high,
     if (!(low > 0)) low = high > 0 ? high / 1000 : 1;
     if (!(high > 0)) high = low * 10;
   }
+  if (isfinite(low) && isfinite(high)) { /* room for widening, in double */
+    low = fmin(fmax(low, a->logarithmic ? 1e-200 : -1e300), 1e300);
+    high = fmin(fmax(high, a->logarithmic ? 1e-200 : -1e300), 1e300);
+  }
   if (!isfinite(low) || !isfinite(high)) low = a->logarithmic ? 1 : 0, high = a->logarithmic ? 10 : 1;
   if (high < low) {
     double other = low;
@@ -89,7 +93,7 @@ void axis_fit(axis *a, double low, double high, bool fixed_low, bool fixed_high,
   double room = a->logarithmic ? log10(high / low) : high - low;
   double least = a->logarithmic ? 1e-3 : 1e-9 * fmax(fabs(low), fabs(high));
   if (room <= least) room = a->logarithmic ? 1 : low == 0 ? 1 : 0.2 * fabs(low), room *= 10;
-  double more = 0.05 * room;
+  double more = fmin(0.05 * room, a->logarithmic ? 20 : INFINITY);
   if (a->logarithmic) {
     a->low = fixed_low ? low : low / pow(10, more);
     a->high = fixed_high ? high : high * pow(10, more);
