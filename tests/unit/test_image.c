@@ -80,7 +80,7 @@ Test(canvas, translucent_strokes_do_not_double_up) {
   cr_expect_float_eq(*pixel(c, 50, 10), 127, 1);
   orr_canvas_polyline(c, zigzag, 4, 6, 0x00000080);
   cr_expect_float_eq(*pixel(c, 50, 10), 63, 1);
-  double corner[] = {10, 10.5, 50, 10.5, 50, 80};
+  double corner[] = {10, 10.5, 50.3, 10.5, 50.3, 80};
   orr_canvas_clear(c, 0xffffffff);
   orr_canvas_polyline(c, corner, 3, 6, 0x00000080);
   for (int x = 20; x < 52; x++) cr_expect_float_eq(*pixel(c, x, 10), 127, 1, "a hole at %d", x);
