@@ -1,6 +1,7 @@
 # make demo    installs what is missing (Debian), builds, runs the first experiment
 # make test    installs what is missing, builds, runs every test
 # make all     the program, the libraries and the Lua module, in build/
+#              one of them: make test TEST=test_plan, or ORRERY_TEST_LUA=trace make test TEST=test_lua
 # make asan    the tests under the address and undefined-behaviour sanitizers
 # make bench   speed      make docs   reference      make install   to PREFIX      make clean
 
@@ -109,7 +110,7 @@ test: packages
 	@$(MAKE) check
 
 check: all test-programs docs $(if $(SANITIZE),,$(if $(DOUBLE),,double-tests))
-	@BUILD=$(BUILD) CC="$(CC)" MAKE="$(MAKE)" SANITIZE="$(SANITIZE)" tests/run
+	@BUILD=$(BUILD) CC="$(CC)" MAKE="$(MAKE)" TEST="$(TEST)" SANITIZE="$(SANITIZE)" tests/run
 
 test-programs: $(unit_tests)
 
