@@ -228,6 +228,8 @@ Test(mpc, repeated_actions_are_held) {
   }
   act(&rig, 0, ORR_OK, ORR_MPC_PLANNED);
   cr_expect_eq(rig.drive.last_step, 5);
+  orr_mpc_reset(rig.mpc);
+  act(&rig, 0, ORR_OK, ORR_MPC_PLANNED);
   close_rig(&rig);
 }
 

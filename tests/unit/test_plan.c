@@ -142,8 +142,10 @@ Test(plan, deviation_matters_and_samples_stay_within_two_of_them) {
   double seen[2], wanted[2] = {0.1, 0.4};
   for (int i = 0; i < 2; i++) {
     orr_space *space = new_space(engine, -1, 1);
-    orr_planner_setting settings[] = {
-        {"horizon", HORIZON}, {"deviation", wanted[i]}, {"iterations", 1}, {"population", 20000}};
+    orr_planner_setting settings[] = {{"horizon", HORIZON},
+                                      {"deviation", wanted[i]},
+                                      {"iterations", 1},
+                                      {"population", 20000}};
     orr_planner *planner = orr_planner_new(engine, "cem", space, settings, 4);
     bowl.low = -2 * wanted[i];
     bowl.high = 2 * wanted[i];
@@ -155,6 +157,26 @@ Test(plan, deviation_matters_and_samples_stay_within_two_of_them) {
   /* a normal truncated at two deviations has 0.87963 of the deviation */
   for (int i = 0; i < 2; i++) cr_expect_float_eq(seen[i], 0.87963 * wanted[i], 0.02 * wanted[i]);
   cr_expect_eq(bowl.outside, 0);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
+Test(plan, samples_near_a_bound_keep_their_distance) {
+  orr_engine *engine = new_engine(1);
+  struct bowl bowl = new_bowl();
+  orr_objective *objective = new_objective(engine, &bowl);
+  orr_space *space = new_space(engine, -1, 1);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"iterations", 1}, {"population", 20000}};
+  orr_planner *planner = orr_planner_new(engine, "cem", space, settings, 3);
+  for (int side = -1; side <= 1; side += 2) {
+    orr_real start[2 * HORIZON] = {(orr_real)(0.8 * side)};
+    orr_planner_set_plan(planner, start);
+    run(planner, objective);
+    /* half the distance of 0.2, truncated as above; clipping alone would pile samples up */
+    cr_expect_float_eq(bowl.last_deviation, 0.87963 * 0.1, 0.002);
+  }
+  orr_planner_free(planner);
+  orr_space_free(space);
   orr_objective_free(objective);
   orr_engine_free(engine);
 }
@@ -459,7 +481,28 @@ Test(plan, random_shooting_over_discrete_actions) {
   orr_engine_free(engine);
 }
 
-Test(plan, ties_go_to_the_lower_index_and_objectives_cannot_call_back) {
+static orr_status all_alike(void *user, const orr_scoring *scoring) {
+  *(orr_real *)user = scoring->plans[0];
+  for (int i = 0; i < scoring->n; i++) scoring->returns[i] = -1;
+  return ORR_OK;
+}
+
+Test(plan, ties_go_to_the_lower_index) {
+  orr_engine *engine = new_engine(1);
+  orr_real first = 0;
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.user = &first;
+  callbacks.score = all_alike;
+  orr_objective *objective = orr_objective_function(engine, &callbacks);
+  orr_planner *planner = new_planner(engine, "random_shooting", NULL, 0);
+  orr_plan_result result = run(planner, objective);
+  cr_expect_eq(result.plan[0], first);
+  orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
+Test(plan, objectives_refuse_what_they_cannot_do) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
   orr_objective *objective = new_objective(engine, &bowl);
