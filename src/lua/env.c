@@ -42,8 +42,10 @@ static int new_builtin(lua_State *L, const char *name) {
 }
 
 /*** orrery.env(name, options): a built-in environment: pendulum, cartpole, reacher, point_mass; see
-orrery.environments for their options. max_steps changes when an episode is truncated, 0: never.
-orrery.env(definition): one written in Lua, a table of
+orrery.environments for their options. max_steps changes when an episode is truncated, 0: never. It has
+name, observation_space, action_space, state_space (nil: hidden), max_steps, steps, ended, thread_safe,
+can_draw and definition. */
+/*** orrery.env(definition): an environment written in Lua, a table of
   name         for messages
   observation  its fields, as orrery.space takes them
   action       likewise; actions are moved into their bounds before step sees them
