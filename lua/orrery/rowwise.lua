@@ -82,7 +82,8 @@ local function compiled_for(self, job)
 end
 
 local function run_compiled(self, compiled, job)
-  local results = table.pack(compiled:run(job.values, { rows = job.rows or 1, seed = self.seed, iteration = self.calls }))
+  local options = { rows = job.rows or 1, seed = self.seed, iteration = self.calls }
+  local results = table.pack(compiled:run(job.values, options))
   self.calls = (self.calls + 1) % 2^31 // 1
   local levels, levels_by_name = {}, compiled.program:outputs()
   local function walk(template, v)
@@ -151,7 +152,15 @@ local function fall_back(self, reason)
   trace.notice(("%s runs as plain Lua, row by row on one thread: %s"):format(self.name, reason))
 end
 
+local function any_symbol(...)
+  for i = 1, select("#", ...) do
+    if core.is_symbol((select(i, ...))) then return true end
+  end
+end
+
+-- On symbols, in a function being traced, it is the function itself.
 function Rowwise:__call(...)
+  if any_symbol(...) then return trace.inline { fn = self.fn, arguments = table.pack(...), name = self.name } end
   local job = describe_all(self, ...)
   if self.interpreted then return run_plain(self, job, ...) end
   if self.fallback then

@@ -8,6 +8,7 @@
 local orrery = require "orrery"
 local bytecode = require "orrery.trace_bytecode"
 local capture = require "orrery.trace_capture"
+local explore = require "orrery.trace_explore"
 local functions = require "orrery.trace_functions"
 local record = require "orrery.trace_record"
 local shapes = require "orrery.trace_shapes"
@@ -15,12 +16,8 @@ local core = orrery.trace_core
 
 local trace = {}
 
-local MOST_PATHS = 256
-local MOST_COMPARISONS = 128      -- on one path
-local MOST_INSTRUCTIONS = 10000000 -- of one trace: what runs longer will not end
-
-local active  -- the trace going on: { session, graph }
-local context -- the exploration going on: see explore
+-- functions.active is the trace going on: { session, graph, refused }.
+local depth = 0 -- of traces within traces
 
 trace.is_symbol = core.is_symbol
 trace.record = record.new
@@ -39,232 +36,35 @@ trace.update, trace.row_count = core.update, core.row_count
 -- Sizes given one by one or as a list.
 local function draw(kind, first, ...)
   local shape = type(first) == "table" and first or { first, ... }
-  if not active then error("trace." .. kind .. " works only while a trace goes on", 3) end
-  return active.session.draw(kind, shape)
+  if not functions.active then error("trace." .. kind .. " works only while a trace goes on", 3) end
+  return functions.active.session.draw(kind, shape)
 end
 
 --- trace.normal(sizes...), trace.uniform(sizes...): draws of every row, for library code.
 function trace.normal(...) return draw("normal", ...) end
 function trace.uniform(...) return draw("uniform", ...) end
 
-local function where() return core.where(capture.prefix) end
-
--- ---- exploring the outcomes of comparisons
-
-local function outcome_of(condition)
-  local owner, node = core.key(condition)
-  local c = context
-  while c do
-    local of_graph = c.outcomes[owner]
-    if of_graph and of_graph[node] ~= nil then return of_graph[node] end
-    c = c.parent
-  end
-end
-
-local function remember(condition, outcome)
-  local owner, node = core.key(condition)
-  local of_graph = context.outcomes[owner] or {}
-  context.outcomes[owner] = of_graph
-  of_graph[node] = outcome
-end
-
-local function lines_of(path)
-  local seen, lines = {}, {}
-  for _, step in ipairs(path) do
-    local line = bytecode.words(step.where):match(":(%d+)$") or "?"
-    if not seen[line] then lines[#lines + 1] = line end
-    seen[line] = true
-  end
-  return table.concat(lines, ", ")
-end
-
--- Which way a comparison goes on the path being followed: known, or decided before, or true first.
-local function decide(condition, opposite)
-  if not context then
-    error(where() .. ": symbols were compared outside of a function that is traced; use orrery.where", 0)
-  end
-  local known = outcome_of(condition)
-  if known ~= nil then return known end
-  known = opposite and outcome_of(opposite)
-  if known ~= nil then return not known end
-  context.position = context.position + 1
-  local step = context.path[context.position]
-  if not step then
-    if context.position > MOST_COMPARISONS then
-      error(("%s: more than %d comparisons of the sample's values on one path: a loop whose end depends on the "
-        .. "sample cannot be traced; give it a fixed length, or mark the function with orrery.interpret")
-        :format(where(), MOST_COMPARISONS), 0)
-    end
-    step = { condition = condition, outcome = true, where = where() }
-    context.path[context.position] = step
-  end
-  if step.where ~= where() then
-    error(("%s: the function takes another way when it is run again (%s before): it depends on more than its "
-      .. "arguments"):format(where(), bytecode.words(step.where)), 0)
-  end
-  remember(condition, step.outcome)
-  return step.outcome
-end
-
--- number == symbol, which Lua itself never asks about.
-local function decide_equal(symbol, number)
-  if not core.is_symbol(symbol) then symbol, number = number, symbol end
-  if symbol:axes() > 0 then return false end
-  local condition = symbol:equal(number)
-  local known = condition:known()
-  if known then return known ~= 0 end
-  return decide(condition)
-end
-
-local function path_words(path, upto)
-  local words = {}
-  for i = 1, upto do
-    words[#words + 1] = ("the comparison in line %s is %s"):format(
-      bytecode.words(path[i].where):match(":(%d+)$") or "?", tostring(path[i].outcome))
-  end
-  return table.concat(words, " and ")
-end
-
--- The next path: the last comparison that was true becomes false.
-local function advance(path, length)
-  for i = #path, length + 1, -1 do path[i] = nil end
-  while #path > 0 and not path[#path].outcome do path[#path] = nil end
-  if #path == 0 then return false end
-  local last = path[#path]
-  path[#path] = { condition = last.condition, outcome = false, where = last.where }
-  return true
-end
-
--- Variables of a function made while tracing, which is run once for each path.
-local function snapshot(f)
-  local values, i = {}, 1
-  while true do
-    local name, value = core.upvalue(f, i)
-    if not name then return values end
-    values[i] = { name = name, value = value }
-    i = i + 1
-  end
-end
-
-local function check_unassigned(f, before)
-  for i, cell in ipairs(before) do
-    local _, now = core.upvalue(f, i)
-    if not rawequal(now, cell.value) then
-      error(("%s: the inner function assigns to '%s', which lives outside of it; return the value instead")
-        :format(where(), cell.name), 0)
-    end
-  end
-end
-
-local function join_leaves(leaves, depth)
-  local leaf = leaves[leaves.at]
-  local step = leaf.path[depth]
-  if not step then
-    leaves.at = leaves.at + 1
-    return leaf.results, leaf
-  end
-  local yes, yes_leaf = join_leaves(leaves, depth + 1)
-  local no, no_leaf = join_leaves(leaves, depth + 1)
-  local joined, problem = shapes.join(step.condition, yes, no)
-  if not joined then
-    error(("%s: %s: %s when %s, %s when %s; every path must return the same"):format(
-      bytecode.words(step.where), leaves.name, problem[1], path_words(yes_leaf.path, #yes_leaf.path),
-      problem[2], path_words(no_leaf.path, #no_leaf.path)), 0)
-  end
-  return joined, yes_leaf
-end
-
--- Runs f(...) once for each outcome of the comparisons that it makes; returns its packed results,
--- joined. `name` stands for the function in messages.
-local function explore(name, f, ...)
-  local arguments, path, leaves = table.pack(...), {}, { at = 1, name = name }
-  local parent, before, memo = context, snapshot(f), {}
-  repeat
-    context = { parent = parent, path = path, position = 0, outcomes = {}, calls = 0, memo = memo }
-    local results = table.pack(f(table.unpack(arguments, 1, arguments.n)))
-    local taken = context.position
-    context = parent
-    check_unassigned(f, before)
-    if active.refused then error(active.refused, 0) end
-    local assigned = active.session:assigned()
-    if assigned then
-      functions.refuse(("assigns to '%s', which lives outside of it"):format(assigned), "return the value instead")
-    end
-    leaves[#leaves + 1] = { results = results, path = table.move(path, 1, taken, 1, {}) }
-    if #leaves > MOST_PATHS then
-      error(("%s: %s takes more than %d paths by its comparisons in lines %s; use orrery.where, math.max or "
-        .. "math.min in place of some, or mark it with orrery.interpret"):format(
-        bytecode.words(path[#path].where), name, MOST_PATHS, lines_of(path)), 0)
-    end
-  until not advance(path, taken)
-  return (join_leaves(leaves, 1))
-end
-
--- What was computed at this point of an earlier run that took the same way up to here, or
--- compute()'s results: draws, scans and inlined functions are made once.
-local function once(compute)
-  local c = context
-  if not c then return compute() end
-  c.calls = c.calls + 1
-  local outcomes = {}
-  for i = 1, c.position do outcomes[i] = c.path[i].outcome and "y" or "n" end
-  local key = table.concat(outcomes) .. c.calls
-  local made = c.memo[key]
-  if not made then
-    made = table.pack(compute())
-    c.memo[key] = made
-  end
-  return table.unpack(shapes.copy(made), 1, made.n)
-end
-
-trace.once = once
-
 -- A function from outside as what stands in for it; one made while tracing as it is.
 local function stand_in(f)
   local what, source, _, line = core.info(f)
   if what == "C" or source:sub(1, #capture.prefix) == capture.prefix or line >= bytecode.FIRST_LINE then return f end
-  return active.session:value(f)
+  return functions.active.session:value(f)
 end
 
 --- trace.explore(name, f, ...): f's results with all paths joined, for functions that take functions
 --- (scan, grad) while a trace goes on.
 function trace.explore(name, f, ...)
-  if not active then error("no trace is going on", 2) end
-  local results = explore(name, stand_in(f), ...)
+  if not functions.active then error("no trace is going on", 2) end
+  local results = explore.run(name, stand_in(f), ...)
   return table.unpack(results, 1, results.n)
 end
 
 --- trace.is_active(): whether a trace goes on.
-function trace.is_active() return active ~= nil end
+function trace.is_active() return functions.active ~= nil end
+
+trace.once = explore.once
 
 -- ---- one trace
-
-local watching = { cells = {} }
-
-function watching.equal(symbol, number) return decide_equal(symbol, number) end
-function watching.constant(first, index) return bytecode.constant(first, index) end
-
-function watching.refuse(kind, detail)
-  if kind == "assign" then
-    functions.refuse(("assigns to '%s', which lives outside of it"):format(detail), "return the value instead")
-  elseif kind == "key" then
-    functions.refuse("uses a value of the sample as the key of a table",
-      "keep the entries in a tensor and index that, or use orrery.where")
-  end
-  local message = ("%s: the function does not end: %d million instructions were run"):format(where(),
-    MOST_INSTRUCTIONS // 1000000)
-  active.refused = active.refused or message
-  error(message, 0)
-end
-
-local function no_method(methods, name)
-  local check = require "orrery.check"
-  local near = check.nearest(tostring(name), check.sorted_keys(methods))
-  return ("a symbol has no '%s'%s"):format(tostring(name), near and ("; did you mean '%s'?"):format(near) or "")
-end
-
-core.on_decide(decide, no_method)
-core.on_watch(watching)
 
 -- What Lua itself says of symbols, in the script's terms.
 local function handler(message)
@@ -273,41 +73,39 @@ local function handler(message)
   return (message:gsub("got orrery%.symbol", "got a value of the sample, which is not known while tracing"))
 end
 
+-- Runs f(...) with another trace (nil: none) as the one going on: what pcall returns.
+local function within(active, graph, f, ...)
+  local before, outer_context, outer_graph = functions.active, explore.swap(nil), core.enter(graph)
+  functions.active = active
+  local results = table.pack(core.protect(f, handler, ...))
+  functions.active = before
+  explore.swap(outer_context)
+  core.enter(outer_graph)
+  return table.unpack(results, 1, results.n)
+end
+
 -- Runs make() while a new graph is built; answers what it returns. The graph is closed in any case.
 local function with_graph(promoted, make)
-  local before, outer_context = active, context
-  local graph = core.graph()
-  local session = capture.new(promoted)
+  local graph, session = core.graph(), capture.new(promoted)
+  session.on_cell = explore.watch_cell
   function session.draw(kind, shape)
     session.drew = true
-    return once(function() return core[kind](shape) end)
+    return explore.once(function() return core[kind](shape) end)
   end
-  function session.on_cell(id, name) watching.cells[id] = name end
-  local outer_graph = core.enter(graph)
-  active, context = { session = session, graph = graph }, nil
-  functions.active = active
-  core.watch(MOST_INSTRUCTIONS)
-  local ok, result = xpcall(make, handler, session, graph)
+  depth = depth + 1
+  core.watch(explore.MOST_INSTRUCTIONS)
+  local ok, result = within({ session = session, graph = graph }, graph, make, session, graph)
   core.unwatch()
-  active, context = before, outer_context
-  functions.active = before
-  core.enter(outer_graph)
+  depth = depth - 1
   core.close(graph)
-  if not before then
-    bytecode.forget()
-    watching.cells = {}
-  end
+  if depth == 0 then explore.forget() end
   if not ok then error(result ~= nil and session.reals[result] or result, 0) end
   return result
 end
 
 -- Runs f(...) as if no trace went on.
 local function outside(f, ...)
-  local before, outer_context, outer_graph = active, context, core.enter(nil)
-  active, context, functions.active = nil, nil, nil
-  local ok, problem = pcall(f, ...)
-  active, context, functions.active = before, outer_context, before
-  core.enter(outer_graph)
+  local ok, problem = within(nil, nil, f, ...)
   if not ok then error(problem, 0) end
 end
 
@@ -428,7 +226,7 @@ function trace.build(options)
     end)
     local call = session:value(fn, nil, name)
     if options.transform then return table.pack(options.transform(call, table.unpack(symbols, 1, arguments.n))) end
-    return explore(name, call, table.unpack(symbols, 1, arguments.n))
+    return explore.run(name, call, table.unpack(symbols, 1, arguments.n))
   end
   local verify = require "orrery.trace_verify"
   if not options.transform then
@@ -519,7 +317,7 @@ end
 --- returns, as symbols.
 function trace.inline(fn, ...)
   local options = type(fn) == "table" and fn.fn and fn or { fn = fn, arguments = table.pack(...) }
-  if not active then error("trace.inline works only while a trace goes on", 2) end
+  if not functions.active then error("trace.inline works only while a trace goes on", 2) end
   if trace.is_interpreted(options.fn) then
     error("a function marked with orrery.interpret cannot become part of a program", 2)
   end
@@ -527,10 +325,10 @@ function trace.inline(fn, ...)
   local arguments = options.arguments
   arguments.n = arguments.n or #arguments
   arguments = name_records(arguments)
-  return once(function()
-    local f = active.session:value(options.fn, nil, name)
+  return explore.once(function()
+    local f = functions.active.session:value(options.fn, nil, name)
     if f ~= options.fn and options.verify ~= false then verify_alone(options, arguments) end
-    local results = explore(name, f, table.unpack(arguments, 1, arguments.n))
+    local results = explore.run(name, f, table.unpack(arguments, 1, arguments.n))
     local ok, message = pcall(check_returns, name, results, options.returns)
     if not ok then
       local _, _, source, line = core.info(options.fn)

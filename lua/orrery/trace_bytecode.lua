@@ -204,8 +204,9 @@ end
 
 -- Whether this Lua is one whose bytecode we know: otherwise copies are made without watching them.
 local function known()
-  local function sample(a, t)
-    if a == 3 then return 1 end
+  local function sample(a, t, b)
+    if a == 3 or a == 2.5 or a == b then t[a] = 1 end
+    next_line = next_line
     return t[a]
   end
   local bytes = core.dump(sample)
@@ -214,7 +215,10 @@ local function known()
   if not ok then return false end
   local ops = {}
   for i = 1, #sites[1].code, 4 do ops[sites[1].code:byte(i) & 0x7f] = true end
-  return ops[61] and ops[12] and copy(3, {}) == 1 and copy(2, { 5, 6 }) == 6
+  for _, op in ipairs { 57, 60, 61, 10, 12, 16 } do -- EQ, EQK, EQI, SETUPVAL, GETTABLE, SETTABLE
+    if not ops[op] then return false end
+  end
+  return copy(3, {}) == 1 and copy(2, { 5, 6 }) == 6 and copy(2.5, {}) == 1
 end
 
 bytecode.exact = true

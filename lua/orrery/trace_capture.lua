@@ -140,6 +140,7 @@ function Session:plain(v, depth)
   local real = self.reals[v]
   if not real and core.metatable(v) then return v end
   local copy, changed = {}, real ~= nil
+  if real then self:note_keys(real, capture.sorted_keys(real), "table") end
   for key, value in next, real or v do
     if real then value = v[key] end
     copy[key] = self:plain(value, depth + 1)
@@ -233,6 +234,11 @@ function capture.sorted_keys(t)
   return keys
 end
 
+-- Which keys there were; self.names stands for them among the table's keys.
+function Session:note_keys(real, keys, name)
+  self:note { table = real, key = self.names, value = #keys, name = name or "table", keys = keys }
+end
+
 function Session:proxy(real, name)
   local proxy = self.proxies[real]
   if proxy then return proxy end
@@ -259,7 +265,7 @@ function Session:proxy(real, name)
     end,
     __pairs = function(t)
       local keys, i = capture.sorted_keys(real), 0
-      self:note { table = real, key = self.names, value = #keys, name = name or "table", keys = keys }
+      self:note_keys(real, keys, name)
       return function()
         i = i + 1
         if keys[i] ~= nil then return self:key(keys[i]), t[keys[i]] end

@@ -160,6 +160,7 @@ function base.next(original, session)
     if type(t) ~= "table" then return original(t, key) end
     local real = session.reals[t] or t
     local keys = require "orrery.trace_capture".sorted_keys(real)
+    if session.reals[t] then session:note_keys(real, keys) end
     local at = 0
     if key ~= nil then
       for i, known in ipairs(keys) do

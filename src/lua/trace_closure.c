@@ -128,6 +128,17 @@ static int info(lua_State *L) {
   return 5;
 }
 
+/* core.protect(f, handler, ...): as xpcall, but f cannot yield out of it: a trace must end. */
+static int protect(lua_State *L) {
+  int top = lua_gettop(L);
+  lua_rotate(L, 1, -1); /* handler, ..., f */
+  lua_insert(L, 2);     /* handler, f, ... */
+  bool good = lua_pcall(L, top - 2, LUA_MULTRET, 1) == LUA_OK;
+  lua_pushboolean(L, good);
+  lua_replace(L, 1);
+  return lua_gettop(L);
+}
+
 /* core.metatable(x): the real one, or nil. */
 static int metatable(lua_State *L) { return lua_getmetatable(L, 1); }
 
@@ -331,7 +342,7 @@ static int on_watch(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"dump", dump}, {"undump", undump}, {"upvalue", upvalue}, {"set_upvalue", set_upvalue},
-    {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable},
+    {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable}, {"protect", protect},
     {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
     {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};
 

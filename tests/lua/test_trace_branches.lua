@@ -129,3 +129,11 @@ local noise = orrery.rowwise(function(x)
   return orrery.where(e:less_equal(x), 0, 100)
 end)(orrery.zeros(256))
 assert(noise:max() == 1 and noise:min() == 0 and math.abs(noise:mean() - 0.5) < 0.2, tostring(noise))
+
+-- An error on one path says which: no sample may ever take it.
+local function checked(x)
+  if x > 100 then error("too far") end
+  return x
+end
+message = fails("too far", orrery.rowwise(checked), rows)
+assert(message:find("every path is followed: here the comparison in line %d+ is true"), message)

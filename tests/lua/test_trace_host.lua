@@ -131,3 +131,14 @@ trace.program { inputs = { { name = "velocity" }, { name = "p", shape = { 2, 3 }
   return v
 end }
 assert(shown[1] == "symbol velocity: row scalar" and shown[2] == "symbol p: row [2, 3]" and shown[3] == "symbol mul: row scalar", shown[3])
+
+-- A function that yields, or another compiled one, inside a trace.
+good, message = pcall(coroutine.wrap(function()
+  return orrery.rowwise(function(x) return orrery.sum { x, setmetatable({}, { __index = coroutine.yield }).y } end)(rows)
+end))
+assert(not good and not trace.is_active() and orrery.trace_core.current() == nil, message)
+local double = orrery.rowwise(function(x) return x * 2 end)
+assert(orrery.rowwise(function(x) return double(x) + double(1) end)(rows):same { 4, 6, 8 })
+-- Plain Lua that traces something of its own while a trace of it is being checked.
+local slope = orrery.grad(function(x) return x * x end)
+assert(orrery.rowwise(function(x) if x > 1 then return (slope(x)) end return x == 1 and 5 or 0 end)(rows):same { 5, 4, 6 })
