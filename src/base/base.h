@@ -47,7 +47,8 @@ char *engine_copy_string(orr_engine *engine, const char *text);
 /* Records the failure and returns its status. */
 orr_status engine_fail(orr_engine *engine, orr_status status, const char *format, ...)
     PRINTF_LIKE(3, 4);
-orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *format, va_list arguments);
+orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *format,
+                         va_list arguments);
 /* Puts "prefix: " in front of the last failure's message; returns its status. */
 orr_status engine_fail_in(orr_engine *engine, const char *format, ...) PRINTF_LIKE(2, 3);
 void engine_log(orr_engine *engine, orr_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);

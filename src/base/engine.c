@@ -81,7 +81,8 @@ int orr_engine_threads(const orr_engine *engine) { return pool_threads(engine->p
 orr_status orr_engine_set_threads(orr_engine *engine, int threads) {
   if (threads == 0) threads = core_count();
   if (threads < 0 || threads > 1024)
-    return engine_fail(engine, ORR_ARGUMENT, "threads must be 0 (one per core) to 1024, got %d", threads);
+    return engine_fail(engine, ORR_ARGUMENT, "threads must be 0 (one per core) to 1024, got %d",
+                       threads);
   if (threads == pool_threads(engine->pool)) return ORR_OK;
   struct pool *pool = pool_new(engine, threads);
   if (!pool) return engine->status;
@@ -91,7 +92,9 @@ orr_status orr_engine_set_threads(orr_engine *engine, int threads) {
 }
 
 size_t orr_engine_bytes(const orr_engine *engine) { return atomic_load(&engine->bytes); }
-size_t orr_engine_allocations(const orr_engine *engine) { return atomic_load(&engine->allocations); }
+size_t orr_engine_allocations(const orr_engine *engine) {
+  return atomic_load(&engine->allocations);
+}
 
 void orr_interrupt(orr_engine *engine) { atomic_store(&engine->interrupted, true); }
 bool orr_interrupted(const orr_engine *engine) { return atomic_load(&engine->interrupted); }
@@ -104,9 +107,18 @@ const char *orr_version(void) {
 }
 
 const char *orr_status_name(orr_status status) {
-  static const char *const names[] = {"ok",        "out of memory", "bad argument", "shape mismatch",
-                                      "no such field", "i/o error", "bad format",   "not finite",
-                                      "busy",      "interrupted",   "callback failed", "wrong state",
+  static const char *const names[] = {"ok",
+                                      "out of memory",
+                                      "bad argument",
+                                      "shape mismatch",
+                                      "no such field",
+                                      "i/o error",
+                                      "bad format",
+                                      "not finite",
+                                      "busy",
+                                      "interrupted",
+                                      "callback failed",
+                                      "wrong state",
                                       "late"};
   return (size_t)status < COUNT(names) ? names[status] : "unknown status";
 }
@@ -116,14 +128,15 @@ bool multiply_sizes(size_t a, size_t b, size_t *product) {
 }
 
 static void *fail_memory(orr_engine *engine, size_t count, size_t size) {
-  engine_fail(engine, ORR_MEMORY, "out of memory: asked for %zu x %zu bytes, %zu in use", count, size,
-              orr_engine_bytes(engine));
+  engine_fail(engine, ORR_MEMORY, "out of memory: asked for %zu x %zu bytes, %zu in use", count,
+              size, orr_engine_bytes(engine));
   return NULL;
 }
 
 void *engine_new(orr_engine *engine, size_t count, size_t size) {
   size_t bytes, room = ORR_ALIGNMENT + sizeof(block_header);
-  if (!multiply_sizes(count, size, &bytes) || bytes > SIZE_MAX / 2) return fail_memory(engine, count, size);
+  if (!multiply_sizes(count, size, &bytes) || bytes > SIZE_MAX / 2)
+    return fail_memory(engine, count, size);
   bytes += room;
   if (engine->memory_limit && orr_engine_bytes(engine) + bytes > engine->memory_limit)
     return fail_memory(engine, count, size);
@@ -166,7 +179,8 @@ char *engine_copy_string(orr_engine *engine, const char *text) {
   return copy ? memcpy(copy, text, n) : NULL;
 }
 
-orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *format, va_list arguments) {
+orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *format,
+                         va_list arguments) {
   engine->status = status;
   vsnprintf(engine->message, sizeof engine->message, format, arguments);
   return status;

@@ -18,9 +18,11 @@ struct file_writer {
 
 static orr_status fail_io(file_writer *writer, const char *doing, int error) {
   char text[128];
-  const char *reason = strerror_r(error, text, sizeof text); /* the GNU form, as _GNU_SOURCE is set */
+  const char *reason =
+      strerror_r(error, text, sizeof text); /* the GNU form, as _GNU_SOURCE is set */
   if (!writer->status)
-    writer->status = engine_fail(writer->engine, ORR_IO, "%s '%s': %s", doing, writer->path, reason);
+    writer->status =
+        engine_fail(writer->engine, ORR_IO, "%s '%s': %s", doing, writer->path, reason);
   return writer->status;
 }
 
@@ -39,7 +41,8 @@ file_writer *file_create(orr_engine *engine, const char *path) {
   writer->temporary = engine_new(engine, size, 1);
   writer->fd = -1;
   if (writer->path && writer->temporary) {
-    for (int i = 0; i < 100 && writer->fd < 0; i++) { /* a name that a killed run left is passed over */
+    for (int i = 0; i < 100 && writer->fd < 0;
+         i++) { /* a name that a killed run left is passed over */
       snprintf(writer->temporary, size, "%s.%ld.%d.tmp", path, (long)getpid(), i);
       writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (writer->fd < 0 && errno != EEXIST) break;
@@ -96,7 +99,8 @@ static void sync_folder(const char *temporary) {
 orr_status file_commit(file_writer *writer) {
   if (!writer->status && fsync(writer->fd)) fail_io(writer, "cannot flush", errno);
   if (close(writer->fd)) fail_io(writer, "cannot close", errno);
-  if (!writer->status && rename(writer->temporary, writer->path)) fail_io(writer, "cannot replace", errno);
+  if (!writer->status && rename(writer->temporary, writer->path))
+    fail_io(writer, "cannot replace", errno);
   orr_status status = writer->status;
   if (status) unlink(writer->temporary);
   else sync_folder(writer->temporary);
@@ -119,7 +123,8 @@ static char *read_open(orr_engine *engine, const char *path, int fd, size_t limi
     return NULL;
   }
   if (info.st_size < 0 || (uint64_t)info.st_size > limit) {
-    engine_fail(engine, ORR_FORMAT, "'%s' has %lld bytes; at most %zu are read", path, (long long)info.st_size, limit);
+    engine_fail(engine, ORR_FORMAT, "'%s' has %lld bytes; at most %zu are read", path,
+                (long long)info.st_size, limit);
     return NULL;
   }
   size_t want = (size_t)info.st_size, have = 0;
@@ -145,7 +150,8 @@ void *file_read(orr_engine *engine, const char *path, size_t limit, size_t *size
   char reason[128];
   int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
-    engine_fail(engine, ORR_IO, "cannot read '%s': %s", path, strerror_r(errno, reason, sizeof reason));
+    engine_fail(engine, ORR_IO, "cannot read '%s': %s", path,
+                strerror_r(errno, reason, sizeof reason));
     return NULL;
   }
   char *bytes = read_open(engine, path, fd, limit, size);

@@ -2,7 +2,6 @@
    what order. layout.c then finds room for the values. */
 #include "program/compile.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "program/layout.h"
@@ -48,9 +47,15 @@ static int new_value(compiler *c, place where, orr_level level, int64_t stored) 
     p->values = grown;
     p->value_room = room;
   }
-  p->values[p->value_count] = (value){.level = level, .place = where, .stored = stored, .stage = c->current,
-                                      .by_row = level == ORR_ROW && by_rows(c), .binding = -1, .reuse = -1,
-                                      .first = c->position, .last = c->position};
+  p->values[p->value_count] = (value){.level = level,
+                                      .place = where,
+                                      .stored = stored,
+                                      .stage = c->current,
+                                      .by_row = level == ORR_ROW && by_rows(c),
+                                      .binding = -1,
+                                      .reuse = -1,
+                                      .first = c->position,
+                                      .last = c->position};
   return p->value_count++;
 }
 
@@ -134,7 +139,8 @@ static int find_binding(const orr_program *p, const node *n) {
 }
 
 static binding bind_node(orr_program *p, const node *n) {
-  binding b = {.level = n->level, .axes = n->axes, .count = n->count, .value = -1, .tensor = n->tensor};
+  binding b = {
+      .level = n->level, .axes = n->axes, .count = n->count, .value = -1, .tensor = n->tensor};
   if (n->name) b.name = arena_copy_string(&p->memory, n->name);
   if (n->tensor) orr_tensor_retain(n->tensor);
   memcpy(b.shape, n->shape, sizeof b.shape);
@@ -150,7 +156,8 @@ static bool collect_inputs(compiler *c) {
     for (int i = 0; i < c->graph->count; i++) {
       const node *n = node_at(c->graph, i);
       bool updated = false;
-      for (int j = 0; j < c->graph->output_count; j++) updated = updated || c->graph->outputs[j].parameter == i;
+      for (int j = 0; j < c->graph->output_count; j++)
+        updated = updated || c->graph->outputs[j].parameter == i;
       if (n->op != ORR_OP_input || (n->name != NULL) != named) continue;
       if (!named && !c->top.needed[i] && !updated) continue;
       p->inputs[p->input_count++] = bind_node(p, n);
@@ -202,7 +209,8 @@ static int value_of(compiler *c, scope *s, orr_node at) {
   if (s->number[at] >= 0) return s->number[at];
   if (n->op == ORR_OP_constant) return s->number[at] = constant_value(c, n->number);
   if (n->op == ORR_OP_input && !s->outer) return s->number[at] = input_value(c, n);
-  engine_fail(c->program->engine, ORR_STATE, "compile: node %d (%s) has no value", at, orr_op_name(n->op));
+  engine_fail(c->program->engine, ORR_STATE, "compile: node %d (%s) has no value", at,
+              orr_op_name(n->op));
   return -1;
 }
 
@@ -253,7 +261,8 @@ static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_grap
   i->class = op_class_of(n->op);
   i->node = n;
   i->graph = graph;
-  i->per_member = n->level == ORR_MEMBER || (i->class->reduces && n->inputs && node_at(graph, n->in[0])->level == ORR_MEMBER);
+  i->per_member = n->level == ORR_MEMBER ||
+                  (i->class->reduces && n->inputs && node_at(graph, n->in[0])->level == ORR_MEMBER);
   if (!add_operands(c, s, i, n->inputs, n->in)) return false;
   bool sums = i->class->reduces && by_rows(c);
   int v = sums ? new_value(c, PLACE_SUM, n->level, n->stored) : new_result(c, n->level, n->stored);
@@ -264,7 +273,8 @@ static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_grap
   if (sums) y->stage = c->current;
   if (op_is_binary(n->op)) elementwise_prepare(graph, n, &i->plan);
   i->flat = by_rows(c) && spans_blocks(c, i);
-  if (is_elementwise(n->op) && i->flat && i->by_row[0] && c->program->values[i->x[0]].stored == y->stored)
+  if (is_elementwise(n->op) && i->flat && i->by_row[0] &&
+      c->program->values[i->x[0]].stored == y->stored)
     y->reuse = i->x[0];
   for (int lanes = 1; i->class->scratch && lanes <= BLOCK; lanes += BLOCK - 1) {
     int64_t scratch = i->class->scratch(graph, n, lanes);
@@ -279,8 +289,9 @@ static const node *fuse_bias(compiler *c, scope *s, const node *n) {
   for (int j = 0; j < 2; j++) {
     orr_node product = n->in[j], bias = n->in[1 - j];
     const node *p = node_at(s->graph, product), *b = node_at(s->graph, bias);
-    if (p->op != ORR_OP_linear || p->inputs != 2 || s->uses[product] != 1 || b->level == ORR_ROW || b->axes != 1 ||
-        b->count != node_at(s->graph, p->in[1])->shape[1] || !shape_equal(n->axes, n->shape, p->axes, p->shape))
+    if (p->op != ORR_OP_linear || p->inputs != 2 || s->uses[product] != 1 || b->level == ORR_ROW ||
+        b->axes != 1 || b->count != node_at(s->graph, p->in[1])->shape[1] ||
+        !shape_equal(n->axes, n->shape, p->axes, p->shape))
       continue;
     node *fused = arena_new(&c->program->memory, 1, sizeof *fused);
     orr_node *in = arena_new(&c->program->memory, 3, sizeof *in);
@@ -299,7 +310,8 @@ static bool waits_for_bias(scope *s, orr_node at) {
   if (n->op != ORR_OP_linear || s->uses[at] != 1) return false;
   for (int i = at + 1; i < s->graph->count; i++) {
     const node *user = node_at(s->graph, i);
-    if (!s->needed[i] || user->op != ORR_OP_add || (user->in[0] != at && user->in[1] != at)) continue;
+    if (!s->needed[i] || user->op != ORR_OP_add || (user->in[0] != at && user->in[1] != at))
+      continue;
     const node *b = node_at(s->graph, user->in[0] == at ? user->in[1] : user->in[0]);
     return user->level == ORR_ROW && b->level != ORR_ROW && b->axes == 1 &&
            b->count == node_at(s->graph, n->in[1])->shape[1] &&
@@ -343,7 +355,8 @@ static bool write_node(compiler *c, scope *s, orr_node at) {
 static bool picked(const scope *s, orr_node at, int kind, int index) {
   for (int i = at + 1; i < s->graph->count; i++) {
     const node *n = node_at(s->graph, i);
-    if (n->op == ORR_OP_pick && s->needed[i] && n->in[0] == at && n->attribute[0] == kind && n->attribute[1] == index)
+    if (n->op == ORR_OP_pick && s->needed[i] && n->in[0] == at && n->attribute[0] == kind &&
+        n->attribute[1] == index)
       return true;
   }
   return false;
@@ -358,15 +371,22 @@ static bool open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph
   return inner->number && inner->uses && inner->needed && inner->scan_of;
 }
 
-static int scan_buffer(compiler *c, const node *n, int64_t copies) { return new_result(c, ORR_ROW, n->count * copies); }
+static int scan_buffer(compiler *c, const node *n, int64_t copies) {
+  return new_result(c, ORR_ROW, n->count * copies);
+}
 
 /* Buffers of the loop: carries, slices, step, stacked results. They live as long as the loop. */
 static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_code *loop) {
   const scan *spec = node_at(s->graph, at)->scan;
   arena *memory = &c->program->memory;
-  *loop = (scan_code){.length = spec->length, .backwards = spec->backwards, .carries = spec->carries,
-                      .slices = spec->slices, .outputs = spec->outputs, .reduced = spec->reduced, .step = -1};
-  int **lists[] = {&loop->initial, &loop->carry, &loop->next,   &loop->state,  &loop->sequence,
+  *loop = (scan_code){.length = spec->length,
+                      .backwards = spec->backwards,
+                      .carries = spec->carries,
+                      .slices = spec->slices,
+                      .outputs = spec->outputs,
+                      .reduced = spec->reduced,
+                      .step = -1};
+  int **lists[] = {&loop->initial, &loop->carry,  &loop->next,    &loop->state, &loop->sequence,
                    &loop->slice,   &loop->output, &loop->stacked, &loop->sum};
   int sizes[] = {spec->carries, spec->carries, spec->carries, spec->carries, spec->slices,
                  spec->slices,  spec->outputs, spec->outputs, spec->reduced};
@@ -376,7 +396,8 @@ static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_co
   }
   for (int i = 0; i < spec->carries; i++) {
     loop->initial[i] = s->number[spec->initial[i]];
-    loop->carry[i] = body->number[spec->carry[i]] = scan_buffer(c, node_at(body->graph, spec->carry[i]), 1);
+    loop->carry[i] = body->number[spec->carry[i]] =
+        scan_buffer(c, node_at(body->graph, spec->carry[i]), 1);
     if (loop->carry[i] < 0) return false;
     body->needed[spec->next[i]] = true;
     body->uses[spec->next[i]]++;
@@ -386,7 +407,8 @@ static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_co
   }
   for (int i = 0; i < spec->slices; i++) {
     loop->sequence[i] = s->number[spec->sequence[i]];
-    loop->slice[i] = body->number[spec->slice[i]] = scan_buffer(c, node_at(body->graph, spec->slice[i]), 1);
+    loop->slice[i] = body->number[spec->slice[i]] =
+        scan_buffer(c, node_at(body->graph, spec->slice[i]), 1);
     if (loop->slice[i] < 0) return false;
   }
   for (int i = 0; i < spec->outputs; i++) {
@@ -397,8 +419,10 @@ static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_co
     if (loop->stacked[i] < 0) return false;
   }
   for (int i = 0; i < spec->reduced; i++)
-    if (picked(s, at, PICK_REDUCED, i)) body->needed[spec->reduce[i]] = true, body->uses[spec->reduce[i]]++;
-  for (int i = 0; i < spec->captures; i++) body->number[spec->capture[i]] = s->number[spec->captured[i]];
+    if (picked(s, at, PICK_REDUCED, i))
+      body->needed[spec->reduce[i]] = true, body->uses[spec->reduce[i]]++;
+  for (int i = 0; i < spec->captures; i++)
+    body->number[spec->capture[i]] = s->number[spec->captured[i]];
   if (spec->step == ORR_NONE) return true;
   return (loop->step = body->number[spec->step] = new_result(c, ORR_ROW, 1)) >= 0;
 }
@@ -428,7 +452,9 @@ static bool scan_results(compiler *c, scope *body, const scan *spec, scan_code *
   for (int i = 0; i < spec->carries; i++)
     if ((loop->next[i] = step_result(c, body, spec->next[i], true)) < 0) return false;
   for (int i = 0; i < spec->outputs; i++)
-    if (loop->stacked[i] >= 0 && (loop->output[i] = step_result(c, body, spec->output[i], false)) < 0) return false;
+    if (loop->stacked[i] >= 0 &&
+        (loop->output[i] = step_result(c, body, spec->output[i], false)) < 0)
+      return false;
   for (int i = 0; i < spec->reduced; i++)
     if (body->needed[spec->reduce[i]]) loop->sum[i] = body->number[spec->reduce[i]];
   c->position++;
@@ -537,6 +563,29 @@ static bool collect_outputs(compiler *c) {
   return true;
 }
 
+/* Updates happen one after another: one that takes another parameter as it was needs a copy of it. */
+static int kept_aside(compiler *c, orr_node at, int v) {
+  const node *n = node_at(c->graph, at);
+  node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
+  orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
+  c->current = 0;
+  instruction *i = copy && in ? emit(c, &c->program->stages[0].code, DO_OP) : NULL;
+  if (!i) return -1;
+  *copy = *n;
+  copy->op = ORR_OP_copy;
+  copy->inputs = 1;
+  copy->in = in;
+  in[0] = at;
+  i->class = op_class_of(ORR_OP_copy);
+  i->node = copy;
+  i->graph = c->graph;
+  i->per_member = n->level == ORR_MEMBER;
+  c->top.number[at] = v;
+  if (!add_operands(c, &c->top, i, 1, in)) return -1;
+  i->settled = false;
+  return i->y = new_result(c, n->level, n->count);
+}
+
 /* Which values the outputs and updates come from, once all are written. */
 static bool finish_outputs(compiler *c) {
   orr_program *p = c->program;
@@ -547,6 +596,8 @@ static bool finish_outputs(compiler *c) {
     const node *n = node_at(c->graph, output->node);
     if (n->level == ORR_ROW) continue;
     int v = value_of(c, &c->top, output->node);
+    bool another = v >= 0 && output->parameter != ORR_NONE && p->values[v].place == PLACE_TENSOR;
+    if (another) v = kept_aside(c, output->node, v);
     if (v < 0) return false;
     p->values[v].last = c->position;
     p->values[v].wanted = true;
@@ -554,7 +605,8 @@ static bool finish_outputs(compiler *c) {
     if (output->parameter == ORR_NONE) continue;
     p->updated[i] = find_binding(p, node_at(c->graph, output->parameter));
     if (n->level < node_at(c->graph, output->parameter)->level)
-      return engine_fail(p->engine, ORR_SHAPE, "update: a per-member parameter needs a per-member value") == ORR_OK;
+      return engine_fail(p->engine, ORR_SHAPE,
+                         "update: a per-member parameter needs a per-member value") == ORR_OK;
   }
   return true;
 }
@@ -580,8 +632,9 @@ static bool compile_all(compiler *c) {
 orr_program *orr_compile(orr_graph *graph) {
   orr_engine *engine = graph->engine;
   if (graph->parent || graph->output_count == 0) {
-    engine_fail(engine, ORR_STATE, graph->parent ? "compile: this is a scan's body, not a whole graph"
-                                                 : "compile: the graph has no output");
+    engine_fail(engine, ORR_STATE,
+                graph->parent ? "compile: this is a scan's body, not a whole graph"
+                              : "compile: the graph has no output");
     return NULL;
   }
   orr_program *p = engine_new_zeroed(engine, 1, sizeof *p);
@@ -597,105 +650,4 @@ orr_program *orr_compile(orr_graph *graph) {
   if (ok) return p;
   orr_program_free(p);
   return NULL;
-}
-
-orr_program *orr_program_retain(orr_program *p) {
-  if (p) atomic_fetch_add(&p->references, 1);
-  return p;
-}
-
-void orr_program_free(orr_program *p) {
-  if (!p || atomic_fetch_sub(&p->references, 1) != 1) return;
-  for (int i = 0; i < p->input_count; i++) orr_tensor_free(p->inputs[i].tensor);
-  orr_graph_free(p->graph);
-  orr_engine *engine = p->engine;
-  engine_free_memory(engine, p->values);
-  engine_free_memory(engine, p->listing);
-  arena_free(&p->memory);
-  engine_free_memory(engine, p);
-  orr_engine_free(engine);
-}
-
-/* ---- looking at a program ---- */
-
-orr_engine *orr_program_engine(const orr_program *p) { return p->engine; }
-int orr_program_inputs(const orr_program *p) { return p->named_inputs; }
-const char *orr_program_input_name(const orr_program *p, int i) { return p->inputs[i].name; }
-orr_level orr_program_input_level(const orr_program *p, int i) { return p->inputs[i].level; }
-int orr_program_input_axes(const orr_program *p, int i) { return p->inputs[i].axes; }
-const int64_t *orr_program_input_shape(const orr_program *p, int i) { return p->inputs[i].shape; }
-int orr_program_outputs(const orr_program *p) { return p->named_outputs; }
-const char *orr_program_output_name(const orr_program *p, int i) { return p->outputs[i].name; }
-orr_level orr_program_output_level(const orr_program *p, int i) { return p->outputs[i].level; }
-int orr_program_output_axes(const orr_program *p, int i) { return p->outputs[i].axes; }
-const int64_t *orr_program_output_shape(const orr_program *p, int i) { return p->outputs[i].shape; }
-
-static int count_code(const code *c) {
-  int count = c->count;
-  for (int i = 0; i < c->count; i++)
-    if (c->list[i].body) count += count_code(c->list[i].body);
-  return count;
-}
-
-int orr_program_instructions(const orr_program *p) {
-  int count = 0;
-  for (int s = 0; s < p->stage_count; s++) count += count_code(&p->stages[s].code);
-  return count;
-}
-
-typedef struct text {
-  char *start;
-  size_t used, size;
-} text;
-
-static void say(text *t, const char *format, ...) PRINTF_LIKE(2, 3);
-static void say(text *t, const char *format, ...) {
-  va_list arguments;
-  va_start(arguments, format);
-  int n = vsnprintf(t->start ? t->start + t->used : NULL, t->start ? t->size - t->used : 0, format, arguments);
-  va_end(arguments);
-  t->used += n > 0 ? (size_t)n : 0;
-}
-
-static void list_code(const orr_program *p, const struct code *c, int depth, text *t) {
-  for (int i = 0; i < c->count; i++) {
-    const instruction *x = &c->list[i];
-    char shape[SHAPE_TEXT];
-    say(t, "%*sv%d = ", depth * 2 + 2, "", x->y);
-    if (x->kind == DO_LOAD) say(t, "load %s\n", p->inputs[x->binding].name);
-    else if (x->kind == DO_STORE) say(t, "store %s\n", p->outputs[x->binding].name);
-    else {
-      say(t, "%s", x->class->name);
-      for (int j = 0; j < x->inputs; j++) {
-        const value *v = &p->values[x->x[j]];
-        if (v->constant) say(t, " %g", v->number);
-        else say(t, " v%d", x->x[j]);
-      }
-      if (x->kind == DO_SCAN) say(t, " %lld steps\n", (long long)x->scan->length);
-      else say(t, "  %s\n", shape_text(shape, x->node->axes, x->node->shape));
-      if (x->body) list_code(p, x->body, depth + 1, t);
-    }
-  }
-}
-
-static void list_program(const orr_program *p, text *t) {
-  for (int s = 0; s < p->stage_count; s++) {
-    const stage *st = &p->stages[s];
-    if (!st->code.count) continue;
-    if (s % 2) say(t, "rows: %d blocks of %d a tile, %lld numbers a row\n", p->blocks, p->lanes, (long long)st->features);
-    else say(t, "once:\n");
-    list_code(p, &st->code, 0, t);
-  }
-}
-
-const char *orr_program_listing(orr_program *p) {
-  if (p->listing) return p->listing;
-  text t = {0};
-  list_program(p, &t);
-  t.size = t.used + 1;
-  if (!(t.start = engine_new(p->engine, t.size, 1))) return "";
-  t.used = 0;
-  t.start[0] = 0;
-  list_program(p, &t);
-  return p->listing = t.start;
 }

@@ -44,12 +44,12 @@ typedef struct instruction {
   int y, inputs, position;
   int *x;
   bool *by_row;
-  bool flat;     /* elementwise over any number of blocks at once */
-  bool settled;  /* depends on parameters only: done again when one changes */
+  bool flat;    /* elementwise over any number of blocks at once */
+  bool settled; /* depends on parameters only: done again when one changes */
   bool per_member;
   elementwise_plan plan;
-  int binding;   /* LOAD: input; STORE: output */
-  code *body;    /* SCAN */
+  int binding; /* LOAD: input; STORE: output */
+  code *body;  /* SCAN */
   struct scan_code *scan;
 } instruction;
 

@@ -12,16 +12,18 @@ orr_node orr_unary(orr_graph *graph, orr_op op, orr_node x) {
   return graph_add(graph, op, n->axes, n->shape, 1, &x, NULL, 0);
 }
 
-bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *axes, int64_t *shape) {
+bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *axes,
+                      int64_t *shape) {
   const node *p = node_at(graph, a), *q = node_at(graph, b);
   *axes = p->axes > q->axes ? p->axes : q->axes;
   for (int i = 1; i <= *axes; i++) { /* from the last axis */
-    int64_t m = i <= p->axes ? p->shape[p->axes - i] : 1, n = i <= q->axes ? q->shape[q->axes - i] : 1;
+    int64_t m = i <= p->axes ? p->shape[p->axes - i] : 1,
+            n = i <= q->axes ? q->shape[q->axes - i] : 1;
     if (m != n && m != 1 && n != 1) {
       char s[SHAPE_TEXT], t[SHAPE_TEXT];
       graph_fail(graph, op, "shapes %s and %s do not fit: axis %d has %lld against %lld",
-                 shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape),
-                 *axes - i, (long long)m, (long long)n);
+                 shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape), *axes - i,
+                 (long long)m, (long long)n);
       return false;
     }
     shape[*axes - i] = m == 1 ? n : m;
@@ -56,7 +58,8 @@ static orr_node simplify(orr_graph *graph, orr_op op, orr_node a, orr_node b) {
   case ORR_OP_mul: return is_number(graph, b, 1) ? a : is_number(graph, a, 1) ? b : ORR_NONE;
   case ORR_OP_masked_mul: return is_number(graph, b, 1) ? a : ORR_NONE;
   case ORR_OP_div: return is_number(graph, b, 1) ? a : ORR_NONE;
-  case ORR_OP_pow: return orr_node_number(graph, b, &number) ? small_power(graph, a, number) : ORR_NONE;
+  case ORR_OP_pow:
+    return orr_node_number(graph, b, &number) ? small_power(graph, a, number) : ORR_NONE;
   default: return ORR_NONE;
   }
 }
@@ -68,7 +71,8 @@ orr_node orr_binary(orr_graph *graph, orr_op op, orr_node a, orr_node b) {
   int64_t shape[ORR_AXES];
   if (!broadcast_shapes(graph, op, a, b, &axes, shape)) return ORR_NONE;
   orr_node simple = simplify(graph, op, a, b);
-  if (simple != ORR_NONE && shape_equal(axes, shape, node_at(graph, simple)->axes, node_at(graph, simple)->shape))
+  if (simple != ORR_NONE &&
+      shape_equal(axes, shape, node_at(graph, simple)->axes, node_at(graph, simple)->shape))
     return simple;
   orr_node in[2] = {a, b};
   return graph_add(graph, op, axes, shape, 2, in, NULL, 0);
@@ -96,7 +100,8 @@ void elementwise_prepare(const orr_graph *graph, const node *n, elementwise_plan
   for (int i = n->axes - 1; i >= 0; i--) { /* built innermost first */
     if (n->shape[i] == 1) continue;
     int last = plan->axes - 1;
-    if (last >= 0 && a[i] == plan->a[last] * plan->n[last] && b[i] == plan->b[last] * plan->n[last]) {
+    if (last >= 0 && a[i] == plan->a[last] * plan->n[last] &&
+        b[i] == plan->b[last] * plan->n[last]) {
       plan->n[last] *= n->shape[i];
       continue;
     }
@@ -111,13 +116,14 @@ void elementwise_prepare(const orr_graph *graph, const node *n, elementwise_plan
     t = plan->a[i], plan->a[i] = plan->a[j], plan->a[j] = t;
     t = plan->b[i], plan->b[i] = plan->b[j], plan->b[j] = t;
   }
-  if (plan->axes == 0) plan->axes = 1, plan->n[0] = 1, plan->a[0] = plan->b[0] = x->count == 1 && z->count == 1;
+  if (plan->axes == 0)
+    plan->axes = 1, plan->n[0] = 1, plan->a[0] = plan->b[0] = x->count == 1 && z->count == 1;
   plan->flat = plan->axes == 1 && plan->a[0] == 1 && plan->b[0] == 1;
 }
 
 /* One run along the innermost axis. A value that is not by row counts as one number per feature. */
-static void run_innermost(const op_call *call, binary_op op, orr_real *y, const orr_real *a, const orr_real *b,
-                          int64_t n, bool a_steps, bool b_steps) {
+static void run_innermost(const op_call *call, binary_op op, orr_real *y, const orr_real *a,
+                          const orr_real *b, int64_t n, bool a_steps, bool b_steps) {
   const kernels *k = call->kernels;
   int64_t lanes = call->lanes;
   bool a_row = call->by_row[0], b_row = call->by_row[1];
@@ -141,13 +147,14 @@ static void run_innermost(const op_call *call, binary_op op, orr_real *y, const 
 }
 
 /* With one lane every operand steps like a plain array, and repeated ones are numbers. */
-static void run_single(const op_call *call, binary_op op, orr_real *y, const orr_real *a, const orr_real *b,
-                       int64_t n, bool a_steps, bool b_steps) {
+static void run_single(const op_call *call, binary_op op, orr_real *y, const orr_real *a,
+                       const orr_real *b, int64_t n, bool a_steps, bool b_steps) {
   const kernels *k = call->kernels;
   if (a_steps && b_steps) k->binary[op](y, a, b, (size_t)n);
   else if (a_steps) k->binary_by_number[op](y, a, *b, (size_t)n);
   else if (b_steps) k->number_by_binary[op](y, *a, b, (size_t)n);
-  else for (int64_t i = 0; i < n; i++) k->binary[op](y + i, a, b, 1);
+  else
+    for (int64_t i = 0; i < n; i++) k->binary[op](y + i, a, b, 1);
 }
 
 void elementwise_run(const op_call *call, const elementwise_plan *plan) {

@@ -25,11 +25,14 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
-    else if (v->place == PLACE_SUM && &p->stages[v->stage] == st) w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
-    else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR) w->pointer[i] = run->base[i] + entry * v->stored;
+    else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
+      w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
+    else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
+      w->pointer[i] = run->base[i] + entry * v->stored;
     else if (v->level == ORR_MEMBER) w->pointer[i] = run->base[i] + t->group * v->stored;
   }
-  if (st->sum_count) memset(run->sums + unit * st->sum_numbers, 0, (size_t)st->sum_numbers * sizeof *run->sums);
+  if (st->sum_count)
+    memset(run->sums + unit * st->sum_numbers, 0, (size_t)st->sum_numbers * sizeof *run->sums);
 }
 
 void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
@@ -40,14 +43,19 @@ void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
     for (int i = 0; i < p->value_count; i++)
       if (p->values[i].place == PLACE_KEPT)
         w->pointer[i] = run->kept + (which * p->kept_features + p->values[i].offset) * lanes;
-  frame f = {run, w, w->pointer, engine_kernels(run->engine), p->lanes, (t->rows + p->lanes - 1) / p->lanes, t->rows,
-             t->row, 0};
+  frame f = {run,        w,
+             w->pointer, engine_kernels(run->engine),
+             p->lanes,   (t->rows + p->lanes - 1) / p->lanes,
+             t->rows,    t->row,
+             0};
   run_code(&f, &st->code);
 }
 
 /* Bytes and int32 become reals on the way in. */
-static void load_converted(const frame *f, const bound *b, orr_real *y, int64_t row, int valid, int64_t count) {
-  const int32_t *index = b->index ? orr_tensor_data(b->index) : NULL, *ints = orr_tensor_data(b->tensor);
+static void load_converted(const frame *f, const bound *b, orr_real *y, int64_t row, int valid,
+                           int64_t count) {
+  const int32_t *index = b->index ? orr_tensor_data(b->index) : NULL,
+                *ints = orr_tensor_data(b->tensor);
   const uint8_t *bytes = orr_tensor_data(b->tensor);
   bool byte = orr_tensor_dtype(b->tensor) == ORR_BYTE;
   for (int l = 0; l < f->lanes; l++) {
@@ -99,20 +107,31 @@ static void run_elementwise(const op_call *call, const instruction *i, int64_t n
   if (op_is_unary(op)) k->unary[op](call->y, call->x[0], (size_t)numbers);
   else if (i->plan.flat && call->by_row[0] == call->by_row[1])
     k->binary[binary_of(op)](call->y, call->x[0], call->x[1], (size_t)numbers);
-  else if (call->by_row[0]) k->binary_by_number[binary_of(op)](call->y, call->x[0], *call->x[1], (size_t)numbers);
+  else if (call->by_row[0])
+    k->binary_by_number[binary_of(op)](call->y, call->x[0], *call->x[1], (size_t)numbers);
   else k->number_by_binary[binary_of(op)](call->y, *call->x[0], call->x[1], (size_t)numbers);
 }
 
 static void call_op(op_call *call, const instruction *i) {
   if (op_is_binary(i->node->op)) elementwise_run(call, &i->plan);
-  else if (op_is_unary(i->node->op)) call->kernels->unary[i->node->op](call->y, call->x[0], (size_t)(i->node->count * call->lanes));
+  else if (op_is_unary(i->node->op))
+    call->kernels->unary[i->node->op](call->y, call->x[0], (size_t)(i->node->count * call->lanes));
   else i->class->forward(call);
 }
 
 static op_call begin_call(const frame *f, const instruction *i) {
-  return (op_call){.node = i->node, .graph = i->graph, .by_row = i->by_row, .lanes = f->lanes, .kernels = f->kernels,
-                   .rows = f->rows, .valid = f->rows < f->lanes ? f->rows : f->lanes, .scratch = f->worker->scratch,
-                   .key = f->run->key, .iteration = f->run->iteration, .step = f->step, .row = (uint32_t)f->row};
+  return (op_call){.node = i->node,
+                   .graph = i->graph,
+                   .by_row = i->by_row,
+                   .lanes = f->lanes,
+                   .kernels = f->kernels,
+                   .rows = f->rows,
+                   .valid = f->rows < f->lanes ? f->rows : f->lanes,
+                   .scratch = f->worker->scratch,
+                   .key = f->run->key,
+                   .iteration = f->run->iteration,
+                   .step = f->step,
+                   .row = (uint32_t)f->row};
 }
 
 static void run_op(frame *f, const instruction *i) {
@@ -142,8 +161,8 @@ static void run_op(frame *f, const instruction *i) {
 /* ---- scan ---- */
 
 /* Copies each block's `count` numbers per lane between a plain value and step t of a stacked one. */
-static void move_step(const frame *f, orr_real *stacked, orr_real *plain, int64_t count, int64_t length, int64_t t,
-                      bool take) {
+static void move_step(const frame *f, orr_real *stacked, orr_real *plain, int64_t count,
+                      int64_t length, int64_t t, bool take) {
   int64_t n = count * f->lanes;
   for (int block = 0; block < f->blocks; block++) {
     orr_real *at = stacked + (block * length + t) * n, *y = plain + block * n;
@@ -162,15 +181,19 @@ static void run_step(frame *f, const instruction *i, int64_t t) {
   const value *values = f->run->program->values;
   for (int j = 0; j < s->carries; j++)
     if (s->state[j] >= 0)
-      move_step(f, f->pointer[s->state[j]], f->pointer[s->carry[j]], values[s->carry[j]].stored, s->length, t, false);
+      move_step(f, f->pointer[s->state[j]], f->pointer[s->carry[j]], values[s->carry[j]].stored,
+                s->length, t, false);
   for (int j = 0; j < s->slices; j++)
-    move_step(f, f->pointer[s->sequence[j]], f->pointer[s->slice[j]], values[s->slice[j]].stored, s->length, t, true);
+    move_step(f, f->pointer[s->sequence[j]], f->pointer[s->slice[j]], values[s->slice[j]].stored,
+              s->length, t, true);
   if (s->step >= 0)
-    for (int64_t k = 0; k < (int64_t)f->lanes * f->blocks; k++) f->pointer[s->step][k] = (orr_real)t;
+    for (int64_t k = 0; k < (int64_t)f->lanes * f->blocks; k++)
+      f->pointer[s->step][k] = (orr_real)t;
   run_code(f, i->body);
   for (int j = 0; j < s->outputs; j++)
     if (s->stacked[j] >= 0)
-      move_step(f, f->pointer[s->stacked[j]], f->pointer[s->output[j]], values[s->output[j]].stored, s->length, t, false);
+      move_step(f, f->pointer[s->stacked[j]], f->pointer[s->output[j]], values[s->output[j]].stored,
+                s->length, t, false);
   for (int j = 0; j < s->carries; j++) copy_value(f, s->carry[j], s->next[j]);
 }
 
@@ -200,7 +223,7 @@ static void run_code(frame *f, const code *c) {
 
 /* ---- single values ---- */
 
-static orr_real *single_pointer(const orr_run *run, int v, int member) {
+orr_real *single_pointer(const orr_run *run, int v, int member) {
   const value *x = &run->program->values[v];
   if (x->level != ORR_MEMBER) return run->base[v];
   int at = x->place == PLACE_TENSOR && run->entries ? run->entries[member] : member;
@@ -213,10 +236,12 @@ static int64_t rows_counted(const orr_run *run, const instruction *i, int member
 
 static void scan_single(orr_run *run, const instruction *i, worker *w, int member) {
   const orr_program *p = run->program;
-  for (int v = 0; v < p->value_count; v++) w->pointer[v] = run->base[v] ? single_pointer(run, v, member) : NULL;
+  for (int v = 0; v < p->value_count; v++)
+    w->pointer[v] = run->base[v] ? single_pointer(run, v, member) : NULL;
   for (int j = 0; j < i->scan->reduced; j++)
     if (i->scan->sum[j] >= 0)
-      memset(w->pointer[i->scan->sum[j]], 0, (size_t)p->values[i->scan->sum[j]].stored * sizeof(orr_real));
+      memset(w->pointer[i->scan->sum[j]], 0,
+             (size_t)p->values[i->scan->sum[j]].stored * sizeof(orr_real));
   frame f = {run, w, w->pointer, engine_kernels(run->engine), 1, 1, 1, 0, 0};
   run_scan(&f, i);
 }
@@ -238,22 +263,24 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
 
 /* ---- chunks of grouped elementwise instructions ---- */
 
-static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int64_t first, int64_t room) {
+static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int64_t first,
+                               int64_t room) {
   const value *x = &run->program->values[v];
   if (x->place == PLACE_CHUNK) return w->chunk + x->offset * room;
   return run->base[v] + (x->stored > 1 ? first : 0);
 }
 
-void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first, int64_t n, int64_t room) {
+void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first,
+                   int64_t n, int64_t room) {
   const kernels *k = engine_kernels(run->engine);
   const value *values = run->program->values;
   for (int j = g->first; j < g->last; j++) {
     const instruction *i = &st->code.list[j];
     orr_op op = i->node->op;
-    orr_real *y = chunk_pointer(run, w, i->y, first, room), *x[3];
+    orr_real *y = chunk_pointer(run, w, i->y, member, first, room), *x[3];
     bool many[3];
     for (int a = 0; a < i->inputs; a++) {
-      x[a] = chunk_pointer(run, w, i->x[a], first, room);
+      x[a] = chunk_pointer(run, w, i->x[a], member, first, room);
       many[a] = values[i->x[a]].stored > 1;
     }
     if (op_is_unary(op)) k->unary[op](y, x[0], (size_t)n);

@@ -22,7 +22,8 @@ bool walk_tainted(const gradient_walk *walk) { return walk->tainted[walk->self];
 bool walk_wants(gradient_walk *walk, orr_node x) { return x < walk->count && walk->active[x]; }
 
 orr_node walk_times(gradient_walk *walk, orr_node g, orr_node derivative) {
-  return orr_binary(walk->graph, walk_tainted(walk) ? ORR_OP_masked_mul : ORR_OP_mul, g, derivative);
+  return orr_binary(walk->graph, walk_tainted(walk) ? ORR_OP_masked_mul : ORR_OP_mul, g,
+                    derivative);
 }
 
 orr_node walk_clean(gradient_walk *walk, orr_node x) {
@@ -71,14 +72,21 @@ static void give(gradient_walk *walk, orr_node x, orr_node contribution, bool su
     return;
   }
   orr_node old = walk->cotangent[x];
-  walk->cotangent[x] = old == ORR_NONE ? contribution : orr_binary(walk->graph, ORR_OP_add, old, contribution);
+  walk->cotangent[x] =
+      old == ORR_NONE ? contribution : orr_binary(walk->graph, ORR_OP_add, old, contribution);
   walk->failed = walk->failed || walk->cotangent[x] == ORR_NONE;
-  orr_op op = node_at(walk->graph, walk->self)->op; /* masked_mul: a gradient that came through a select */
-  walk->tainted[x] = walk->tainted[x] || walk_tainted(walk) || op == ORR_OP_select || op == ORR_OP_masked_mul;
+  orr_op op =
+      node_at(walk->graph, walk->self)->op; /* masked_mul: a gradient that came through a select */
+  walk->tainted[x] =
+      walk->tainted[x] || walk_tainted(walk) || op == ORR_OP_select || op == ORR_OP_masked_mul;
 }
 
-void walk_give(gradient_walk *walk, orr_node x, orr_node contribution) { give(walk, x, contribution, false); }
-void walk_give_summed(gradient_walk *walk, orr_node x, orr_node contribution) { give(walk, x, contribution, true); }
+void walk_give(gradient_walk *walk, orr_node x, orr_node contribution) {
+  give(walk, x, contribution, false);
+}
+void walk_give_summed(gradient_walk *walk, orr_node x, orr_node contribution) {
+  give(walk, x, contribution, true);
+}
 void walk_fail(gradient_walk *walk) { walk->failed = true; }
 
 /* ---- elementwise rules, from the rows ---- */
@@ -111,8 +119,12 @@ void walk_fail(gradient_walk *walk) { walk->failed = true; }
 
 static bool is_flat(orr_op op) {
   switch (op) {
-#define UNARY(name, f, derivative, lo, hi, doc) case ORR_OP_##name: return sizeof(#derivative) == sizeof "ZERO" && #derivative[0] == 'Z';
-#define BINARY(name, f, da, db, lo, hi, doc) case ORR_OP_##name: return sizeof(#da) == sizeof "ZERO" && #da[0] == 'Z';
+#define UNARY(name, f, derivative, lo, hi, doc) \
+  case ORR_OP_##name:                           \
+    return sizeof(#derivative) == sizeof "ZERO" && #derivative[0] == 'Z';
+#define BINARY(name, f, da, db, lo, hi, doc) \
+  case ORR_OP_##name:                        \
+    return sizeof(#da) == sizeof "ZERO" && #da[0] == 'Z';
 #define STRUCTURED(...)
 #include "orrery/ops.def"
 #undef UNARY
@@ -125,7 +137,9 @@ static bool is_flat(orr_op op) {
 static orr_node unary_derivative(orr_graph *g, orr_op op, orr_node x, orr_node y) {
   (void)x, (void)y;
   switch (op) {
-#define UNARY(name, f, derivative, lo, hi, doc) case ORR_OP_##name: return derivative;
+#define UNARY(name, f, derivative, lo, hi, doc) \
+  case ORR_OP_##name:                           \
+    return derivative;
 #define BINARY(...)
 #define STRUCTURED(...)
 #include "orrery/ops.def"
@@ -136,11 +150,14 @@ static orr_node unary_derivative(orr_graph *g, orr_op op, orr_node x, orr_node y
   }
 }
 
-static orr_node binary_derivative(orr_graph *g, orr_op op, bool of_b, orr_node a, orr_node b, orr_node y) {
+static orr_node binary_derivative(orr_graph *g, orr_op op, bool of_b, orr_node a, orr_node b,
+                                  orr_node y) {
   (void)y;
   switch (op) {
 #define UNARY(...)
-#define BINARY(name, f, da, db, lo, hi, doc) case ORR_OP_##name: return of_b ? db : da;
+#define BINARY(name, f, da, db, lo, hi, doc) \
+  case ORR_OP_##name:                        \
+    return of_b ? db : da;
 #define STRUCTURED(...)
 #include "orrery/ops.def"
 #undef UNARY
@@ -160,7 +177,9 @@ static void elementwise_gradient(gradient_walk *walk, orr_node self, orr_node dy
   }
   for (int i = 0; i < 2; i++)
     if (walk_wants(walk, n->in[i]))
-      walk_give(walk, n->in[i], walk_times(walk, dy, binary_derivative(g, n->op, i == 1, n->in[0], n->in[1], self)));
+      walk_give(walk, n->in[i],
+                walk_times(walk, dy,
+                           binary_derivative(g, n->op, i == 1, n->in[0], n->in[1], self)));
 }
 
 /* ---- the walk ---- */
@@ -188,7 +207,8 @@ static void mark_active(gradient_walk *walk, int count, const orr_node *wrt) {
   for (int i = 0; i < walk->count; i++) {
     const node *n = node_at(walk->graph, i);
     if (n->op == ORR_OP_stop_gradient) continue;
-    for (int j = 0; j < n->inputs && !walk->active[i]; j++) walk->active[i] = walk->active[n->in[j]];
+    for (int j = 0; j < n->inputs && !walk->active[i]; j++)
+      walk->active[i] = walk->active[n->in[j]];
   }
 }
 
@@ -199,7 +219,8 @@ static void run_rules(gradient_walk *walk) {
     if (!walk->active[i]) continue;
     if (n->op == ORR_OP_scan) scan_gradient(walk, i, walk->cotangent, walk->count);
     else if (walk->cotangent[i] == ORR_NONE) continue;
-    else if (op_is_unary(n->op) || op_is_binary(n->op)) elementwise_gradient(walk, i, walk->cotangent[i]);
+    else if (op_is_unary(n->op) || op_is_binary(n->op))
+      elementwise_gradient(walk, i, walk->cotangent[i]);
     else op_class_of(n->op)->gradient(walk, i, walk->cotangent[i]);
   }
 }
@@ -224,8 +245,9 @@ static bool seed(gradient_walk *walk, int outputs, const orr_node *y, const orr_
   return true;
 }
 
-orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y, const orr_node *seeds, int count,
-                             const orr_node *wrt, orr_node *gradients) {
+orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y,
+                             const orr_node *seeds, int count, const orr_node *wrt,
+                             orr_node *gradients) {
   for (int i = 0; i < count; i++) gradients[i] = ORR_NONE;
   for (int i = 0; i < count; i++)
     if (wrt[i] == ORR_NONE) return graph->engine->status;
@@ -244,14 +266,16 @@ orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y, c
   return status;
 }
 
-orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node *wrt, orr_node *gradients) {
+orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node *wrt,
+                        orr_node *gradients) {
   if (y == ORR_NONE) return graph->engine->status ? graph->engine->status : ORR_ARGUMENT;
   const node *n = node_at(graph, y);
   if (n->count != 1) {
     char text[SHAPE_TEXT];
-    return engine_fail(graph->engine, ORR_SHAPE,
-                       "gradient: needs a single number to differentiate, got shape %s; sum it, or use a jacobian",
-                       shape_text(text, n->axes, n->shape));
+    return engine_fail(
+        graph->engine, ORR_SHAPE,
+        "gradient: needs a single number to differentiate, got shape %s; sum it, or use a jacobian",
+        shape_text(text, n->axes, n->shape));
   }
   return orr_gradient_from(graph, 1, &y, NULL, count, wrt, gradients);
 }

@@ -41,10 +41,13 @@ static const char *const docs[] = {
 enum { FIRST_STRUCTURED = UNARY_COUNT + (int)BINARY_COUNT };
 
 const op_class *op_class_of(orr_op op) {
-  return (int)op < FIRST_STRUCTURED ? &elementwise_classes[op] : structured_classes[op - FIRST_STRUCTURED];
+  return (int)op < FIRST_STRUCTURED ? &elementwise_classes[op]
+                                    : structured_classes[op - FIRST_STRUCTURED];
 }
 
-const char *orr_op_name(orr_op op) { return (unsigned)op < ORR_OP_COUNT ? op_class_of(op)->name : "?"; }
+const char *orr_op_name(orr_op op) {
+  return (unsigned)op < ORR_OP_COUNT ? op_class_of(op)->name : "?";
+}
 const char *orr_op_doc(orr_op op) { return (unsigned)op < ORR_OP_COUNT ? docs[op] : "?"; }
 int orr_op_arity(orr_op op) { return op_is_unary(op) ? 1 : op_is_binary(op) ? 2 : 0; }
 
@@ -53,7 +56,8 @@ int orr_op_arity(orr_op op) { return op_is_unary(op) ? 1 : op_is_binary(op) ? 2 
 int64_t count_shape(int axes, const int64_t *shape) {
   int64_t count = 1;
   for (int i = 0; i < axes; i++)
-    if (shape[i] < 0 || __builtin_mul_overflow(count, shape[i], &count) || count > INT64_C(1) << 40) return -1;
+    if (shape[i] < 0 || __builtin_mul_overflow(count, shape[i], &count) || count > INT64_C(1) << 40)
+      return -1;
   return count;
 }
 
@@ -128,7 +132,9 @@ orr_graph *graph_outermost(orr_graph *graph) {
 }
 
 int orr_node_axes(const orr_graph *graph, orr_node n) { return node_at(graph, n)->axes; }
-const int64_t *orr_node_shape(const orr_graph *graph, orr_node n) { return node_at(graph, n)->shape; }
+const int64_t *orr_node_shape(const orr_graph *graph, orr_node n) {
+  return node_at(graph, n)->shape;
+}
 int64_t orr_node_count(const orr_graph *graph, orr_node n) { return node_at(graph, n)->count; }
 orr_level orr_node_level(const orr_graph *graph, orr_node n) { return node_at(graph, n)->level; }
 orr_op orr_node_op(const orr_graph *graph, orr_node n) { return node_at(graph, n)->op; }
@@ -151,8 +157,8 @@ static uint64_t node_hash(const node *n) {
 }
 
 static bool node_same(const node *a, const node *b) {
-  return a->op == b->op && a->level == b->level && a->tensor == b->tensor && a->inputs == b->inputs &&
-         shape_equal(a->axes, a->shape, b->axes, b->shape) &&
+  return a->op == b->op && a->level == b->level && a->tensor == b->tensor &&
+         a->inputs == b->inputs && shape_equal(a->axes, a->shape, b->axes, b->shape) &&
          memcmp(&a->number, &b->number, sizeof a->number) == 0 &&
          memcmp(a->attribute, b->attribute, sizeof a->attribute) == 0 &&
          (!a->inputs || memcmp(a->in, b->in, (size_t)a->inputs * sizeof *a->in) == 0) &&
@@ -186,8 +192,8 @@ static bool make_room(orr_graph *graph) {
   return true;
 }
 
-node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape, int inputs,
-                   const orr_node *in, orr_node *index) {
+node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape,
+                   int inputs, const orr_node *in, orr_node *index) {
   int64_t count = count_shape(axes, shape);
   if (count < 0 || axes > ORR_AXES) {
     char text[SHAPE_TEXT];
@@ -198,7 +204,13 @@ node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const
   node *n = arena_new(&graph->memory, 1, sizeof *n);
   orr_node *copy = inputs ? arena_new(&graph->memory, (size_t)inputs, sizeof *copy) : NULL;
   if (!n || (inputs && !copy)) return NULL;
-  *n = (node){.op = op, .level = level, .axes = axes, .count = count, .stored = count, .inputs = inputs, .in = copy};
+  *n = (node){.op = op,
+              .level = level,
+              .axes = axes,
+              .count = count,
+              .stored = count,
+              .inputs = inputs,
+              .in = copy};
   if (op == ORR_OP_pack) n->stored = (int64_t)packed_count((size_t)shape[0], (size_t)shape[1]);
   if (axes) memcpy(n->shape, shape, (size_t)axes * sizeof *shape);
   if (inputs) memcpy(copy, in, (size_t)inputs * sizeof *in);
@@ -225,7 +237,8 @@ static bool is_draw(orr_op op) { return op == ORR_OP_normal || op == ORR_OP_unif
 
 /* Unchanging inside the loop: made outside and captured. */
 static bool belongs_outside(const orr_graph *graph, orr_op op, int inputs, const orr_node *in) {
-  if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op) || op == ORR_OP_spread) return false;
+  if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op) || op == ORR_OP_spread)
+    return false;
   bool any = false;
   for (int i = 0; i < inputs; i++) {
     const node *n = node_at(graph, in[i]);
@@ -244,7 +257,8 @@ static orr_node add_outside(orr_graph *graph, orr_op op, int axes, const int64_t
     outer[i] = n->op == ORR_OP_constant ? orr_number(graph->parent, n->number)
                                         : graph->building->captured[n->attribute[1]];
   }
-  orr_node made = graph_add(graph->parent, op, axes, shape, inputs, outer, attributes, attribute_count);
+  orr_node made =
+      graph_add(graph->parent, op, axes, shape, inputs, outer, attributes, attribute_count);
   return made == ORR_NONE ? ORR_NONE : orr_scan_capture(graph, made);
 }
 
@@ -265,10 +279,12 @@ static bool fold(orr_graph *graph, orr_op op, int inputs, const orr_node *in, do
   return true;
 }
 
-orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape,
-                           int inputs, const orr_node *in, const int64_t *attributes, int attribute_count) {
+orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axes,
+                           const int64_t *shape, int inputs, const orr_node *in,
+                           const int64_t *attributes, int attribute_count) {
   orr_node operands[OPERANDS], index;
-  if (inputs > OPERANDS) return graph_fail(graph, op, "%d operands are too many (at most %d)", inputs, OPERANDS);
+  if (inputs > OPERANDS)
+    return graph_fail(graph, op, "%d operands are too many (at most %d)", inputs, OPERANDS);
   for (int i = 0; i < inputs; i++) {
     operands[i] = in[i];
     if (in[i] == ORR_NONE) return ORR_NONE;
@@ -281,7 +297,8 @@ orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axe
     for (int i = 0; i < inputs; i++)
       if (node_at(graph, operands[i])->level != ORR_ROW) {
         const node *n = node_at(graph, operands[i]);
-        operands[i] = graph_add_leveled(graph, ORR_OP_spread, ORR_ROW, n->axes, n->shape, 1, &operands[i], NULL, 0);
+        operands[i] = graph_add_leveled(graph, ORR_OP_spread, ORR_ROW, n->axes, n->shape, 1,
+                                        &operands[i], NULL, 0);
         if (operands[i] == ORR_NONE) return ORR_NONE;
       }
   node *n = graph_append(graph, op, level, axes, shape, inputs, operands, &index);
@@ -290,8 +307,8 @@ orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axe
   return merge_newest(graph);
 }
 
-orr_node graph_add(orr_graph *graph, orr_op op, int axes, const int64_t *shape, int inputs, const orr_node *in,
-                   const int64_t *attributes, int attribute_count) {
+orr_node graph_add(orr_graph *graph, orr_op op, int axes, const int64_t *shape, int inputs,
+                   const orr_node *in, const int64_t *attributes, int attribute_count) {
   orr_level level = ORR_UNIFORM;
   for (int i = 0; i < inputs; i++) {
     if (in[i] == ORR_NONE) return ORR_NONE;
@@ -310,7 +327,8 @@ orr_node orr_number(orr_graph *graph, double number) {
   return merge_newest(graph);
 }
 
-orr_node orr_input(orr_graph *graph, const char *name, orr_level level, int axes, const int64_t *shape) {
+orr_node orr_input(orr_graph *graph, const char *name, orr_level level, int axes,
+                   const int64_t *shape) {
   if (graph->parent) {
     engine_fail(graph->engine, ORR_STATE, "input '%s': inputs belong to the outermost graph", name);
     return ORR_NONE;
@@ -319,7 +337,8 @@ orr_node orr_input(orr_graph *graph, const char *name, orr_level level, int axes
     const node *old = graph->nodes[i];
     if (old->op != ORR_OP_input || !old->name || strcmp(old->name, name) != 0) continue;
     if (old->level == level && shape_equal(axes, shape, old->axes, old->shape)) return i;
-    engine_fail(graph->engine, ORR_SHAPE, "input '%s' was declared before with another shape or level", name);
+    engine_fail(graph->engine, ORR_SHAPE,
+                "input '%s' was declared before with another shape or level", name);
     return ORR_NONE;
   }
   orr_node index;
@@ -337,11 +356,13 @@ orr_node orr_parameter(orr_graph *graph, orr_tensor *tensor, orr_level level) {
   }
   int skip = level == ORR_MEMBER, axes = orr_tensor_axes(tensor);
   if (level == ORR_ROW || axes < skip) {
-    engine_fail(graph->engine, ORR_SHAPE, "a parameter is uniform, or per member with the members' axis first");
+    engine_fail(graph->engine, ORR_SHAPE,
+                "a parameter is uniform, or per member with the members' axis first");
     return ORR_NONE;
   }
   orr_node index;
-  node *n = graph_append(graph, ORR_OP_input, level, axes - skip, orr_tensor_shape(tensor) + skip, 0, NULL, &index);
+  node *n = graph_append(graph, ORR_OP_input, level, axes - skip, orr_tensor_shape(tensor) + skip,
+                         0, NULL, &index);
   if (!n) return ORR_NONE;
   n->attribute[0] = INPUT_PARAMETER;
   n->tensor = tensor;
@@ -351,11 +372,13 @@ orr_node orr_parameter(orr_graph *graph, orr_tensor *tensor, orr_level level) {
 }
 
 static orr_status add_output(orr_graph *graph, named_output output) {
-  if (graph->parent) return engine_fail(graph->engine, ORR_STATE, "outputs belong to the outermost graph");
+  if (graph->parent)
+    return engine_fail(graph->engine, ORR_STATE, "outputs belong to the outermost graph");
   if (output.node == ORR_NONE) return graph->engine->status ? graph->engine->status : ORR_ARGUMENT;
   if (graph->output_count == graph->output_room) {
     int room = graph->output_room ? graph->output_room * 2 : 8;
-    named_output *outputs = engine_resize(graph->engine, graph->outputs, (size_t)room, sizeof *outputs);
+    named_output *outputs =
+        engine_resize(graph->engine, graph->outputs, (size_t)room, sizeof *outputs);
     if (!outputs) return ORR_MEMORY;
     graph->outputs = outputs;
     graph->output_room = room;
@@ -376,23 +399,29 @@ orr_status orr_update(orr_graph *graph, orr_node parameter, orr_node value) {
   if (parameter == ORR_NONE || value == ORR_NONE) return ORR_ARGUMENT;
   const node *p = node_at(graph, parameter), *v = node_at(graph, value);
   char a[SHAPE_TEXT], b[SHAPE_TEXT];
-  if (!p->tensor) return engine_fail(graph->engine, ORR_ARGUMENT, "only a parameter can be updated");
+  if (!p->tensor)
+    return engine_fail(graph->engine, ORR_ARGUMENT, "only a parameter can be updated");
   if (orr_tensor_dtype(p->tensor) != ORR_REAL)
-    return engine_fail(graph->engine, ORR_ARGUMENT, "only a parameter of real numbers can be updated");
+    return engine_fail(graph->engine, ORR_ARGUMENT,
+                       "only a parameter of real numbers can be updated");
   if (!shape_equal(p->axes, p->shape, v->axes, v->shape))
-    return engine_fail(graph->engine, ORR_SHAPE, "update: a parameter of shape %s cannot take a value of shape %s",
+    return engine_fail(graph->engine, ORR_SHAPE,
+                       "update: a parameter of shape %s cannot take a value of shape %s",
                        shape_text(a, p->axes, p->shape), shape_text(b, v->axes, v->shape));
   if (v->level > p->level)
-    return engine_fail(graph->engine, ORR_SHAPE,
-                       "update: the value differs per %s and the parameter does not; reduce it over rows first",
-                       v->level == ORR_ROW ? "row" : "member");
+    return engine_fail(
+        graph->engine, ORR_SHAPE,
+        "update: the value differs per %s and the parameter does not; reduce it over rows first",
+        v->level == ORR_ROW ? "row" : "member");
   return add_output(graph, (named_output){NULL, value, parameter});
 }
 
 /* ---- the ops that only mark ---- */
 
 static void no_forward(const op_call *call) { (void)call; }
-static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_input = {"input", NULL, true, false, no_forward, no_gradient, NULL};
 const op_class op_constant = {"constant", NULL, true, false, no_forward, no_gradient, NULL};

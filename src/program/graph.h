@@ -34,20 +34,25 @@ struct scan {
   int64_t length;
   bool backwards;
   int carries, slices, captures, outputs, reduced;
-  orr_node *carry, *slice, *capture;            /* nodes of the body */
-  orr_node *initial, *sequence, *captured;      /* nodes of the parent, in step with the above */
-  orr_node *next, *output, *reduce;             /* nodes of the body: carries, stacked, summed over rows */
-  orr_node step;                                /* node of the body or ORR_NONE */
+  orr_node *carry, *slice, *capture;       /* nodes of the body */
+  orr_node *initial, *sequence, *captured; /* nodes of the parent, in step with the above */
+  orr_node *next, *output, *reduce; /* nodes of the body: carries, stacked, summed over rows */
+  orr_node step;                    /* node of the body or ORR_NONE */
 };
 
 /* Results of a scan, told apart by pick's attributes {kind, index}. */
-enum { PICK_CARRY, PICK_OUTPUT, PICK_REDUCED, PICK_STATE /* the carry before each step, stacked */ };
+enum {
+  PICK_CARRY,
+  PICK_OUTPUT,
+  PICK_REDUCED,
+  PICK_STATE /* the carry before each step, stacked */
+};
 
 /* In a body, inputs carry their kind in attribute[0]. */
 enum { INPUT_NAMED, INPUT_PARAMETER, INPUT_CARRY, INPUT_SLICE, INPUT_CAPTURE, INPUT_STEP };
 
 typedef struct named_output {
-  const char *name;   /* NULL: an update */
+  const char *name; /* NULL: an update */
   orr_node node;
   orr_node parameter; /* update: where it goes */
 } named_output;
@@ -62,10 +67,10 @@ struct orr_graph {
   int table_size;
   named_output *outputs;
   int output_count, output_room;
-  orr_graph *parent; /* of a scan's body */
-  scan *building;    /* what the body will become */
+  orr_graph *parent;             /* of a scan's body */
+  scan *building;                /* what the body will become */
   orr_graph *next_body, *bodies; /* finished bodies, freed with the graph that made them */
-  int sites;         /* draws so far; counted in the outermost graph */
+  int sites;                     /* draws so far; counted in the outermost graph */
 };
 
 /* One call of an op on one block of lanes, or on single values (lanes 1). */
@@ -105,13 +110,14 @@ static inline bool op_is_binary(orr_op op) {
 static inline binary_op binary_of(orr_op op) { return (binary_op)(op - (orr_op)UNARY_COUNT); }
 
 /* Makes, merges, or (inside a scan) hoists a node. `shape` may be NULL for a single number. */
-orr_node graph_add(orr_graph *graph, orr_op op, int axes, const int64_t *shape, int inputs, const orr_node *in,
-                   const int64_t *attributes, int attribute_count);
-orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape,
-                           int inputs, const orr_node *in, const int64_t *attributes, int attribute_count);
+orr_node graph_add(orr_graph *graph, orr_op op, int axes, const int64_t *shape, int inputs,
+                   const orr_node *in, const int64_t *attributes, int attribute_count);
+orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axes,
+                           const int64_t *shape, int inputs, const orr_node *in,
+                           const int64_t *attributes, int attribute_count);
 /* Appends without merging or hoisting; the caller fills the rest. NULL on failure. */
-node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape, int inputs,
-                   const orr_node *in, orr_node *index);
+node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape,
+                   int inputs, const orr_node *in, orr_node *index);
 orr_graph *graph_outermost(orr_graph *graph);
 orr_graph *graph_new_body(orr_graph *parent);
 
@@ -137,10 +143,11 @@ bool walk_tainted(const gradient_walk *walk);
 void scan_gradient(gradient_walk *walk, orr_node self, const orr_node *cotangents, int nodes);
 
 /* ---- elementwise.c ---- */
-bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *axes, int64_t *shape);
+bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *axes,
+                      int64_t *shape);
 typedef struct elementwise_plan {
-  int axes;                     /* collapsed */
-  int64_t n[ORR_AXES];          /* outermost first */
+  int axes;                         /* collapsed */
+  int64_t n[ORR_AXES];              /* outermost first */
   int64_t a[ORR_AXES], b[ORR_AXES]; /* strides, in features; 0: repeated */
   bool flat; /* one pass over all numbers: no axis is repeated on one side only */
 } elementwise_plan;

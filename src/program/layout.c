@@ -6,14 +6,16 @@
 #include <string.h>
 
 enum {
-  SMALL_TILE = 1 << 16,     /* numbers a tile may take: 256 KiB of float32, half a common L2 */
-  LARGEST_BLOCK = 1 << 22,  /* numbers in one block of lanes; a larger row gets a tile of its own */
-  GROUPED = 1024            /* numbers in a single value from which on it is worth grouping */
+  SMALL_TILE = 1 << 16,    /* numbers a tile may take: 256 KiB of float32, half a common L2 */
+  LARGEST_BLOCK = 1 << 22, /* numbers in one block of lanes; a larger row gets a tile of its own */
+  GROUPED = 1024           /* numbers in a single value from which on it is worth grouping */
 };
 
 /* ---- tile values ---- */
 
-static bool in_tile(const value *v, int which) { return v->place == PLACE_TILE && v->stage == which; }
+static bool in_tile(const value *v, int which) {
+  return v->place == PLACE_TILE && v->stage == which;
+}
 
 /* The lowest place where `stored` numbers fit between those alive at v's birth. `alive` is sorted by
    offset. */
@@ -29,7 +31,8 @@ static int64_t find_gap(const orr_program *p, const int *alive, int count, int64
 
 static void insert_sorted(const orr_program *p, int *alive, int *count, int v) {
   int i = (*count)++;
-  for (; i > 0 && p->values[alive[i - 1]].offset > p->values[v].offset; i--) alive[i] = alive[i - 1];
+  for (; i > 0 && p->values[alive[i - 1]].offset > p->values[v].offset; i--)
+    alive[i] = alive[i - 1];
   alive[i] = v;
 }
 
@@ -42,10 +45,12 @@ static bool place_tile_values(orr_program *p, int which) {
     value *v = &p->values[i];
     if (!in_tile(v, which)) continue;
     const value *reuse = v->reuse >= 0 ? &p->values[v->reuse] : NULL;
-    bool take_over = reuse && in_tile(reuse, which) && reuse->last == v->first && reuse->stored == v->stored;
+    bool take_over =
+        reuse && in_tile(reuse, which) && reuse->last == v->first && reuse->stored == v->stored;
     int kept = 0;
     for (int j = 0; j < count; j++)
-      if (p->values[alive[j]].last >= v->first && !(take_over && alive[j] == v->reuse)) alive[kept++] = alive[j];
+      if (p->values[alive[j]].last >= v->first && !(take_over && alive[j] == v->reuse))
+        alive[kept++] = alive[j];
     count = kept;
     v->offset = take_over ? reuse->offset : find_gap(p, alive, count, v->stored);
     insert_sorted(p, alive, &count, i);
@@ -96,7 +101,8 @@ static bool can_group(const orr_program *p, const instruction *i) {
   const value *y = &p->values[i->y];
   for (int j = 0; j < i->inputs; j++) {
     const value *x = &p->values[i->x[j]];
-    bool number = x->stored == 1 && x->level == ORR_UNIFORM, same = x->stored == y->stored && x->level == y->level;
+    bool number = x->stored == 1 && x->level == ORR_UNIFORM,
+         same = x->stored == y->stored && x->level == y->level;
     if (!number && !same) return false;
     if (number && op == ORR_OP_select && j > 0) return false;
   }
@@ -104,8 +110,8 @@ static bool can_group(const orr_program *p, const instruction *i) {
 }
 
 static bool joins(const orr_program *p, const instruction *a, const instruction *b) {
-  return p->values[a->y].stored == p->values[b->y].stored && p->values[a->y].level == p->values[b->y].level &&
-         a->settled == b->settled;
+  return p->values[a->y].stored == p->values[b->y].stored &&
+         p->values[a->y].level == p->values[b->y].level && a->settled == b->settled;
 }
 
 static bool make_groups(orr_program *p, stage *st) {
@@ -115,7 +121,9 @@ static bool make_groups(orr_program *p, stage *st) {
     const instruction *first = &st->code.list[i];
     if (!can_group(p, first)) continue;
     int last = i + 1;
-    while (last < st->code.count && can_group(p, &st->code.list[last]) && joins(p, first, &st->code.list[last])) last++;
+    while (last < st->code.count && can_group(p, &st->code.list[last]) &&
+           joins(p, first, &st->code.list[last]))
+      last++;
     const value *y = &p->values[first->y];
     st->groups[st->group_count++] = (group){i, last, y->stored, y->level == ORR_MEMBER};
     int64_t used = 0;
@@ -133,7 +141,8 @@ static bool make_groups(orr_program *p, stage *st) {
 
 bool layout_program(orr_program *p) {
   for (int s = 0; s < p->stage_count; s++) {
-    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !make_groups(p, &p->stages[s])) return false;
+    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !make_groups(p, &p->stages[s]))
+      return false;
   }
   place_kept_values(p);
   choose_tile(p);

@@ -6,19 +6,23 @@
 
 orr_node orr_argsort(orr_graph *graph, orr_node x) {
   if (graph_axis(graph, ORR_OP_argsort, x, -1) < 0) return ORR_NONE;
-  return graph_add(graph, ORR_OP_argsort, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x, NULL, 0);
+  return graph_add(graph, ORR_OP_argsort, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x,
+                   NULL, 0);
 }
 
 static bool before_or_equal(orr_real a, orr_real b) { return a <= b || b != b; }
 
 /* Sorts indices[n] by key, through spare[n]; answers where the result lies. */
-static orr_real *merge_sort(orr_real *indices, orr_real *spare, const orr_real *key, int64_t stride, int64_t n) {
+static orr_real *merge_sort(orr_real *indices, orr_real *spare, const orr_real *key, int64_t stride,
+                            int64_t n) {
   for (int64_t width = 1; width < n; width *= 2) {
     for (int64_t left = 0; left < n; left += 2 * width) {
-      int64_t middle = left + width < n ? left + width : n, right = left + 2 * width < n ? left + 2 * width : n;
+      int64_t middle = left + width < n ? left + width : n,
+              right = left + 2 * width < n ? left + 2 * width : n;
       for (int64_t i = left, j = middle, k = left; k < right; k++) {
-        bool take = i < middle && (j >= right || before_or_equal(key[(int64_t)indices[i] * stride],
-                                                                 key[(int64_t)indices[j] * stride]));
+        bool take =
+            i < middle && (j >= right || before_or_equal(key[(int64_t)indices[i] * stride],
+                                                         key[(int64_t)indices[j] * stride]));
         spare[k] = take ? indices[i++] : indices[j++];
       }
     }
@@ -44,6 +48,8 @@ static void forward(const op_call *call) {
     }
 }
 
-static void gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_argsort = {"argsort", NULL, false, false, forward, gradient, scratch};

@@ -12,8 +12,10 @@ static int64_t index_at(orr_real value, int64_t n) {
 orr_node orr_gather(orr_graph *graph, orr_node table, orr_node index) {
   if (table == ORR_NONE || index == ORR_NONE) return ORR_NONE;
   const node *t = node_at(graph, table), *i = node_at(graph, index);
-  if (t->axes < 1 || t->shape[0] < 1) return graph_fail(graph, ORR_OP_gather, "the table has no entries");
-  if (i->axes + t->axes - 1 > ORR_AXES) return graph_fail(graph, ORR_OP_gather, "more than %d axes", ORR_AXES);
+  if (t->axes < 1 || t->shape[0] < 1)
+    return graph_fail(graph, ORR_OP_gather, "the table has no entries");
+  if (i->axes + t->axes - 1 > ORR_AXES)
+    return graph_fail(graph, ORR_OP_gather, "more than %d axes", ORR_AXES);
   int64_t shape[ORR_AXES * 2];
   memcpy(shape, i->shape, (size_t)i->axes * sizeof *shape);
   memcpy(shape + i->axes, t->shape + 1, (size_t)(t->axes - 1) * sizeof *shape);
@@ -25,8 +27,10 @@ orr_node orr_gather(orr_graph *graph, orr_node table, orr_node index) {
 }
 
 static void gather_forward(const op_call *call) {
-  const node *table = node_at(call->graph, call->node->in[0]), *index = node_at(call->graph, call->node->in[1]);
-  int64_t n = table->shape[0], rest = table->count / n, lanes = call->lanes, width = call->by_row[0] ? lanes : 1;
+  const node *table = node_at(call->graph, call->node->in[0]),
+             *index = node_at(call->graph, call->node->in[1]);
+  int64_t n = table->shape[0], rest = table->count / n, lanes = call->lanes,
+          width = call->by_row[0] ? lanes : 1;
   for (int64_t i = 0; i < index->count; i++)
     for (int64_t l = 0; l < lanes; l++) {
       int64_t at = index_at(call->x[1][i * lanes + l], n);
@@ -49,7 +53,8 @@ orr_node orr_scatter(orr_graph *graph, orr_node values, orr_node index, int64_t 
   if (values == ORR_NONE || index == ORR_NONE) return ORR_NONE;
   const node *v = node_at(graph, values), *i = node_at(graph, index);
   if (n < 1 || v->axes < i->axes || !shape_equal(i->axes, v->shape, i->axes, i->shape))
-    return graph_fail(graph, ORR_OP_scatter, "the values' first axes must be the index's, and n at least 1");
+    return graph_fail(graph, ORR_OP_scatter,
+                      "the values' first axes must be the index's, and n at least 1");
   int64_t shape[ORR_AXES] = {n}, attribute = n;
   int rest = v->axes - i->axes;
   if (rest + 1 > ORR_AXES) return graph_fail(graph, ORR_OP_scatter, "more than %d axes", ORR_AXES);
@@ -82,15 +87,20 @@ static void scatter_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
 
 static bool leading_axes_equal(orr_graph *graph, orr_op op, orr_node x, orr_node index) {
   const node *a = node_at(graph, x), *b = node_at(graph, index);
-  if (a->axes == b->axes && a->axes > 0 && shape_equal(a->axes - 1, a->shape, b->axes - 1, b->shape)) return true;
+  if (a->axes == b->axes && a->axes > 0 &&
+      shape_equal(a->axes - 1, a->shape, b->axes - 1, b->shape))
+    return true;
   char s[SHAPE_TEXT], t[SHAPE_TEXT];
-  graph_fail(graph, op, "values of shape %s and indices of shape %s must agree but for the last axis",
+  graph_fail(graph, op,
+             "values of shape %s and indices of shape %s must agree but for the last axis",
              shape_text(s, a->axes, a->shape), shape_text(t, b->axes, b->shape));
   return false;
 }
 
 orr_node orr_gather_along(orr_graph *graph, orr_node x, orr_node index) {
-  if (x == ORR_NONE || index == ORR_NONE || !leading_axes_equal(graph, ORR_OP_gather_along, x, index)) return ORR_NONE;
+  if (x == ORR_NONE || index == ORR_NONE ||
+      !leading_axes_equal(graph, ORR_OP_gather_along, x, index))
+    return ORR_NONE;
   const node *i = node_at(graph, index);
   orr_node in[2] = {x, index};
   return graph_add(graph, ORR_OP_gather_along, i->axes, i->shape, 2, in, NULL, 0);
@@ -115,11 +125,14 @@ static void gather_along_gradient(gradient_walk *walk, orr_node self, orr_node d
 }
 
 orr_node orr_scatter_along(orr_graph *graph, orr_node values, orr_node index, int64_t n) {
-  if (values == ORR_NONE || index == ORR_NONE || !leading_axes_equal(graph, ORR_OP_scatter_along, values, index))
+  if (values == ORR_NONE || index == ORR_NONE ||
+      !leading_axes_equal(graph, ORR_OP_scatter_along, values, index))
     return ORR_NONE;
   const node *v = node_at(graph, values);
-  if (!shape_equal(v->axes, v->shape, node_at(graph, index)->axes, node_at(graph, index)->shape) || n < 1)
-    return graph_fail(graph, ORR_OP_scatter_along, "values and indices must have one shape, and n be at least 1");
+  if (!shape_equal(v->axes, v->shape, node_at(graph, index)->axes, node_at(graph, index)->shape) ||
+      n < 1)
+    return graph_fail(graph, ORR_OP_scatter_along,
+                      "values and indices must have one shape, and n be at least 1");
   int64_t shape[ORR_AXES];
   memcpy(shape, v->shape, sizeof shape);
   shape[v->axes - 1] = n;
@@ -147,6 +160,9 @@ static void scatter_along_gradient(gradient_walk *walk, orr_node self, orr_node 
 }
 
 const op_class op_gather = {"gather", NULL, true, false, gather_forward, gather_gradient, NULL};
-const op_class op_scatter = {"scatter", NULL, false, false, scatter_forward, scatter_gradient, NULL};
-const op_class op_gather_along = {"gather_along", NULL, false, false, gather_along_forward, gather_along_gradient, NULL};
-const op_class op_scatter_along = {"scatter_along", NULL, false, false, scatter_along_forward, scatter_along_gradient, NULL};
+const op_class op_scatter = {"scatter",        NULL, false, false, scatter_forward,
+                             scatter_gradient, NULL};
+const op_class op_gather_along = {"gather_along",        NULL, false, false, gather_along_forward,
+                                  gather_along_gradient, NULL};
+const op_class op_scatter_along = {
+    "scatter_along", NULL, false, false, scatter_along_forward, scatter_along_gradient, NULL};

@@ -15,8 +15,12 @@ static bool product_of(const node *a, const node *b, product *p, int *axes, int6
   int a_lead = a->axes > 2 ? a->axes - 2 : 0, b_lead = b->axes > 2 ? b->axes - 2 : 0;
   if (a->axes < 1 || b->axes < 1) return false;
   if (a_lead && b_lead && !shape_equal(a_lead, a->shape, b_lead, b->shape)) return false;
-  *p = (product){1, a->axes > 1 ? a->shape[a->axes - 2] : 1, a->shape[a->axes - 1],
-                 b->axes > 1 ? b->shape[b->axes - 1] : 1, a_lead > 0, b_lead > 0};
+  *p = (product){1,
+                 a->axes > 1 ? a->shape[a->axes - 2] : 1,
+                 a->shape[a->axes - 1],
+                 b->axes > 1 ? b->shape[b->axes - 1] : 1,
+                 a_lead > 0,
+                 b_lead > 0};
   if (p->k != b->shape[b->axes > 1 ? b->axes - 2 : 0]) return false;
   *axes = a_lead ? a_lead : b_lead;
   for (int i = 0; i < *axes; i++) p->batch *= shape[i] = a_lead ? a->shape[i] : b->shape[i];
@@ -51,7 +55,8 @@ static orr_node linear_packed(orr_graph *graph, orr_node x, orr_node packed) {
 }
 
 static orr_node linear(orr_graph *graph, orr_node x, orr_node w, bool transposed) {
-  return x == ORR_NONE || w == ORR_NONE ? ORR_NONE : linear_packed(graph, x, pack(graph, w, transposed));
+  return x == ORR_NONE || w == ORR_NONE ? ORR_NONE
+                                        : linear_packed(graph, x, pack(graph, w, transposed));
 }
 
 orr_node orr_matmul(orr_graph *graph, orr_node a, orr_node b) {
@@ -62,7 +67,8 @@ orr_node orr_matmul(orr_graph *graph, orr_node a, orr_node b) {
   int64_t shape[ORR_AXES];
   if (p->axes + q->axes > ORR_AXES || !product_of(p, q, &size, &axes, shape)) {
     char s[SHAPE_TEXT], t[SHAPE_TEXT];
-    return graph_fail(graph, ORR_OP_matmul, "shapes %s and %s do not fit: the inner axes must be equal",
+    return graph_fail(graph, ORR_OP_matmul,
+                      "shapes %s and %s do not fit: the inner axes must be equal",
                       shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape));
   }
   if (p->level == ORR_ROW && q->level != ORR_ROW && q->axes == 2) return linear(graph, a, b, false);
@@ -71,7 +77,8 @@ orr_node orr_matmul(orr_graph *graph, orr_node a, orr_node b) {
 }
 
 static void matmul_forward(const op_call *call) {
-  const node *a = node_at(call->graph, call->node->in[0]), *b = node_at(call->graph, call->node->in[1]);
+  const node *a = node_at(call->graph, call->node->in[0]),
+             *b = node_at(call->graph, call->node->in[1]);
   product s;
   int axes;
   int64_t shape[ORR_AXES], lanes = call->lanes;
@@ -85,7 +92,8 @@ static void matmul_forward(const op_call *call) {
       for (int64_t k = 0; k < s.k; k++)
         for (int64_t j = 0; j < s.m; j++)
           for (int64_t l = 0; l < lanes; l++)
-            y[(i * s.m + j) * lanes + l] += x[(i * s.k + k) * lanes + l] * w[(k * s.m + j) * lanes + l];
+            y[(i * s.m + j) * lanes + l] +=
+                x[(i * s.k + k) * lanes + l] * w[(k * s.m + j) * lanes + l];
   }
 }
 
@@ -128,14 +136,16 @@ static void matmul_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   if (walk_wants(walk, a))
     give_operand(walk, a, orr_matmul(g, dy, swap_last(g, as_matrix(g, walk_clean(walk, b), true))));
   if (walk_wants(walk, b))
-    give_operand(walk, b, orr_matmul(g, swap_last(g, as_matrix(g, walk_clean(walk, a), false)), dy));
+    give_operand(walk, b,
+                 orr_matmul(g, swap_last(g, as_matrix(g, walk_clean(walk, a), false)), dy));
 }
 
 /* ---- pack and linear ---- */
 
 static void pack_forward(const op_call *call) {
   const node *n = call->node;
-  call->kernels->pack(call->y, call->x[0], (size_t)n->shape[0], (size_t)n->shape[1], n->attribute[0] != 0);
+  call->kernels->pack(call->y, call->x[0], (size_t)n->shape[0], (size_t)n->shape[1],
+                      n->attribute[0] != 0);
 }
 
 /* Cotangents of a packed matrix come unpacked. */
@@ -146,7 +156,8 @@ static void pack_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
 }
 
 /* Single values have no lanes: their vectors, BLOCK at a time, stand in for rows. */
-static void linear_single(const op_call *call, int64_t vectors, int64_t in, int64_t out, const orr_real *bias) {
+static void linear_single(const op_call *call, int64_t vectors, int64_t in, int64_t out,
+                          const orr_real *bias) {
   orr_real *x = call->scratch, *y = x + in * BLOCK;
   const orr_real *from[BLOCK];
   orr_real *to[BLOCK];
@@ -176,8 +187,8 @@ static void linear_forward(const op_call *call) {
     return;
   }
   for (int64_t i = 0; i < vectors; i++)
-    call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK, bias, (size_t)in,
-                                (size_t)out);
+    call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK,
+                                bias, (size_t)in, (size_t)out);
 }
 
 static void linear_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
@@ -191,9 +202,11 @@ static void linear_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   if (!walk_wants(walk, n->in[1])) return;
   orr_node in[2] = {walk_clean(walk, x), dy};
   if (in[0] != ORR_NONE && node_at(g, in[0])->level != ORR_ROW)
-    in[0] = graph_add_leveled(g, ORR_OP_spread, ORR_ROW, node_at(g, x)->axes, node_at(g, x)->shape, 1, in, NULL, 0);
+    in[0] = graph_add_leveled(g, ORR_OP_spread, ORR_ROW, node_at(g, x)->axes, node_at(g, x)->shape,
+                              1, in, NULL, 0);
   walk_give_summed(walk, n->in[1],
-            graph_add_leveled(g, ORR_OP_row_outer, packed->level, 2, packed->shape, 2, in, NULL, 0));
+                   graph_add_leveled(g, ORR_OP_row_outer, packed->level, 2, packed->shape, 2, in,
+                                     NULL, 0));
 }
 
 /* ---- row_outer: y[in, out] += sum over rows (and leading axes) of x[..., in] dy[..., out] ---- */
@@ -204,13 +217,14 @@ static void outer_forward(const op_call *call) {
   if (call->lanes == 1) {
     for (int64_t v = 0; v < vectors; v++)
       for (int64_t i = 0; i < in; i++)
-        for (int64_t j = 0; j < out; j++) call->y[i * out + j] += call->x[0][v * in + i] * call->x[1][v * out + j];
+        for (int64_t j = 0; j < out; j++)
+          call->y[i * out + j] += call->x[0][v * in + i] * call->x[1][v * out + j];
     return;
   }
   for (int64_t v = 0; v < vectors; v++)
     call->kernels->outer_add(call->y, call->x[0] + v * in * BLOCK, (size_t)(vectors * in * BLOCK),
-                             call->x[1] + v * out * BLOCK, (size_t)(vectors * out * BLOCK), (size_t)in, (size_t)out,
-                             call->rows, call->scratch);
+                             call->x[1] + v * out * BLOCK, (size_t)(vectors * out * BLOCK),
+                             (size_t)in, (size_t)out, call->rows, call->scratch);
 }
 
 static int64_t scratch_for_outer(const orr_graph *graph, const node *n, int lanes) {
@@ -224,11 +238,15 @@ static void outer_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   const node *n = node_at(g, self);
   dy = orr_broadcast(g, dy, 2, n->shape);
   if (dy == ORR_NONE) return;
-  if (walk_wants(walk, n->in[0])) walk_give(walk, n->in[0], linear(g, walk_clean(walk, n->in[1]), dy, true));
-  if (walk_wants(walk, n->in[1])) walk_give(walk, n->in[1], linear(g, walk_clean(walk, n->in[0]), dy, false));
+  if (walk_wants(walk, n->in[0]))
+    walk_give(walk, n->in[0], linear(g, walk_clean(walk, n->in[1]), dy, true));
+  if (walk_wants(walk, n->in[1]))
+    walk_give(walk, n->in[1], linear(g, walk_clean(walk, n->in[0]), dy, false));
 }
 
 const op_class op_matmul = {"matmul", NULL, false, false, matmul_forward, matmul_gradient, NULL};
 const op_class op_pack = {"pack", NULL, false, false, pack_forward, pack_gradient, NULL};
-const op_class op_linear = {"linear", NULL, true, false, linear_forward, linear_gradient, linear_scratch};
-const op_class op_row_outer = {"row_outer", NULL, true, true, outer_forward, outer_gradient, scratch_for_outer};
+const op_class op_linear = {"linear",        NULL,          true, false, linear_forward,
+                            linear_gradient, linear_scratch};
+const op_class op_row_outer = {"row_outer",      NULL, true, true, outer_forward, outer_gradient,
+                               scratch_for_outer};

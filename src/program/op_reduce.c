@@ -64,7 +64,8 @@ orr_node orr_cumsum(orr_graph *graph, orr_node x, int axis, bool backwards) {
   int which = graph_axis(graph, ORR_OP_cumsum, x, axis);
   if (which < 0) return ORR_NONE;
   int64_t attributes[2] = {which, backwards};
-  return graph_add(graph, ORR_OP_cumsum, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x, attributes, 2);
+  return graph_add(graph, ORR_OP_cumsum, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x,
+                   attributes, 2);
 }
 
 /* x - max(x): the shift that keeps exp() in range; its gradient cancels, so it counts as constant. */
@@ -80,7 +81,8 @@ orr_node orr_softmax(orr_graph *graph, orr_node x, int axis) {
 
 orr_node orr_logsumexp(orr_graph *graph, orr_node x, int axis, bool keep) {
   orr_node top, e = orr_unary(graph, ORR_OP_exp, shifted(graph, x, axis, &top));
-  orr_node y = orr_binary(graph, ORR_OP_add, orr_unary(graph, ORR_OP_log, orr_sum(graph, e, axis, true)), top);
+  orr_node y = orr_binary(graph, ORR_OP_add,
+                          orr_unary(graph, ORR_OP_log, orr_sum(graph, e, axis, true)), top);
   return keep ? y : drop_axis(graph, y, axis);
 }
 
@@ -120,7 +122,8 @@ static void max_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   orr_node x = n->in[0];
   int axis = (int)n->attribute[0];
   orr_node hit = orr_binary(g, ORR_OP_equal, x, self);
-  orr_node first = orr_binary(g, ORR_OP_less_equal, orr_cumsum(g, hit, axis, false), orr_number(g, 1));
+  orr_node first =
+      orr_binary(g, ORR_OP_less_equal, orr_cumsum(g, hit, axis, false), orr_number(g, 1));
   walk_give(walk, x, walk_times(walk, dy, orr_binary(g, ORR_OP_mul, hit, first)));
 }
 
@@ -148,7 +151,9 @@ static void cumsum_forward(const op_call *call) {
     for (size_t step = 0; step < e.n; step++) {
       size_t j = (backwards ? e.n - 1 - step : step) * e.inner;
       if (step == 0) memcpy(y + j, x + j, e.inner * sizeof *y);
-      else call->kernels->binary[BINARY_add](y + j, x + j, backwards ? y + j + e.inner : y + j - e.inner, e.inner);
+      else
+        call->kernels->binary[BINARY_add](y + j, x + j,
+                                          backwards ? y + j + e.inner : y + j - e.inner, e.inner);
     }
   }
 }
@@ -160,7 +165,9 @@ static void cumsum_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   walk_give(walk, n->in[0], orr_cumsum(g, full, (int)n->attribute[0], !n->attribute[1]));
 }
 
-static void flat_gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void flat_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_sum = {"sum", NULL, false, false, sum_forward, sum_gradient, NULL};
 const op_class op_max_along = {"max_along", NULL, false, false, max_forward, max_gradient, NULL};

@@ -45,7 +45,8 @@ static void row_sum_forward(const op_call *call) {
 }
 
 static void row_sum_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
-  walk_give(walk, node_at(walk_graph(walk), self)->in[0], dy); /* lower level: meant for every row */
+  walk_give(walk, node_at(walk_graph(walk), self)->in[0],
+            dy); /* lower level: meant for every row */
 }
 
 /* ---- row_count: filled by the run ---- */
@@ -67,7 +68,9 @@ static orr_node draw(orr_graph *graph, orr_op op, int axes, const int64_t *shape
   return graph_add_leveled(graph, op, ORR_ROW, axes, shape, 0, NULL, &site, 1);
 }
 
-orr_node orr_normal(orr_graph *graph, int axes, const int64_t *shape) { return draw(graph, ORR_OP_normal, axes, shape); }
+orr_node orr_normal(orr_graph *graph, int axes, const int64_t *shape) {
+  return draw(graph, ORR_OP_normal, axes, shape);
+}
 orr_node orr_uniform(orr_graph *graph, int axes, const int64_t *shape) {
   return draw(graph, ORR_OP_uniform, axes, shape);
 }
@@ -79,10 +82,13 @@ static void normal_forward(const op_call *call) {
 
 static void uniform_forward(const op_call *call) {
   call->kernels->uniform(call->y, (size_t)call->node->count, call->lanes, call->key,
-                         (uint32_t)call->node->attribute[0], call->step, call->iteration, call->row);
+                         (uint32_t)call->node->attribute[0], call->step, call->iteration,
+                         call->row);
 }
 
-static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_spread = {"spread", NULL, true, false, spread_forward, spread_gradient, NULL};
 const op_class op_row_sum = {"row_sum", NULL, true, true, row_sum_forward, row_sum_gradient, NULL};

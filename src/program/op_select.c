@@ -13,7 +13,8 @@ orr_node orr_select(orr_graph *graph, orr_node condition, orr_node a, orr_node b
   orr_node in[3] = {condition, a, b};
   if (!broadcast_shapes(graph, ORR_OP_select, a, b, &axes, shape)) return ORR_NONE;
   orr_node both = orr_broadcast(graph, a, axes, shape);
-  if (both == ORR_NONE || !broadcast_shapes(graph, ORR_OP_select, condition, both, &axes, shape)) return ORR_NONE;
+  if (both == ORR_NONE || !broadcast_shapes(graph, ORR_OP_select, condition, both, &axes, shape))
+    return ORR_NONE;
   int first = node_at(graph, condition)->count == 1 ? 1 : 0; /* one condition serves all numbers */
   for (int i = first; i < 3; i++)
     if ((in[i] = orr_broadcast(graph, in[i], axes, shape)) == ORR_NONE) return ORR_NONE;

@@ -5,8 +5,8 @@
 #include "program/graph.h"
 
 /* y[...] = x[offset + sum index[i] stride[i]] for row-major y; strides in features, 0 repeats. */
-static void copy_strided(orr_real *y, const orr_real *x, int axes, const int64_t *shape, const int64_t *stride,
-                         int64_t lanes) {
+static void copy_strided(orr_real *y, const orr_real *x, int axes, const int64_t *shape,
+                         const int64_t *stride, int64_t lanes) {
   int64_t index[ORR_AXES] = {0}, total = count_shape(axes, shape);
   if (total == 0) return;
   int64_t inner = axes ? shape[axes - 1] : 1, step = axes ? stride[axes - 1] : 1;
@@ -17,7 +17,8 @@ static void copy_strided(orr_real *y, const orr_real *x, int axes, const int64_t
     } else if (lanes == 1) {
       for (int64_t i = 0; i < inner; i++) *y++ = x[i * step];
     } else {
-      for (int64_t i = 0; i < inner; i++, y += lanes) memcpy(y, x + i * step * lanes, (size_t)lanes * sizeof *y);
+      for (int64_t i = 0; i < inner; i++, y += lanes)
+        memcpy(y, x + i * step * lanes, (size_t)lanes * sizeof *y);
     }
     for (int axis = axes - 2; axis >= 0; axis--) {
       x += stride[axis] * lanes;
@@ -56,7 +57,8 @@ static void copy_forward(const op_call *call) {
 static void reshape_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   orr_graph *g = walk_graph(walk);
   const node *n = node_at(g, self), *x = node_at(g, n->in[0]);
-  walk_give(walk, n->in[0], orr_reshape(g, orr_broadcast(g, dy, n->axes, n->shape), x->axes, x->shape));
+  walk_give(walk, n->in[0],
+            orr_reshape(g, orr_broadcast(g, dy, n->axes, n->shape), x->axes, x->shape));
 }
 
 /* ---- broadcast ---- */
@@ -102,7 +104,8 @@ orr_node orr_transpose(orr_graph *graph, orr_node x, const int *order) {
   for (int i = 0; i < n->axes; i++) {
     int axis = order[i] < 0 ? order[i] + n->axes : order[i];
     if (axis < 0 || axis >= n->axes || seen[axis])
-      return graph_fail(graph, ORR_OP_transpose, "the order must name each of the %d axes once", n->axes);
+      return graph_fail(graph, ORR_OP_transpose, "the order must name each of the %d axes once",
+                        n->axes);
     seen[axis] = true;
     same = same && axis == i;
     shape[i] = n->shape[axis];
@@ -135,8 +138,9 @@ orr_node orr_slice(orr_graph *graph, orr_node x, int axis, int64_t first, int64_
   if (which < 0) return ORR_NONE;
   const node *n = node_at(graph, x);
   if (first < 0 || count < 0 || first > n->shape[which] - count)
-    return graph_fail(graph, ORR_OP_slice, "entries %lld to %lld of axis %d, which has %lld", (long long)first,
-                      (long long)(first + count - 1), axis, (long long)n->shape[which]);
+    return graph_fail(graph, ORR_OP_slice, "entries %lld to %lld of axis %d, which has %lld",
+                      (long long)first, (long long)(first + count - 1), axis,
+                      (long long)n->shape[which]);
   if (count == n->shape[which]) return x;
   int64_t shape[ORR_AXES], attributes[2] = {which, first};
   memcpy(shape, n->shape, sizeof shape);
@@ -157,14 +161,16 @@ static void slice_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   const node *n = node_at(g, self), *x = node_at(g, n->in[0]);
   int axis = (int)n->attribute[0];
   int64_t before = n->attribute[1], after = x->shape[axis] - before - n->shape[axis];
-  walk_give(walk, n->in[0], orr_pad(g, orr_broadcast(g, dy, n->axes, n->shape), axis, before, after));
+  walk_give(walk, n->in[0],
+            orr_pad(g, orr_broadcast(g, dy, n->axes, n->shape), axis, before, after));
 }
 
 orr_node orr_pad(orr_graph *graph, orr_node x, int axis, int64_t before, int64_t after) {
   int which = graph_axis(graph, ORR_OP_pad, x, axis);
   if (which < 0) return ORR_NONE;
   const node *n = node_at(graph, x);
-  if (before < 0 || after < 0) return graph_fail(graph, ORR_OP_pad, "cannot pad by a negative number");
+  if (before < 0 || after < 0)
+    return graph_fail(graph, ORR_OP_pad, "cannot pad by a negative number");
   if (before == 0 && after == 0) return x;
   int64_t shape[ORR_AXES], attributes[2] = {which, before};
   memcpy(shape, n->shape, sizeof shape);
@@ -180,7 +186,8 @@ static void pad_forward(const op_call *call) {
   size_t from = (size_t)x->shape[axis] * inner, to = (size_t)y->shape[axis] * inner;
   size_t before = (size_t)y->attribute[1] * inner;
   memset(call->y, 0, outer * to * sizeof *call->y);
-  for (size_t o = 0; o < outer; o++) memcpy(call->y + o * to + before, call->x[0] + o * from, from * sizeof *call->y);
+  for (size_t o = 0; o < outer; o++)
+    memcpy(call->y + o * to + before, call->x[0] + o * from, from * sizeof *call->y);
 }
 
 static void pad_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
@@ -214,8 +221,8 @@ orr_node orr_concat(orr_graph *graph, int count, const orr_node *parts, int axis
     if (!shape_equal(first->axes, first->shape, n->axes, other)) {
       char a[SHAPE_TEXT], b[SHAPE_TEXT];
       return graph_fail(graph, ORR_OP_concat, "shapes %s and %s differ beside axis %d",
-                        shape_text(a, first->axes, first->shape),
-                        shape_text(b, n->axes, n->shape), which);
+                        shape_text(a, first->axes, first->shape), shape_text(b, n->axes, n->shape),
+                        which);
     }
     shape[which] += n->shape[which];
   }
@@ -224,22 +231,27 @@ orr_node orr_concat(orr_graph *graph, int count, const orr_node *parts, int axis
 }
 
 orr_node orr_stack(orr_graph *graph, int count, const orr_node *parts, int axis) {
-  if (count < 1 || parts[0] == ORR_NONE) return count < 1 ? graph_fail(graph, ORR_OP_concat, "nothing to stack") : ORR_NONE;
+  if (count < 1 || parts[0] == ORR_NONE)
+    return count < 1 ? graph_fail(graph, ORR_OP_concat, "nothing to stack") : ORR_NONE;
   orr_node widened[256];
   if (count > 256) { /* stacked in groups, then joined */
-    orr_node two[2] = {orr_stack(graph, 256, parts, axis), orr_stack(graph, count - 256, parts + 256, axis)};
+    orr_node two[2] = {orr_stack(graph, 256, parts, axis),
+                       orr_stack(graph, count - 256, parts + 256, axis)};
     return orr_concat(graph, 2, two, axis);
   }
   const node *first = node_at(graph, parts[0]);
   int which = axis < 0 ? axis + first->axes + 1 : axis;
   if (which < 0 || which > first->axes || first->axes == ORR_AXES)
-    return graph_fail(graph, ORR_OP_concat, "cannot stack along axis %d of values with %d axes", axis, first->axes);
+    return graph_fail(graph, ORR_OP_concat, "cannot stack along axis %d of values with %d axes",
+                      axis, first->axes);
   for (int i = 0; i < count; i++) {
     if (parts[i] == ORR_NONE) return ORR_NONE;
     const node *n = node_at(graph, parts[i]);
-    if (n->axes != first->axes) return graph_fail(graph, ORR_OP_concat, "stacked values differ in their number of axes");
+    if (n->axes != first->axes)
+      return graph_fail(graph, ORR_OP_concat, "stacked values differ in their number of axes");
     int64_t shape[ORR_AXES];
-    for (int j = 0; j <= n->axes; j++) shape[j] = j < which ? n->shape[j] : j == which ? 1 : n->shape[j - 1];
+    for (int j = 0; j <= n->axes; j++)
+      shape[j] = j < which ? n->shape[j] : j == which ? 1 : n->shape[j - 1];
     widened[i] = orr_reshape(graph, parts[i], n->axes + 1, shape);
   }
   return orr_concat(graph, count, widened, which);
@@ -267,7 +279,8 @@ static void concat_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   orr_node full = orr_broadcast(g, dy, n->axes, n->shape);
   for (int i = 0; i < n->inputs; i++) {
     int64_t count = node_at(g, n->in[i])->shape[axis];
-    if (walk_wants(walk, n->in[i])) walk_give(walk, n->in[i], orr_slice(g, full, axis, first, count));
+    if (walk_wants(walk, n->in[i]))
+      walk_give(walk, n->in[i], orr_slice(g, full, axis, first, count));
     first += count;
   }
 }
@@ -276,7 +289,8 @@ static void concat_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
 
 orr_node orr_stop_gradient(orr_graph *graph, orr_node x) {
   if (x == ORR_NONE) return ORR_NONE;
-  return graph_add(graph, ORR_OP_stop_gradient, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x, NULL, 0);
+  return graph_add(graph, ORR_OP_stop_gradient, node_at(graph, x)->axes, node_at(graph, x)->shape,
+                   1, &x, NULL, 0);
 }
 
 /* A node of its own, never merged with x: what a gradient is taken by, apart from other uses of x. */
@@ -284,20 +298,26 @@ orr_node orr_copy(orr_graph *graph, orr_node x) {
   if (x == ORR_NONE) return ORR_NONE;
   orr_graph *outermost = graph_outermost(graph);
   int64_t site = outermost->sites++;
-  return graph_add(graph, ORR_OP_copy, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x, &site, 1);
+  return graph_add(graph, ORR_OP_copy, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x,
+                   &site, 1);
 }
 
 static void copy_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   walk_give(walk, node_at(walk_graph(walk), self)->in[0], dy);
 }
 
-static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_reshape = {"reshape", NULL, false, false, copy_forward, reshape_gradient, NULL};
-const op_class op_broadcast = {"broadcast", NULL, false, false, broadcast_forward, broadcast_gradient, NULL};
-const op_class op_transpose = {"transpose", NULL, false, false, transpose_forward, transpose_gradient, NULL};
+const op_class op_broadcast = {"broadcast",        NULL, false, false, broadcast_forward,
+                               broadcast_gradient, NULL};
+const op_class op_transpose = {"transpose",        NULL, false, false, transpose_forward,
+                               transpose_gradient, NULL};
 const op_class op_slice = {"slice", NULL, false, false, slice_forward, slice_gradient, NULL};
 const op_class op_pad = {"pad", NULL, false, false, pad_forward, pad_gradient, NULL};
 const op_class op_concat = {"concat", NULL, false, false, concat_forward, concat_gradient, NULL};
-const op_class op_stop_gradient = {"stop_gradient", NULL, false, false, copy_forward, no_gradient, NULL};
+const op_class op_stop_gradient = {"stop_gradient", NULL,        false, false,
+                                   copy_forward,    no_gradient, NULL};
 const op_class op_copy = {"copy", NULL, false, false, copy_forward, copy_gradient, NULL};

@@ -8,9 +8,11 @@
 orr_node orr_solve(orr_graph *graph, orr_node a, orr_node b) {
   if (a == ORR_NONE || b == ORR_NONE) return ORR_NONE;
   const node *p = node_at(graph, a), *q = node_at(graph, b);
-  if (p->axes != 2 || p->shape[0] != p->shape[1] || q->axes < 1 || q->axes > 2 || q->shape[0] != p->shape[0]) {
+  if (p->axes != 2 || p->shape[0] != p->shape[1] || q->axes < 1 || q->axes > 2 ||
+      q->shape[0] != p->shape[0]) {
     char s[SHAPE_TEXT], t[SHAPE_TEXT];
-    return graph_fail(graph, ORR_OP_solve, "needs a square matrix and as many right sides' entries, got %s and %s",
+    return graph_fail(graph, ORR_OP_solve,
+                      "needs a square matrix and as many right sides' entries, got %s and %s",
                       shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape));
   }
   orr_node in[2] = {a, b};
@@ -52,7 +54,8 @@ static int64_t scratch(const orr_graph *graph, const node *n, int lanes) {
 }
 
 static void forward(const op_call *call) {
-  int64_t n = call->node->shape[0], count = call->node->count, m = n ? count / n : 0, lanes = call->lanes;
+  int64_t n = call->node->shape[0], count = call->node->count, m = n ? count / n : 0,
+          lanes = call->lanes;
   orr_real *a = call->scratch, *x = a + n * n;
   for (int64_t l = 0; l < lanes; l++) {
     for (int64_t i = 0; i < n * n; i++) a[i] = call->x[0][i * lanes + l];
@@ -79,7 +82,8 @@ static void gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   walk_give(walk, n->in[1], db);
   if (!walk_wants(walk, n->in[0])) return;
   int64_t columns = n->axes > 1 ? n->shape[1] : 1, shape[2] = {n->shape[0], columns};
-  orr_node left = orr_reshape(g, db, 2, shape), right = orr_reshape(g, walk_clean(walk, self), 2, shape);
+  orr_node left = orr_reshape(g, db, 2, shape),
+           right = orr_reshape(g, walk_clean(walk, self), 2, shape);
   orr_node product = orr_matmul(g, left, orr_transpose(g, right, swap));
   walk_give(walk, n->in[0], orr_unary(g, ORR_OP_neg, product));
 }

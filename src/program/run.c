@@ -6,8 +6,8 @@
 #include "program/execute.h"
 
 enum {
-  SLOTS = 8,      /* sums over rows go through this many ordered slots, shared out over the groups */
-  CHUNK = 2048,   /* numbers of a grouped elementwise chunk */
+  SLOTS = 8,    /* sums over rows go through this many ordered slots, shared out over the groups */
+  CHUNK = 2048, /* numbers of a grouped elementwise chunk */
   SUM_CHUNK = 8192
 };
 
@@ -19,13 +19,15 @@ orr_run *orr_run_new(orr_program *program) {
   run->program = orr_program_retain(program);
   run->bound = engine_new_zeroed(engine, (size_t)program->input_count + 1, sizeof *run->bound);
   run->outputs = engine_new_zeroed(engine, (size_t)program->output_count + 1, sizeof *run->outputs);
-  run->single_at = engine_new_zeroed(engine, (size_t)program->value_count + 1, sizeof *run->single_at);
+  run->single_at =
+      engine_new_zeroed(engine, (size_t)program->value_count + 1, sizeof *run->single_at);
   run->base = engine_new_zeroed(engine, (size_t)program->value_count + 1, sizeof *run->base);
   if (!run->bound || !run->outputs || !run->single_at || !run->base) {
     orr_run_free(run);
     return NULL;
   }
-  for (int i = 0; i < program->input_count; i++) run->bound[i].tensor = orr_tensor_retain(program->inputs[i].tensor);
+  for (int i = 0; i < program->input_count; i++)
+    run->bound[i].tensor = orr_tensor_retain(program->inputs[i].tensor);
   return run;
 }
 
@@ -48,9 +50,10 @@ void orr_run_free(orr_run *run) {
     orr_tensor_free(run->bound[i].tensor);
     orr_tensor_free(run->bound[i].index);
   }
-  for (int i = 0; run->outputs && i < run->program->output_count; i++) orr_tensor_free(run->outputs[i]);
+  for (int i = 0; run->outputs && i < run->program->output_count; i++)
+    orr_tensor_free(run->outputs[i]);
   free_workers(run);
-  void *owned[] = {run->bound, run->outputs, run->single_at, run->base, run->singles,
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,    run->singles,
                    run->sums,  run->kept,    run->sizes,     run->entries, run->tiles};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
@@ -59,7 +62,8 @@ void orr_run_free(orr_run *run) {
 
 /* ---- bindings ---- */
 
-static orr_status check_tensor(orr_run *run, const binding *b, orr_tensor *tensor, orr_tensor *index) {
+static orr_status check_tensor(orr_run *run, const binding *b, orr_tensor *tensor,
+                               orr_tensor *index) {
   int lead = b->level != ORR_UNIFORM, axes = orr_tensor_axes(tensor);
   const int64_t *shape = orr_tensor_shape(tensor);
   char want[SHAPE_TEXT], got[SHAPE_TEXT];
@@ -68,12 +72,15 @@ static orr_status check_tensor(orr_run *run, const binding *b, orr_tensor *tenso
                        lead ? b->level == ORR_ROW ? "rows of " : "members of " : "",
                        shape_text(want, b->axes, b->shape), shape_text(got, axes, shape));
   if (!orr_tensor_is_contiguous(tensor))
-    return engine_fail(run->engine, ORR_SHAPE, "input '%s' is a view with gaps; copy it first", b->name);
+    return engine_fail(run->engine, ORR_SHAPE, "input '%s' is a view with gaps; copy it first",
+                       b->name);
   if (orr_tensor_dtype(tensor) != ORR_REAL && b->level != ORR_ROW)
-    return engine_fail(run->engine, ORR_ARGUMENT, "input '%s' must hold real numbers; convert it first", b->name);
-  if (index && (b->level != ORR_ROW || orr_tensor_dtype(index) != ORR_INT || orr_tensor_axes(index) != 1 ||
-                !orr_tensor_is_contiguous(index)))
-    return engine_fail(run->engine, ORR_ARGUMENT, "input '%s': an index is an int32 list, for inputs by row", b->name);
+    return engine_fail(run->engine, ORR_ARGUMENT,
+                       "input '%s' must hold real numbers; convert it first", b->name);
+  if (index && (b->level != ORR_ROW || orr_tensor_dtype(index) != ORR_INT ||
+                orr_tensor_axes(index) != 1 || !orr_tensor_is_contiguous(index)))
+    return engine_fail(run->engine, ORR_ARGUMENT,
+                       "input '%s': an index is an int32 list, for inputs by row", b->name);
   return ORR_OK;
 }
 
@@ -95,18 +102,22 @@ orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor, orr
   int count = 0;
   for (int i = 0; i < p->named_inputs && count < 64; i++) names[count++] = p->inputs[i].name;
   const char *near = nearest_name(name, names, count);
-  return engine_fail(run->engine, ORR_FIELD, near ? "no input '%s'; did you mean '%s'?" : "no input '%s'", name, near);
+  return engine_fail(run->engine, ORR_FIELD,
+                     near ? "no input '%s'; did you mean '%s'?" : "no input '%s'", name, near);
 }
 
 orr_status orr_run_groups(orr_run *run, int members, const int64_t *sizes) {
   int64_t rows = 0;
-  if (members < 1) return engine_fail(run->engine, ORR_ARGUMENT, "members must be at least 1, got %d", members);
+  if (members < 1)
+    return engine_fail(run->engine, ORR_ARGUMENT, "members must be at least 1, got %d", members);
   for (int i = 0; i < members; i++) {
     if (sizes[i] < 0 || sizes[i] > INT32_MAX - rows)
-      return engine_fail(run->engine, ORR_ARGUMENT, "group %d has %lld rows", i, (long long)sizes[i]);
+      return engine_fail(run->engine, ORR_ARGUMENT, "group %d has %lld rows", i,
+                         (long long)sizes[i]);
     rows += sizes[i];
   }
-  bool same = run->sizes && members == run->members && memcmp(run->sizes, sizes, (size_t)members * sizeof *sizes) == 0;
+  bool same = run->sizes && members == run->members &&
+              memcmp(run->sizes, sizes, (size_t)members * sizeof *sizes) == 0;
   if (same) return ORR_OK;
   int64_t *copy = engine_new(run->engine, (size_t)members, sizeof *copy);
   if (!copy) return ORR_MEMORY;
@@ -125,7 +136,8 @@ orr_status orr_run_groups(orr_run *run, int members, const int64_t *sizes) {
 
 orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
   if (members < 1 || rows < 0 || rows % members)
-    return engine_fail(run->engine, ORR_ARGUMENT, "%lld rows cannot be cut into %d equal groups", (long long)rows, members);
+    return engine_fail(run->engine, ORR_ARGUMENT, "%lld rows cannot be cut into %d equal groups",
+                       (long long)rows, members);
   if (run->sizes && run->members == members && run->rows == rows) {
     bool equal = true;
     for (int i = 0; i < members; i++) equal = equal && run->sizes[i] == rows / members;
@@ -141,7 +153,9 @@ orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
 
 orr_status orr_run_members(orr_run *run, const int *entries) {
   if (!run->sizes) return engine_fail(run->engine, ORR_STATE, "members are chosen after the rows");
-  if (entries && run->entries && memcmp(run->entries, entries, (size_t)run->members * sizeof *entries) == 0) return ORR_OK;
+  if (entries && run->entries &&
+      memcmp(run->entries, entries, (size_t)run->members * sizeof *entries) == 0)
+    return ORR_OK;
   int *copy = NULL;
   if (entries) {
     if (!(copy = engine_new(run->engine, (size_t)run->members, sizeof *copy))) return ORR_MEMORY;
@@ -183,7 +197,8 @@ static bool layout_singles(orr_run *run) {
   if (!run->singles) return false;
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
-    if (v->place == PLACE_SINGLE || v->place == PLACE_SUM) run->base[i] = run->singles + run->single_at[i];
+    if (v->place == PLACE_SINGLE || v->place == PLACE_SUM)
+      run->base[i] = run->singles + run->single_at[i];
     if (v->constant) *run->base[i] = (orr_real)v->number;
   }
   return true;
@@ -205,7 +220,8 @@ static bool layout_tiles(orr_run *run) {
     for (int64_t done = 0; done < run->sizes[g]; done += tile_rows, in_group++) {
       int64_t left = run->sizes[g] - done;
       int slot = (int)(in_group * used / tiles);
-      run->tiles[n++] = (tile){g, units + slot, start + done, (int)(left < tile_rows ? left : tile_rows)};
+      run->tiles[n++] =
+          (tile){g, units + slot, start + done, (int)(left < tile_rows ? left : tile_rows)};
     }
     units += used;
     start += run->sizes[g];
@@ -223,7 +239,8 @@ static bool layout_storage(orr_run *run) {
   engine_free_memory(run->engine, run->sums);
   engine_free_memory(run->engine, run->kept);
   run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
-  run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1, sizeof *run->kept);
+  run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1,
+                         sizeof *run->kept);
   return run->sums && run->kept;
 }
 
@@ -242,7 +259,8 @@ static bool layout_workers(orr_run *run) {
   for (run->worker_count = 0; run->worker_count < threads;) {
     worker *w = &run->workers[run->worker_count++];
     w->pointer = engine_new_zeroed(run->engine, (size_t)p->value_count + 1, sizeof *w->pointer);
-    w->tile = engine_new_zeroed(run->engine, (size_t)(features * p->lanes * p->blocks) + 1, sizeof *w->tile);
+    w->tile = engine_new_zeroed(run->engine, (size_t)(features * p->lanes * p->blocks) + 1,
+                                sizeof *w->tile);
     w->scratch = engine_new(run->engine, (size_t)p->scratch_numbers + 1, sizeof *w->scratch);
     w->chunk = engine_new(run->engine, (size_t)chunk * CHUNK + 1, sizeof *w->chunk);
     if (!w->pointer || !w->tile || !w->scratch || !w->chunk) {
@@ -261,7 +279,8 @@ static bool layout_outputs(orr_run *run) {
     int lead = b->level != ORR_UNIFORM;
     memcpy(shape + lead, b->shape, (size_t)b->axes * sizeof *shape);
     orr_tensor_free(run->outputs[i]);
-    if (!(run->outputs[i] = orr_tensor_new(run->engine, ORR_REAL, b->axes + lead, shape))) return false;
+    if (!(run->outputs[i] = orr_tensor_new(run->engine, ORR_REAL, b->axes + lead, shape)))
+      return false;
   }
   return true;
 }
@@ -281,12 +300,13 @@ static orr_status check_rows(orr_run *run, int i) {
   orr_tensor *tensor = run->bound[i].tensor, *index = run->bound[i].index;
   int64_t have = orr_tensor_shape(tensor)[0], given = index ? orr_tensor_count(index) : have;
   if (given != run->rows)
-    return engine_fail(run->engine, ORR_SHAPE, "input '%s' has %lld rows, the run %lld", b->name, (long long)given,
-                       (long long)run->rows);
+    return engine_fail(run->engine, ORR_SHAPE, "input '%s' has %lld rows, the run %lld", b->name,
+                       (long long)given, (long long)run->rows);
   const int32_t *at = index ? orr_tensor_data(index) : NULL;
   for (int64_t r = 0; at && r < run->rows; r++)
     if (at[r] < 0 || at[r] >= have)
-      return engine_fail(run->engine, ORR_ARGUMENT, "input '%s': index %d of row %lld, but there are %lld rows", b->name,
+      return engine_fail(run->engine, ORR_ARGUMENT,
+                         "input '%s': index %d of row %lld, but there are %lld rows", b->name,
                          at[r], (long long)r, (long long)have);
   return ORR_OK;
 }
@@ -295,11 +315,13 @@ static orr_status check_members(orr_run *run, int i) {
   const binding *b = &run->program->inputs[i];
   int64_t have = orr_tensor_shape(run->bound[i].tensor)[0];
   if (!run->entries && have != run->members)
-    return engine_fail(run->engine, ORR_SHAPE, "%s%s has %lld members, the run %d groups of rows", b->name ? "input " : "a parameter",
-                       b->name ? b->name : "", (long long)have, run->members);
+    return engine_fail(run->engine, ORR_SHAPE, "%s%s has %lld members, the run %d groups of rows",
+                       b->name ? "input " : "a parameter", b->name ? b->name : "", (long long)have,
+                       run->members);
   for (int g = 0; run->entries && g < run->members; g++)
     if (run->entries[g] < 0 || run->entries[g] >= have)
-      return engine_fail(run->engine, ORR_ARGUMENT, "group %d uses member %d of %lld", g, run->entries[g], (long long)have);
+      return engine_fail(run->engine, ORR_ARGUMENT, "group %d uses member %d of %lld", g,
+                         run->entries[g], (long long)have);
   return ORR_OK;
 }
 
@@ -309,9 +331,12 @@ static orr_status refresh_bindings(orr_run *run) {
   for (int i = 0; i < p->input_count; i++) {
     const binding *b = &p->inputs[i];
     bound *at = &run->bound[i];
-    if (!at->tensor && b->used) return engine_fail(run->engine, ORR_STATE, "input '%s' is not bound", b->name);
+    if (!at->tensor && b->used)
+      return engine_fail(run->engine, ORR_STATE, "input '%s' is not bound", b->name);
     if (!at->tensor) continue;
-    orr_status status = b->level == ORR_ROW ? check_rows(run, i) : b->level == ORR_MEMBER ? check_members(run, i) : ORR_OK;
+    orr_status status = b->level == ORR_ROW      ? check_rows(run, i)
+                        : b->level == ORR_MEMBER ? check_members(run, i)
+                                                 : ORR_OK;
     if (status) return status;
     if (b->value >= 0) run->base[b->value] = orr_tensor_data(at->tensor);
     if (b->name) continue;
@@ -331,11 +356,14 @@ typedef struct single_job {
   int which;
 } single_job;
 
+static int chunks_of(const group *g) { return (int)((g->count + CHUNK - 1) / CHUNK); }
+
+/* Member by member: with chosen entries a parameter's members do not lie in the groups' order. */
 static void run_chunk(void *context, int task, int w) {
   single_job *job = context;
-  int64_t total = job->group->count * (job->group->per_member ? job->run->members : 1);
-  int64_t first = (int64_t)task * CHUNK, n = total - first < CHUNK ? total - first : CHUNK;
-  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], first, n, CHUNK);
+  int member = task / chunks_of(job->group);
+  int64_t first = (int64_t)(task % chunks_of(job->group)) * CHUNK, left = job->group->count - first;
+  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], member, first, left < CHUNK ? left : CHUNK, CHUNK);
 }
 
 static void run_member(void *context, int task, int w) {
@@ -347,12 +375,13 @@ static void run_single_stage(orr_run *run, const stage *st) {
   int next_group = 0;
   for (int i = 0; i < st->code.count; i++) {
     const instruction *x = &st->code.list[i];
-    const group *g = next_group < st->group_count && st->groups[next_group].first == i ? &st->groups[next_group] : NULL;
+    const group *g = next_group < st->group_count && st->groups[next_group].first == i
+                         ? &st->groups[next_group]
+                         : NULL;
     single_job job = {run, st, g, i};
     bool skip = x->settled && run->settled;
     if (g) {
-      int64_t total = g->count * (g->per_member ? run->members : 1);
-      if (!skip) pool_run(run->engine, (int)((total + CHUNK - 1) / CHUNK), run_chunk, &job);
+      if (!skip) pool_run(run->engine, chunks_of(g) * (g->per_member ? run->members : 1), run_chunk, &job);
       i = g->last - 1;
       next_group++;
     } else if (skip) {
@@ -412,7 +441,8 @@ static void add_slots(const orr_run *run, const stage *st, int v, int64_t first,
     for (int last = -1; t < run->tile_count && (!members || run->tiles[t].group == g); t++) {
       if (run->tiles[t].unit == last) continue;
       last = run->tiles[t].unit;
-      k->binary[BINARY_add](y, y, run->sums + last * st->sum_numbers + x->offset + first, (size_t)n);
+      k->binary[BINARY_add](y, y, run->sums + last * st->sum_numbers + x->offset + first,
+                            (size_t)n);
     }
   }
 }
@@ -422,13 +452,15 @@ static void run_sum(void *context, int task, int w) {
   const stage *st = job->stage;
   (void)w;
   for (int i = 0; i < st->sum_count; i++) {
-    int64_t stored = job->run->program->values[st->sums[i]].stored, chunks = (stored + SUM_CHUNK - 1) / SUM_CHUNK;
+    int64_t stored = job->run->program->values[st->sums[i]].stored,
+            chunks = (stored + SUM_CHUNK - 1) / SUM_CHUNK;
     if (task >= chunks) {
       task -= (int)chunks;
       continue;
     }
     int64_t first = (int64_t)task * SUM_CHUNK;
-    add_slots(job->run, st, st->sums[i], first, stored - first < SUM_CHUNK ? stored - first : SUM_CHUNK);
+    add_slots(job->run, st, st->sums[i], first,
+              stored - first < SUM_CHUNK ? stored - first : SUM_CHUNK);
     return;
   }
 }
@@ -454,10 +486,25 @@ static void copy_results(orr_run *run) {
     if (b->level == ORR_ROW) continue;
     bool update = i >= p->named_outputs;
     orr_tensor *to = update ? run->bound[p->updated[i]].tensor : run->outputs[i];
-    size_t count = (size_t)(b->count * (b->level == ORR_MEMBER ? run->members : 1));
-    memmove(orr_tensor_data(to), run->base[b->value], count * sizeof(orr_real));
+    for (int m = 0; m < (b->level == ORR_MEMBER ? run->members : 1); m++) {
+      int entry = update && run->entries && b->level == ORR_MEMBER ? run->entries[m] : m;
+      memmove((orr_real *)orr_tensor_data(to) + entry * b->count, single_pointer(run, b->value, m),
+              (size_t)b->count * sizeof(orr_real));
+    }
     orr_tensor_touch(to);
   }
+}
+
+/* Two groups with one member would both write it. */
+static orr_status check_updates(orr_run *run) {
+  const orr_program *p = run->program;
+  bool any = false;
+  for (int i = p->named_outputs; i < p->output_count; i++) any = any || p->outputs[i].level == ORR_MEMBER;
+  for (int g = 0; any && run->entries && g < run->members; g++)
+    for (int h = 0; h < g; h++)
+      if (run->entries[h] == run->entries[g])
+        return engine_fail(run->engine, ORR_ARGUMENT, "groups %d and %d both update member %d", h, g, run->entries[g]);
+  return ORR_OK;
 }
 
 orr_status orr_run_go(orr_run *run) {
@@ -465,11 +512,12 @@ orr_status orr_run_go(orr_run *run) {
   orr_status status;
   if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
   if (!lay_out(run)) return run->engine->status;
-  if ((status = refresh_bindings(run))) return status;
+  if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(run, &p->stages[s]);
     else run_single_stage(run, &p->stages[s]);
-    if (orr_interrupted(run->engine)) return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+    if (orr_interrupted(run->engine))
+      return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
   }
   run->settled = true;
   copy_results(run);

@@ -20,9 +20,11 @@ static bool append(orr_graph *graph, orr_node **list, int *count, orr_node value
 }
 
 /* Two lists in step: the body's node and the parent's. */
-static bool append_pair(orr_graph *body, orr_node **inner, orr_node **outer, int *count, orr_node in, orr_node out) {
+static bool append_pair(orr_graph *body, orr_node **inner, orr_node **outer, int *count,
+                        orr_node in, orr_node out) {
   int same = *count;
-  return in != ORR_NONE && append(body->parent, inner, &same, in) && append(body->parent, outer, count, out);
+  return in != ORR_NONE && append(body->parent, inner, &same, in) &&
+         append(body->parent, outer, count, out);
 }
 
 orr_graph *orr_scan_begin(orr_graph *graph, int64_t length, bool backwards) {
@@ -43,7 +45,8 @@ orr_graph *orr_scan_begin(orr_graph *graph, int64_t length, bool backwards) {
 
 void orr_scan_abandon(orr_graph *body) { orr_graph_free(body); }
 
-static orr_node body_input(orr_graph *body, int kind, int index, orr_level level, int axes, const int64_t *shape) {
+static orr_node body_input(orr_graph *body, int kind, int index, orr_level level, int axes,
+                           const int64_t *shape) {
   int64_t attributes[2] = {kind, index};
   return graph_add_leveled(body, ORR_OP_input, level, axes, shape, 0, NULL, attributes, 2);
 }
@@ -90,7 +93,9 @@ orr_node orr_scan_step(orr_graph *body) {
 static bool has_draws(const orr_graph *body) {
   for (int i = 0; i < body->count; i++) {
     const node *n = node_at(body, i);
-    if (n->op == ORR_OP_normal || n->op == ORR_OP_uniform || (n->op == ORR_OP_scan && n->level == ORR_ROW && has_draws(n->scan->body))) return true;
+    if (n->op == ORR_OP_normal || n->op == ORR_OP_uniform ||
+        (n->op == ORR_OP_scan && n->level == ORR_ROW && has_draws(n->scan->body)))
+      return true;
   }
   return false;
 }
@@ -106,12 +111,14 @@ static orr_node step_value(orr_graph *body, orr_node x) {
   if (x == ORR_NONE) return ORR_NONE;
   const node *n = node_at(body, x);
   if (n->level != ORR_ROW && n->op != ORR_OP_constant && n->op != ORR_OP_input)
-    return graph_fail(body, ORR_OP_scan, "a sum over rows cannot be taken inside the loop; return the values and sum them after");
+    return graph_fail(
+        body, ORR_OP_scan,
+        "a sum over rows cannot be taken inside the loop; return the values and sum them after");
   return spread_to(body, x, ORR_ROW);
 }
 
-static bool take_results(orr_graph *body, const orr_node *next, int outputs, const orr_node *output, int reduced,
-                         const orr_node *reduce) {
+static bool take_results(orr_graph *body, const orr_node *next, int outputs, const orr_node *output,
+                         int reduced, const orr_node *reduce) {
   scan *s = scan_of(body);
   orr_graph *graph = body->parent;
   int count = 0;
@@ -121,8 +128,8 @@ static bool take_results(orr_graph *body, const orr_node *next, int outputs, con
     const node *n = node_at(body, value), *c = node_at(body, s->carry[i]);
     char a[SHAPE_TEXT], b[SHAPE_TEXT];
     if (!shape_equal(n->axes, n->shape, c->axes, c->shape)) {
-      graph_fail(body, ORR_OP_scan, "carry %d starts with shape %s and comes out with shape %s", i + 1,
-                 shape_text(a, c->axes, c->shape), shape_text(b, n->axes, n->shape));
+      graph_fail(body, ORR_OP_scan, "carry %d starts with shape %s and comes out with shape %s",
+                 i + 1, shape_text(a, c->axes, c->shape), shape_text(b, n->axes, n->shape));
       return false;
     }
     if (!append(graph, &s->next, &count, value)) return false;
@@ -148,8 +155,10 @@ static orr_node add_scan(orr_graph *graph, scan *s) {
   }
   orr_node *in = arena_new(&graph->memory, (size_t)inputs + 1, sizeof *in), index;
   if (!in) return ORR_NONE;
-  for (int i = 0; i < s->carries; i++) in[n++] = s->initial[i] = spread_to(graph, s->initial[i], level);
-  for (int i = 0; i < s->slices; i++) in[n++] = s->sequence[i] = spread_to(graph, s->sequence[i], level);
+  for (int i = 0; i < s->carries; i++)
+    in[n++] = s->initial[i] = spread_to(graph, s->initial[i], level);
+  for (int i = 0; i < s->slices; i++)
+    in[n++] = s->sequence[i] = spread_to(graph, s->sequence[i], level);
   for (int i = 0; i < s->captures; i++) in[n++] = s->captured[i];
   for (int i = 0; i < n; i++)
     if (in[i] == ORR_NONE) return ORR_NONE;
@@ -169,15 +178,17 @@ static orr_node pick(orr_graph *graph, orr_node self, int kind, int index) {
   const node *value = node_at(s->body, inner);
   bool stacked = kind == PICK_OUTPUT || kind == PICK_STATE;
   int64_t shape[ORR_AXES + 1] = {s->length}, attributes[2] = {kind, index};
-  if (value->axes + stacked > ORR_AXES) return graph_fail(graph, ORR_OP_scan, "more than %d axes", ORR_AXES);
+  if (value->axes + stacked > ORR_AXES)
+    return graph_fail(graph, ORR_OP_scan, "more than %d axes", ORR_AXES);
   memcpy(shape + stacked, value->shape, (size_t)value->axes * sizeof *shape);
   orr_level level = kind == PICK_REDUCED ? value->level : n->level;
-  return graph_add_leveled(graph, ORR_OP_pick, level, value->axes + stacked, shape, 1, &self, attributes, 2);
+  return graph_add_leveled(graph, ORR_OP_pick, level, value->axes + stacked, shape, 1, &self,
+                           attributes, 2);
 }
 
 /* The body now belongs to the graph that uses it. */
-static orr_node end_scan(orr_graph *body, const orr_node *next, int outputs, const orr_node *output, int reduced,
-                         const orr_node *reduce) {
+static orr_node end_scan(orr_graph *body, const orr_node *next, int outputs, const orr_node *output,
+                         int reduced, const orr_node *reduce) {
   orr_graph *graph = body->parent;
   if (!take_results(body, next, outputs, output, reduced, reduce)) {
     orr_graph_free(body);
@@ -188,7 +199,8 @@ static orr_node end_scan(orr_graph *body, const orr_node *next, int outputs, con
   return add_scan(graph, body->building);
 }
 
-orr_status orr_scan_end(orr_graph *body, const orr_node *next, int outputs, const orr_node *output, orr_node *results) {
+orr_status orr_scan_end(orr_graph *body, const orr_node *next, int outputs, const orr_node *output,
+                        orr_node *results) {
   orr_graph *graph = body->parent;
   scan *s = scan_of(body);
   int carries = s->carries;
@@ -236,7 +248,8 @@ static bool copy_body(orr_graph *to, const orr_graph *body, orr_node *map) {
     } else if (n->op != ORR_OP_input) {
       orr_node in[OPERANDS];
       for (int j = 0; j < n->inputs; j++) in[j] = map[n->in[j]];
-      map[i] = graph_add_leveled(to, n->op, n->level, n->axes, n->shape, n->inputs, in, n->attribute, ATTRIBUTES);
+      map[i] = graph_add_leveled(to, n->op, n->level, n->axes, n->shape, n->inputs, in,
+                                 n->attribute, ATTRIBUTES);
     } else {
       continue; /* an input that nothing uses */
     }
@@ -252,19 +265,21 @@ typedef struct reverse {
   orr_graph *graph, *body; /* body of the loop that runs back */
   orr_node self;
   scan *forward;
-  orr_node *map;                       /* forward body -> reverse body */
-  orr_node *y, *seeds;                 /* for the vector-Jacobian product of one step */
-  orr_node *wrt, *gradient;            /* carries, slices, captures */
-  orr_node *next, *output, *reduce;    /* results of the reverse body */
-  int *slice_of, *accumulator, *first_reduced, *reduced_count; /* where each operand's gradient comes out, or -1 */
+  orr_node *map;                    /* forward body -> reverse body */
+  orr_node *y, *seeds;              /* for the vector-Jacobian product of one step */
+  orr_node *wrt, *gradient;         /* carries, slices, captures */
+  orr_node *next, *output, *reduce; /* results of the reverse body */
+  int *slice_of, *accumulator, *first_reduced,
+      *reduced_count; /* where each operand's gradient comes out, or -1 */
   int nexts, outputs, reduced, products;
 } reverse;
 
-static orr_node cotangent_of(const reverse *r, const orr_node *cotangents, int nodes, int kind, int index) {
+static orr_node cotangent_of(const reverse *r, const orr_node *cotangents, int nodes, int kind,
+                             int index) {
   for (int i = r->self + 1; i < nodes; i++) {
     const node *n = node_at(r->graph, i);
-    if (n->op == ORR_OP_pick && n->in[0] == r->self && n->attribute[0] == kind && n->attribute[1] == index &&
-        cotangents[i] != ORR_NONE)
+    if (n->op == ORR_OP_pick && n->in[0] == r->self && n->attribute[0] == kind &&
+        n->attribute[1] == index && cotangents[i] != ORR_NONE)
       return orr_broadcast(r->graph, cotangents[i], n->axes, n->shape);
   }
   return ORR_NONE;
@@ -276,7 +291,8 @@ static orr_node zeros_like(orr_graph *graph, const node *n) {
 
 static bool reverse_allocate(reverse *r) {
   const scan *s = r->forward;
-  size_t operands = (size_t)(s->carries + s->slices + s->captures), all = operands + (size_t)(s->outputs + s->reduced);
+  size_t operands = (size_t)(s->carries + s->slices + s->captures),
+         all = operands + (size_t)(s->outputs + s->reduced);
   arena *memory = &r->graph->memory;
   r->map = arena_new(memory, (size_t)s->body->count + 1, sizeof *r->map);
   orr_node **lists[] = {&r->y, &r->seeds, &r->wrt, &r->gradient, &r->next, &r->output};
@@ -295,7 +311,8 @@ static void map_inputs(reverse *r) {
   for (int i = 0; i < s->carries; i++)
     r->map[s->carry[i]] = orr_scan_slice(r->body, pick(r->graph, r->self, PICK_STATE, i));
   for (int i = 0; i < s->slices; i++) r->map[s->slice[i]] = orr_scan_slice(r->body, s->sequence[i]);
-  for (int i = 0; i < s->captures; i++) r->map[s->capture[i]] = orr_scan_capture(r->body, s->captured[i]);
+  for (int i = 0; i < s->captures; i++)
+    r->map[s->capture[i]] = orr_scan_capture(r->body, s->captured[i]);
   if (s->step != ORR_NONE) r->map[s->step] = orr_scan_step(r->body);
 }
 
@@ -305,7 +322,8 @@ static void add_product(reverse *r, orr_node y, orr_node seed) {
 }
 
 /* One step's vector-Jacobian product: what the carries, outputs and sums pass back. */
-static bool differentiate_step(reverse *r, const orr_node *cotangents, int nodes, orr_node *state_seed) {
+static bool differentiate_step(reverse *r, const orr_node *cotangents, int nodes,
+                               orr_node *state_seed) {
   scan *s = r->forward;
   for (int i = 0; i < s->carries; i++) {
     orr_node last = cotangent_of(r, cotangents, nodes, PICK_CARRY, i);
@@ -333,10 +351,13 @@ static bool differentiate_step(reverse *r, const orr_node *cotangents, int nodes
 static bool collect_sums(reverse *r, orr_node x, int *count) {
   const node *n = node_at(r->body, x);
   if (n->op == ORR_OP_constant && n->number == 0) return true;
-  if (n->op == ORR_OP_add) return collect_sums(r, n->in[0], count) && collect_sums(r, n->in[1], count);
-  if (n->op == ORR_OP_broadcast || n->op == ORR_OP_spread) return collect_sums(r, n->in[0], count); /* of zero */
+  if (n->op == ORR_OP_add)
+    return collect_sums(r, n->in[0], count) && collect_sums(r, n->in[1], count);
+  if (n->op == ORR_OP_broadcast || n->op == ORR_OP_spread)
+    return collect_sums(r, n->in[0], count); /* of zero */
   if (!op_class_of(n->op)->reduces) {
-    engine_fail(r->graph->engine, ORR_STATE, "scan: the gradient of a shared value is not a sum over rows (%s)",
+    engine_fail(r->graph->engine, ORR_STATE,
+                "scan: the gradient of a shared value is not a sum over rows (%s)",
                 orr_op_name(n->op));
     return false;
   }
@@ -350,7 +371,8 @@ static bool route_gradients(reverse *r, const orr_node *state_seed) {
   scan *s = r->forward;
   for (int i = 0; i < s->carries; i++) {
     orr_node d = r->gradient[i];
-    r->next[r->nexts++] = state_seed[i] == ORR_NONE ? d : orr_binary(r->body, ORR_OP_add, d, state_seed[i]);
+    r->next[r->nexts++] =
+        state_seed[i] == ORR_NONE ? d : orr_binary(r->body, ORR_OP_add, d, state_seed[i]);
   }
   for (int i = 0; i < s->slices; i++) {
     r->slice_of[i] = -1;
@@ -377,20 +399,24 @@ static bool route_gradients(reverse *r, const orr_node *state_seed) {
 
 static void give_results(reverse *r, orr_node made) {
   scan *s = r->forward;
-  for (int i = 0; i < s->carries; i++) walk_give(r->walk, s->initial[i], pick(r->graph, made, PICK_CARRY, i));
+  for (int i = 0; i < s->carries; i++)
+    walk_give(r->walk, s->initial[i], pick(r->graph, made, PICK_CARRY, i));
   for (int i = 0; i < s->slices; i++)
-    if (r->slice_of[i] >= 0) walk_give(r->walk, s->sequence[i], pick(r->graph, made, PICK_OUTPUT, r->slice_of[i]));
+    if (r->slice_of[i] >= 0)
+      walk_give(r->walk, s->sequence[i], pick(r->graph, made, PICK_OUTPUT, r->slice_of[i]));
   for (int i = 0; i < s->captures; i++) {
     if (r->accumulator[i] >= 0)
       walk_give(r->walk, s->captured[i], pick(r->graph, made, PICK_CARRY, r->accumulator[i]));
     for (int j = 0; r->first_reduced[i] >= 0 && j < r->reduced_count[i]; j++)
-      walk_give_summed(r->walk, s->captured[i], pick(r->graph, made, PICK_REDUCED, r->first_reduced[i] + j));
+      walk_give_summed(r->walk, s->captured[i],
+                       pick(r->graph, made, PICK_REDUCED, r->first_reduced[i] + j));
   }
 }
 
 static bool any_cotangent(const reverse *r, const orr_node *cotangents, int nodes) {
   for (int i = r->self + 1; i < nodes; i++)
-    if (node_at(r->graph, i)->op == ORR_OP_pick && node_at(r->graph, i)->in[0] == r->self && cotangents[i] != ORR_NONE)
+    if (node_at(r->graph, i)->op == ORR_OP_pick && node_at(r->graph, i)->in[0] == r->self &&
+        cotangents[i] != ORR_NONE)
       return true;
   return false;
 }
@@ -399,12 +425,13 @@ void scan_gradient(gradient_walk *walk, orr_node self, const orr_node *cotangent
   reverse r = {.walk = walk, .graph = walk_graph(walk), .self = self};
   r.forward = node_at(r.graph, self)->scan;
   if (!any_cotangent(&r, cotangents, nodes)) return;
-  orr_node *state_seed = arena_new(&r.graph->memory, (size_t)r.forward->carries + 1, sizeof *state_seed);
+  orr_node *state_seed =
+      arena_new(&r.graph->memory, (size_t)r.forward->carries + 1, sizeof *state_seed);
   r.body = orr_scan_begin(r.graph, r.forward->length, !r.forward->backwards);
   bool ok = r.body && state_seed && reverse_allocate(&r);
   if (ok) map_inputs(&r);
-  ok = ok && copy_body(r.body, r.forward->body, r.map) && differentiate_step(&r, cotangents, nodes, state_seed) &&
-       route_gradients(&r, state_seed);
+  ok = ok && copy_body(r.body, r.forward->body, r.map) &&
+       differentiate_step(&r, cotangents, nodes, state_seed) && route_gradients(&r, state_seed);
   if (!ok) {
     orr_scan_abandon(r.body);
     walk_fail(walk);
@@ -418,7 +445,9 @@ void scan_gradient(gradient_walk *walk, orr_node self, const orr_node *cotangent
 /* ---- the ops: run by the executor, differentiated above ---- */
 
 static void no_forward(const op_call *call) { (void)call; }
-static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) { (void)walk, (void)self, (void)dy; }
+static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
+  (void)walk, (void)self, (void)dy;
+}
 
 const op_class op_scan = {"scan", NULL, true, false, no_forward, no_gradient, NULL};
 const op_class op_pick = {"pick", NULL, true, false, no_forward, no_gradient, NULL};

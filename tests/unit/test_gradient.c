@@ -29,7 +29,8 @@ typedef struct check {
   bool flat;      /* second derivatives vanish or are not wanted */
 } check;
 
-static orr_tensor *random_tensor(orr_engine *engine, int lead, int axes, const int64_t *shape, double low, double high) {
+static orr_tensor *random_tensor(orr_engine *engine, int lead, int axes, const int64_t *shape,
+                                 double low, double high) {
   int64_t full[4] = {ROWS};
   memcpy(full + lead, shape, (size_t)axes * sizeof *shape);
   orr_tensor *t = orr_tensor_new(engine, ORR_REAL, axes + lead, full);
@@ -45,7 +46,8 @@ static orr_node weighed(orr_graph *g, orr_node y, double phase) {
   int64_t count = orr_node_count(g, y);
   y = orr_reshape(g, y, 1, &count);
   orr_node weights[64];
-  for (int64_t i = 0; i < count && i < 64; i++) weights[i] = orr_number(g, 0.5 + sin(phase + 1.7 * (double)i));
+  for (int64_t i = 0; i < count && i < 64; i++)
+    weights[i] = orr_number(g, 0.5 + sin(phase + 1.7 * (double)i));
   return orr_sum(g, orr_binary(g, ORR_OP_mul, y, orr_stack(g, (int)count, weights, 0)), 0, false);
 }
 
@@ -63,17 +65,21 @@ static built build(orr_engine *engine, const check *c, int order) {
     b.x[i] = random_tensor(engine, !c->shared[i], c->axes[i], c->shape[i], c->low, c->high);
     char name[16];
     snprintf(name, sizeof name, "x%d", i);
-    x[i] = c->shared[i] ? orr_parameter(g, b.x[i], ORR_UNIFORM) : orr_input(g, name, ORR_ROW, c->axes[i], c->shape[i]);
+    x[i] = c->shared[i] ? orr_parameter(g, b.x[i], ORR_UNIFORM)
+                        : orr_input(g, name, ORR_ROW, c->axes[i], c->shape[i]);
   }
   orr_node y = weighed(g, c->f(g, x), 0.3);
   if (order == 2) {
-    cr_assert_eq(orr_gradient(g, y, c->inputs, x, d), ORR_OK, "%s: %s", c->name, orr_engine_message(engine));
+    cr_assert_eq(orr_gradient(g, y, c->inputs, x, d), ORR_OK, "%s: %s", c->name,
+                 orr_engine_message(engine));
     orr_node sum = orr_number(g, 0);
-    for (int i = 0; i < c->inputs; i++) sum = orr_binary(g, ORR_OP_add, sum, weighed(g, d[i], 1.1 + i));
+    for (int i = 0; i < c->inputs; i++)
+      sum = orr_binary(g, ORR_OP_add, sum, weighed(g, d[i], 1.1 + i));
     y = sum;
   }
   cr_assert_neq(y, ORR_NONE, "%s: %s", c->name, orr_engine_message(engine));
-  cr_assert_eq(orr_gradient(g, y, c->inputs, x, d), ORR_OK, "%s: %s", c->name, orr_engine_message(engine));
+  cr_assert_eq(orr_gradient(g, y, c->inputs, x, d), ORR_OK, "%s: %s", c->name,
+               orr_engine_message(engine));
   if (orr_node_level(g, y) == ORR_ROW) y = orr_row_sum(g, y, ORR_UNIFORM);
   cr_assert_eq(orr_output(g, "y", y), ORR_OK);
   for (int i = 0; i < c->inputs; i++) {
@@ -88,7 +94,9 @@ static built build(orr_engine *engine, const check *c, int order) {
   for (int i = 0; i < c->inputs; i++) {
     char name[16];
     snprintf(name, sizeof name, "x%d", i);
-    if (!c->shared[i]) cr_assert_eq(orr_run_input(b.run, name, b.x[i], NULL), ORR_OK, "%s", orr_engine_message(engine));
+    if (!c->shared[i])
+      cr_assert_eq(orr_run_input(b.run, name, b.x[i], NULL), ORR_OK, "%s",
+                   orr_engine_message(engine));
   }
   orr_program_free(p);
   orr_graph_free(g);
@@ -109,7 +117,8 @@ static void compare(built *b, const check *c, int order) {
     int64_t count = orr_tensor_count(b->x[i]);
     for (int64_t at = 0; at < count; at += count / 12 + 1) {
       value_at(b);
-      double given = ((orr_real *)orr_tensor_data(orr_run_output(b->run, name)))[at], old = (double)x[at];
+      double given = ((orr_real *)orr_tensor_data(orr_run_output(b->run, name)))[at],
+             old = (double)x[at];
       x[at] = (orr_real)(old + STEP), orr_tensor_touch(b->x[i]);
       double up = value_at(b);
       x[at] = (orr_real)(old - STEP), orr_tensor_touch(b->x[i]);
@@ -119,8 +128,9 @@ static void compare(built *b, const check *c, int order) {
 #ifndef ORR_DOUBLE
       scale += fabs(up) * 1e-2;
 #endif
-      cr_expect(fabs(expected - given) / scale < TOLERANCE, "%s, order %d, input %d entry %lld: %.9g, differences give %.9g",
-                c->name, order, i, (long long)at, given, expected);
+      cr_expect(fabs(expected - given) / scale < TOLERANCE,
+                "%s, order %d, input %d entry %lld: %.9g, differences give %.9g", c->name, order, i,
+                (long long)at, given, expected);
     }
   }
 }
@@ -149,20 +159,25 @@ static void run_check(const check *c) {
 
 /* ---- the rows of the op table ---- */
 
-#define UNARY(name, ...) \
-  static orr_node f_##name(orr_graph *g, const orr_node *x) { return orr_unary(g, ORR_OP_##name, x[0]); }
-#define BINARY(name, ...) \
-  static orr_node f_##name(orr_graph *g, const orr_node *x) { return orr_binary(g, ORR_OP_##name, x[0], x[1]); }
+#define UNARY(name, ...)                                      \
+  static orr_node f_##name(orr_graph *g, const orr_node *x) { \
+    return orr_unary(g, ORR_OP_##name, x[0]);                 \
+  }
+#define BINARY(name, ...)                                     \
+  static orr_node f_##name(orr_graph *g, const orr_node *x) { \
+    return orr_binary(g, ORR_OP_##name, x[0], x[1]);          \
+  }
 #define STRUCTURED(...)
 #include "orrery/ops.def"
 #undef UNARY
 #undef BINARY
 #undef STRUCTURED
 
-#define UNARY(name, f, derivative, low, high, doc) {#name, f_##name, 1, {1}, {{3}}, low, high, {false}, false},
-#define BINARY(name, f, da, db, low, high, doc) \
+#define UNARY(name, f, derivative, low, high, doc) \
+  {#name, f_##name, 1, {1}, {{3}}, low, high, {false}, false},
+#define BINARY(name, f, da, db, low, high, doc)                        \
   {#name, f_##name, 2, {1, 1}, {{3}, {3}}, low, high, {false}, false}, \
-  {#name " broadcast", f_##name, 2, {2, 1}, {{2, 3}, {3}}, low, high, {false, true}, false},
+      {#name " broadcast", f_##name, 2, {2, 1}, {{2, 3}, {3}}, low, high, {false, true}, false},
 #define STRUCTURED(...)
 static const check elementwise[] = {
 #include "orrery/ops.def"
@@ -178,14 +193,28 @@ Test(gradient, elementwise) {
 /* ---- structured ops ---- */
 
 static orr_node sin_of(orr_graph *g, orr_node x) { return orr_unary(g, ORR_OP_sin, x); }
-static orr_node f_sum(orr_graph *g, const orr_node *x) { return orr_sum(g, sin_of(g, x[0]), 0, false); }
-static orr_node f_mean(orr_graph *g, const orr_node *x) { return orr_mean(g, orr_unary(g, ORR_OP_square, x[0]), -1, true); }
-static orr_node f_max_along(orr_graph *g, const orr_node *x) { return orr_max_along(g, sin_of(g, x[0]), 1, false); }
-static orr_node f_min_along(orr_graph *g, const orr_node *x) { return orr_min_along(g, sin_of(g, x[0]), 0, false); }
-static orr_node f_cumsum(orr_graph *g, const orr_node *x) { return orr_cumsum(g, sin_of(g, x[0]), 1, false); }
-static orr_node f_cumsum_back(orr_graph *g, const orr_node *x) { return orr_cumsum(g, sin_of(g, x[0]), 0, true); }
+static orr_node f_sum(orr_graph *g, const orr_node *x) {
+  return orr_sum(g, sin_of(g, x[0]), 0, false);
+}
+static orr_node f_mean(orr_graph *g, const orr_node *x) {
+  return orr_mean(g, orr_unary(g, ORR_OP_square, x[0]), -1, true);
+}
+static orr_node f_max_along(orr_graph *g, const orr_node *x) {
+  return orr_max_along(g, sin_of(g, x[0]), 1, false);
+}
+static orr_node f_min_along(orr_graph *g, const orr_node *x) {
+  return orr_min_along(g, sin_of(g, x[0]), 0, false);
+}
+static orr_node f_cumsum(orr_graph *g, const orr_node *x) {
+  return orr_cumsum(g, sin_of(g, x[0]), 1, false);
+}
+static orr_node f_cumsum_back(orr_graph *g, const orr_node *x) {
+  return orr_cumsum(g, sin_of(g, x[0]), 0, true);
+}
 static orr_node f_softmax(orr_graph *g, const orr_node *x) { return orr_softmax(g, x[0], 1); }
-static orr_node f_logsumexp(orr_graph *g, const orr_node *x) { return orr_logsumexp(g, x[0], 0, false); }
+static orr_node f_logsumexp(orr_graph *g, const orr_node *x) {
+  return orr_logsumexp(g, x[0], 0, false);
+}
 static orr_node f_reshape(orr_graph *g, const orr_node *x) {
   int64_t shape[] = {3, 2};
   return sin_of(g, orr_reshape(g, x[0], 2, shape));
@@ -198,13 +227,19 @@ static orr_node f_transpose(orr_graph *g, const orr_node *x) {
   int order[] = {1, 0};
   return sin_of(g, orr_transpose(g, x[0], order));
 }
-static orr_node f_slice(orr_graph *g, const orr_node *x) { return sin_of(g, orr_slice(g, x[0], 1, 1, 2)); }
-static orr_node f_pad(orr_graph *g, const orr_node *x) { return orr_pad(g, sin_of(g, x[0]), 0, 1, 2); }
+static orr_node f_slice(orr_graph *g, const orr_node *x) {
+  return sin_of(g, orr_slice(g, x[0], 1, 1, 2));
+}
+static orr_node f_pad(orr_graph *g, const orr_node *x) {
+  return orr_pad(g, sin_of(g, x[0]), 0, 1, 2);
+}
 static orr_node f_concat(orr_graph *g, const orr_node *x) {
   orr_node parts[] = {x[0], sin_of(g, x[1])};
   return orr_unary(g, ORR_OP_square, orr_concat(g, 2, parts, 0));
 }
-static orr_node f_stack(orr_graph *g, const orr_node *x) { return sin_of(g, orr_stack(g, 2, x, 1)); }
+static orr_node f_stack(orr_graph *g, const orr_node *x) {
+  return sin_of(g, orr_stack(g, 2, x, 1));
+}
 static orr_node index_of(orr_graph *g, orr_node x, int64_t n) {
   orr_node scaled = orr_binary(g, ORR_OP_mul, x, orr_number(g, (double)n));
   return orr_unary(g, ORR_OP_floor, orr_unary(g, ORR_OP_abs, scaled));
@@ -223,7 +258,9 @@ static orr_node f_sort(orr_graph *g, const orr_node *x) {
 static orr_node f_scatter_along(orr_graph *g, const orr_node *x) {
   return sin_of(g, orr_scatter_along(g, x[0], orr_argsort(g, x[0]), 5));
 }
-static orr_node f_matmul(orr_graph *g, const orr_node *x) { return sin_of(g, orr_matmul(g, x[0], x[1])); }
+static orr_node f_matmul(orr_graph *g, const orr_node *x) {
+  return sin_of(g, orr_matmul(g, x[0], x[1]));
+}
 static orr_node well_conditioned(orr_graph *g, orr_node a) {
   orr_node rows[3];
   for (int i = 0; i < 3; i++) {
@@ -251,19 +288,23 @@ static orr_node f_row_sum(orr_graph *g, const orr_node *x) {
 /* the state follows s' = tanh(s W + a_t) + 0.1 t, the outputs are its squares */
 static orr_node f_scan(orr_graph *g, const orr_node *x) {
   orr_graph *body = orr_scan_begin(g, 4, false);
-  orr_node s = orr_scan_carry(body, x[0]), a = orr_scan_slice(body, x[1]), w = orr_scan_capture(body, x[2]);
+  orr_node s = orr_scan_carry(body, x[0]), a = orr_scan_slice(body, x[1]),
+           w = orr_scan_capture(body, x[2]);
   orr_node t = orr_binary(body, ORR_OP_mul, orr_scan_step(body), orr_number(body, 0.1));
-  orr_node next = orr_unary(body, ORR_OP_tanh, orr_binary(body, ORR_OP_add, orr_matmul(body, s, w), a));
+  orr_node next =
+      orr_unary(body, ORR_OP_tanh, orr_binary(body, ORR_OP_add, orr_matmul(body, s, w), a));
   next = orr_binary(body, ORR_OP_add, next, t);
   orr_node squared = orr_unary(body, ORR_OP_square, s), results[2];
   if (orr_scan_end(body, &next, 1, &squared, results)) return ORR_NONE;
   orr_node parts[] = {orr_reshape(g, results[1], 1, (int64_t[]){8}), results[0]};
   return orr_concat(g, 2, parts, 0);
 }
-static orr_node f_scan_row(orr_graph *g, const orr_node *x) { /* captures a value that differs per row */
+static orr_node f_scan_row(orr_graph *g,
+                           const orr_node *x) { /* captures a value that differs per row */
   orr_graph *body = orr_scan_begin(g, 3, true);
   orr_node s = orr_scan_carry(body, x[0]), k = orr_scan_capture(body, x[1]);
-  orr_node next = orr_binary(body, ORR_OP_add, orr_binary(body, ORR_OP_mul, s, k), orr_unary(body, ORR_OP_sin, s));
+  orr_node next = orr_binary(body, ORR_OP_add, orr_binary(body, ORR_OP_mul, s, k),
+                             orr_unary(body, ORR_OP_sin, s));
   orr_node result;
   return orr_scan_end(body, &next, 0, NULL, &result) ? ORR_NONE : result;
 }
@@ -271,52 +312,78 @@ static orr_node f_noise(orr_graph *g, const orr_node *x) { /* draws are replayed
   orr_graph *body = orr_scan_begin(g, 3, false);
   orr_node s = orr_scan_carry(body, x[0]), scale = orr_scan_capture(body, x[1]);
   orr_node draw = orr_normal(body, 1, (int64_t[]){2});
-  orr_node next = orr_binary(body, ORR_OP_add, sin_of(body, s), orr_binary(body, ORR_OP_mul, scale, draw)), result;
+  orr_node next = orr_binary(body, ORR_OP_add, sin_of(body, s),
+                             orr_binary(body, ORR_OP_mul, scale, draw)),
+           result;
   return orr_scan_end(body, &next, 0, NULL, &result) ? ORR_NONE : result;
 }
 
 static const check structured[] = {
-  {"sum", f_sum, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"mean", f_mean, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"max_along", f_max_along, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"min_along", f_min_along, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"cumsum", f_cumsum, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"cumsum backwards", f_cumsum_back, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"softmax", f_softmax, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"logsumexp", f_logsumexp, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"reshape", f_reshape, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"broadcast", f_broadcast, 1, {2}, {{2, 1}}, -2, 2, {false}, false},
-  {"broadcast of a uniform", f_broadcast, 1, {2}, {{2, 1}}, -2, 2, {true}, false},
-  {"transpose", f_transpose, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"slice", f_slice, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"pad", f_pad, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
-  {"concat", f_concat, 2, {2, 2}, {{2, 3}, {1, 3}}, -2, 2, {false}, false},
-  {"concat with a uniform", f_concat, 2, {2, 2}, {{2, 3}, {1, 3}}, -2, 2, {false, true}, false},
-  {"stack", f_stack, 2, {1, 1}, {{3}, {3}}, -2, 2, {false}, false},
-  {"gather", f_gather, 2, {2, 1}, {{4, 3}, {2}}, -2, 2, {false}, true},
-  {"gather from a uniform table", f_gather, 2, {2, 1}, {{4, 3}, {2}}, -2, 2, {true, false}, true},
-  {"scatter", f_scatter, 1, {2}, {{3, 2}}, -2, 2, {false}, false},
-  {"sort", f_sort, 1, {2}, {{2, 4}}, -2, 2, {false}, true},
-  {"scatter_along", f_scatter_along, 1, {2}, {{2, 4}}, -2, 2, {false}, true},
-  {"matmul per row", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {false}, false},
-  {"matmul row by column", f_matmul, 2, {1, 2}, {{3}, {3, 2}}, -1, 1, {false}, false},
-  {"matmul matrix by vector", f_matmul, 2, {2, 1}, {{2, 3}, {3}}, -1, 1, {false}, false},
-  {"matmul batched", f_matmul, 2, {3, 2}, {{2, 2, 3}, {3, 2}}, -1, 1, {false}, false},
-  {"matmul shared matrix", f_matmul, 2, {1, 2}, {{3}, {3, 4}}, -1, 1, {false, true}, false},
-  {"matmul shared left", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {true, false}, false},
-  {"matmul both shared", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {true, true}, false},
-  {"matmul of a matrix and a shared one", f_matmul, 2, {2, 2}, {{2, 3}, {3, 4}}, -1, 1, {false, true}, false},
-  {"solve", f_solve, 2, {2, 1}, {{3, 3}, {3}}, -1, 1, {false}, false},
-  {"solve for columns", f_solve, 2, {2, 2}, {{3, 3}, {3, 2}}, -1, 1, {false}, false},
-  {"select", f_select, 2, {1, 1}, {{3}, {3}}, -2, 2, {false}, true},
-  {"linear layer", f_linear, 3, {1, 2, 1}, {{3}, {3, 4}, {4}}, -1, 1, {false, true, true}, false},
-  {"row_sum", f_row_sum, 2, {1, 1}, {{3}, {3}}, -1, 1, {false}, false},
-  {"scan", f_scan, 3, {1, 2, 2}, {{2}, {4, 2}, {2, 2}}, -1, 1, {false, false, true}, false},
-  {"scan from a uniform start", f_scan, 3, {1, 2, 2}, {{2}, {4, 2}, {2, 2}}, -1, 1, {true, false, true}, false},
-  {"scan of uniforms only", f_scan, 3, {1, 2, 2}, {{2}, {4, 2}, {2, 2}}, -1, 1, {true, true, true}, false},
-  {"scan per row, backwards", f_scan_row, 2, {1, 1}, {{2}, {2}}, -1, 1, {false}, false},
-  {"scan with a shared factor", f_scan_row, 2, {1, 1}, {{2}, {2}}, -1, 1, {false, true}, false},
-  {"draws in a scan", f_noise, 2, {1, 1}, {{2}, {2}}, -1, 1, {false, true}, false},
+    {"sum", f_sum, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"mean", f_mean, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"max_along", f_max_along, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"min_along", f_min_along, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"cumsum", f_cumsum, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"cumsum backwards", f_cumsum_back, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"softmax", f_softmax, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"logsumexp", f_logsumexp, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"reshape", f_reshape, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"broadcast", f_broadcast, 1, {2}, {{2, 1}}, -2, 2, {false}, false},
+    {"broadcast of a uniform", f_broadcast, 1, {2}, {{2, 1}}, -2, 2, {true}, false},
+    {"transpose", f_transpose, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"slice", f_slice, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"pad", f_pad, 1, {2}, {{2, 3}}, -2, 2, {false}, false},
+    {"concat", f_concat, 2, {2, 2}, {{2, 3}, {1, 3}}, -2, 2, {false}, false},
+    {"concat with a uniform", f_concat, 2, {2, 2}, {{2, 3}, {1, 3}}, -2, 2, {false, true}, false},
+    {"stack", f_stack, 2, {1, 1}, {{3}, {3}}, -2, 2, {false}, false},
+    {"gather", f_gather, 2, {2, 1}, {{4, 3}, {2}}, -2, 2, {false}, true},
+    {"gather from a uniform table", f_gather, 2, {2, 1}, {{4, 3}, {2}}, -2, 2, {true, false}, true},
+    {"scatter", f_scatter, 1, {2}, {{3, 2}}, -2, 2, {false}, false},
+    {"sort", f_sort, 1, {2}, {{2, 4}}, -2, 2, {false}, true},
+    {"scatter_along", f_scatter_along, 1, {2}, {{2, 4}}, -2, 2, {false}, true},
+    {"matmul per row", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {false}, false},
+    {"matmul row by column", f_matmul, 2, {1, 2}, {{3}, {3, 2}}, -1, 1, {false}, false},
+    {"matmul matrix by vector", f_matmul, 2, {2, 1}, {{2, 3}, {3}}, -1, 1, {false}, false},
+    {"matmul batched", f_matmul, 2, {3, 2}, {{2, 2, 3}, {3, 2}}, -1, 1, {false}, false},
+    {"matmul shared matrix", f_matmul, 2, {1, 2}, {{3}, {3, 4}}, -1, 1, {false, true}, false},
+    {"matmul shared left", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {true, false}, false},
+    {"matmul both shared", f_matmul, 2, {2, 2}, {{2, 3}, {3, 2}}, -1, 1, {true, true}, false},
+    {"matmul of a matrix and a shared one",
+     f_matmul,
+     2,
+     {2, 2},
+     {{2, 3}, {3, 4}},
+     -1,
+     1,
+     {false, true},
+     false},
+    {"solve", f_solve, 2, {2, 1}, {{3, 3}, {3}}, -1, 1, {false}, false},
+    {"solve for columns", f_solve, 2, {2, 2}, {{3, 3}, {3, 2}}, -1, 1, {false}, false},
+    {"select", f_select, 2, {1, 1}, {{3}, {3}}, -2, 2, {false}, true},
+    {"linear layer", f_linear, 3, {1, 2, 1}, {{3}, {3, 4}, {4}}, -1, 1, {false, true, true}, false},
+    {"row_sum", f_row_sum, 2, {1, 1}, {{3}, {3}}, -1, 1, {false}, false},
+    {"scan", f_scan, 3, {1, 2, 2}, {{2}, {4, 2}, {2, 2}}, -1, 1, {false, false, true}, false},
+    {"scan from a uniform start",
+     f_scan,
+     3,
+     {1, 2, 2},
+     {{2}, {4, 2}, {2, 2}},
+     -1,
+     1,
+     {true, false, true},
+     false},
+    {"scan of uniforms only",
+     f_scan,
+     3,
+     {1, 2, 2},
+     {{2}, {4, 2}, {2, 2}},
+     -1,
+     1,
+     {true, true, true},
+     false},
+    {"scan per row, backwards", f_scan_row, 2, {1, 1}, {{2}, {2}}, -1, 1, {false}, false},
+    {"scan with a shared factor", f_scan_row, 2, {1, 1}, {{2}, {2}}, -1, 1, {false, true}, false},
+    {"draws in a scan", f_noise, 2, {1, 1}, {{2}, {2}}, -1, 1, {false, true}, false},
 };
 
 Test(gradient, structured) {
@@ -329,7 +396,8 @@ static double poisoned(orr_node (*f)(orr_graph *, orr_node)) {
   orr_engine *engine = orr_engine_new(NULL);
   orr_graph *g = orr_graph_new(engine);
   orr_node x = orr_input(g, "x", ORR_ROW, 0, NULL), d;
-  orr_node y = orr_select(g, orr_binary(g, ORR_OP_less, orr_number(g, 0), x), f(g, x), orr_number(g, 0));
+  orr_node y =
+      orr_select(g, orr_binary(g, ORR_OP_less, orr_number(g, 0), x), f(g, x), orr_number(g, 0));
   cr_assert_eq(orr_gradient(g, y, 1, &x, &d), ORR_OK);
   orr_output(g, "d", d);
   orr_program *p = orr_compile(g);
@@ -350,7 +418,9 @@ static double poisoned(orr_node (*f)(orr_graph *, orr_node)) {
 }
 
 static orr_node poison_sqrt(orr_graph *g, orr_node x) { return orr_unary(g, ORR_OP_sqrt, x); }
-static orr_node poison_log(orr_graph *g, orr_node x) { return orr_unary(g, ORR_OP_exp, orr_unary(g, ORR_OP_log, x)); }
+static orr_node poison_log(orr_graph *g, orr_node x) {
+  return orr_unary(g, ORR_OP_exp, orr_unary(g, ORR_OP_log, x));
+}
 static orr_node poison_matmul(orr_graph *g, orr_node x) {
   orr_node v[2] = {orr_unary(g, ORR_OP_log, x), x}, both = orr_stack(g, 2, v, 0);
   return orr_matmul(g, both, both);

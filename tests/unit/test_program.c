@@ -22,11 +22,14 @@ static orr_engine *engine_with(int threads) {
 static orr_tensor *filled(orr_engine *engine, int axes, const int64_t *shape, double scale) {
   orr_tensor *t = orr_tensor_new(engine, ORR_REAL, axes, shape);
   orr_real *x = orr_tensor_data(t);
-  for (int64_t i = 0; i < orr_tensor_count(t); i++) x[i] = (orr_real)(scale * sin(1.0 + 0.7 * (double)i));
+  for (int64_t i = 0; i < orr_tensor_count(t); i++)
+    x[i] = (orr_real)(scale * sin(1.0 + 0.7 * (double)i));
   return t;
 }
 
-static const orr_real *result(orr_run *run, const char *name) { return orr_tensor_data(orr_run_output(run, name)); }
+static const orr_real *result(orr_run *run, const char *name) {
+  return orr_tensor_data(orr_run_output(run, name));
+}
 
 static orr_run *compiled(orr_graph *g) {
   orr_program *p = orr_compile(g);
@@ -38,16 +41,20 @@ static orr_run *compiled(orr_graph *g) {
 }
 
 #define OK(call) cr_assert_eq(call, ORR_OK, "%s", orr_engine_message(engine))
-#define NEAR(a, b) cr_expect(fabs((double)(a) - (double)(b)) <= CLOSE * (1 + fabs((double)(b))), "%.9g is not %.9g", (double)(a), (double)(b))
+#define NEAR(a, b)                                                              \
+  cr_expect(fabs((double)(a) - (double)(b)) <= CLOSE * (1 + fabs((double)(b))), \
+            "%.9g is not %.9g", (double)(a), (double)(b))
 
 /* ---- members: each group of rows sees its own weights ---- */
 
 Test(program, groups_use_their_members) {
   orr_engine *engine = engine_with(2);
   orr_graph *g = orr_graph_new(engine);
-  orr_tensor *w = filled(engine, 3, (int64_t[]){3, 4, 2}, 1), *b = filled(engine, 2, (int64_t[]){3, 2}, 2);
+  orr_tensor *w = filled(engine, 3, (int64_t[]){3, 4, 2}, 1),
+             *b = filled(engine, 2, (int64_t[]){3, 2}, 2);
   orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){4});
-  orr_node y = orr_binary(g, ORR_OP_add, orr_matmul(g, x, orr_parameter(g, w, ORR_MEMBER)), orr_parameter(g, b, ORR_MEMBER));
+  orr_node y = orr_binary(g, ORR_OP_add, orr_matmul(g, x, orr_parameter(g, w, ORR_MEMBER)),
+                          orr_parameter(g, b, ORR_MEMBER));
   OK(orr_output(g, "y", y));
   OK(orr_output(g, "sum", orr_row_sum(g, y, ORR_MEMBER)));
   OK(orr_output(g, "count", orr_row_count(g, ORR_MEMBER)));
@@ -59,7 +66,8 @@ Test(program, groups_use_their_members) {
   OK(orr_run_members(run, entries));
   OK(orr_run_input(run, "x", rows, NULL));
   OK(orr_run_go(run));
-  const orr_real *in = orr_tensor_data(rows), *weights = orr_tensor_data(w), *bias = orr_tensor_data(b);
+  const orr_real *in = orr_tensor_data(rows), *weights = orr_tensor_data(w),
+                 *bias = orr_tensor_data(b);
   double sums[3][2] = {{0}};
   for (int r = 0; r < 173; r++) {
     int group = r < 5 ? 0 : r < 155 ? 1 : 2, m = entries[group];
@@ -103,10 +111,12 @@ Test(program, rows_are_read_by_index_and_converted) {
     OK(orr_run_input(run, "x", data, index));
     OK(orr_run_go(run));
     for (int r = 0; r < 40; r++)
-      for (int j = 0; j < 3; j++) cr_expect_eq(result(run, "y")[r * 3 + j], 2 * (((r * 7) % 50) * 3 + j));
+      for (int j = 0; j < 3; j++)
+        cr_expect_eq(result(run, "y")[r * 3 + j], 2 * (((r * 7) % 50) * 3 + j));
     ((int32_t *)orr_tensor_data(index))[3] = 50;
     cr_expect_eq(orr_run_go(run), ORR_ARGUMENT);
-    cr_expect(strstr(orr_engine_message(engine), "index 50 of row 3"), "%s", orr_engine_message(engine));
+    cr_expect(strstr(orr_engine_message(engine), "index 50 of row 3"), "%s",
+              orr_engine_message(engine));
     orr_run_free(run);
     orr_tensor_free(data), orr_tensor_free(index);
   }
@@ -120,18 +130,26 @@ enum { IN = 40, OUT = 37, BATCH = 700 };
 static void train(int threads, int steps, orr_real *weights, double *losses) {
   orr_engine *engine = engine_with(threads);
   orr_graph *g = orr_graph_new(engine);
-  orr_tensor *w = filled(engine, 2, (int64_t[]){IN, OUT}, 0.1), *m = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){IN, OUT});
-  orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){IN}), t = orr_input(g, "t", ORR_ROW, 1, (int64_t[]){OUT});
+  orr_tensor *w = filled(engine, 2, (int64_t[]){IN, OUT}, 0.1),
+             *m = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){IN, OUT});
+  orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){IN}),
+           t = orr_input(g, "t", ORR_ROW, 1, (int64_t[]){OUT});
   orr_node p = orr_parameter(g, w, ORR_UNIFORM), v = orr_parameter(g, m, ORR_UNIFORM), d;
   orr_node y = orr_unary(g, ORR_OP_tanh, orr_matmul(g, x, p));
-  orr_node loss = orr_row_mean(g, orr_mean(g, orr_unary(g, ORR_OP_square, orr_binary(g, ORR_OP_sub, y, t)), 0, false), ORR_UNIFORM);
+  orr_node loss =
+      orr_row_mean(g,
+                   orr_mean(g, orr_unary(g, ORR_OP_square, orr_binary(g, ORR_OP_sub, y, t)), 0,
+                            false),
+                   ORR_UNIFORM);
   OK(orr_gradient(g, loss, 1, &p, &d));
   orr_node next = orr_binary(g, ORR_OP_add, orr_binary(g, ORR_OP_mul, v, orr_number(g, 0.9)), d);
   OK(orr_output(g, "loss", loss));
   OK(orr_update(g, v, next));
-  OK(orr_update(g, p, orr_binary(g, ORR_OP_sub, p, orr_binary(g, ORR_OP_mul, next, orr_number(g, 0.5)))));
+  OK(orr_update(g, p,
+                orr_binary(g, ORR_OP_sub, p, orr_binary(g, ORR_OP_mul, next, orr_number(g, 0.5)))));
   orr_run *run = compiled(g);
-  orr_tensor *rows = filled(engine, 2, (int64_t[]){BATCH, IN}, 1), *target = filled(engine, 2, (int64_t[]){BATCH, OUT}, 0.5);
+  orr_tensor *rows = filled(engine, 2, (int64_t[]){BATCH, IN}, 1),
+             *target = filled(engine, 2, (int64_t[]){BATCH, OUT}, 0.5);
   OK(orr_run_rows(run, BATCH, 1));
   OK(orr_run_input(run, "x", rows, NULL));
   OK(orr_run_input(run, "t", target, NULL));
@@ -173,7 +191,8 @@ Test(program, a_training_step_is_the_chain_rule) {
       for (int j = 0; j < OUT; j++) {
         double h = 0;
         for (int i = 0; i < IN; i++) h += sin(1.0 + 0.7 * (r * IN + i)) * w[i][j];
-        double y = tanh(h), e = 2 * (y - 0.5 * sin(1.0 + 0.7 * (r * OUT + j))) / OUT / BATCH * (1 - y * y);
+        double y = tanh(h),
+               e = 2 * (y - 0.5 * sin(1.0 + 0.7 * (r * OUT + j))) / OUT / BATCH * (1 - y * y);
         for (int i = 0; i < IN; i++) d[i][j] += e * sin(1.0 + 0.7 * (r * IN + i));
       }
     for (int i = 0; i < IN; i++)
@@ -224,7 +243,8 @@ Test(program, a_row_may_outgrow_the_cache) {
   enum { WIDE = 700000, COLUMNS = 10 };
   orr_graph *g = orr_graph_new(engine);
   orr_tensor *w = filled(engine, 2, (int64_t[]){COLUMNS, 3}, 1);
-  orr_node x = orr_input(g, "x", ORR_ROW, 2, (int64_t[]){WIDE / COLUMNS, COLUMNS}), p = orr_parameter(g, w, ORR_UNIFORM), d;
+  orr_node x = orr_input(g, "x", ORR_ROW, 2, (int64_t[]){WIDE / COLUMNS, COLUMNS}),
+           p = orr_parameter(g, w, ORR_UNIFORM), d;
   orr_node y = orr_unary(g, ORR_OP_tanh, orr_matmul(g, x, p));
   orr_node total = orr_sum_all(g, y);
   OK(orr_gradient(g, total, 1, &p, &d));
@@ -241,11 +261,13 @@ Test(program, a_row_may_outgrow_the_cache) {
     for (int i = 0; i < WIDE / COLUMNS; i++)
       for (int j = 0; j < 3; j++) {
         double h = 0;
-        for (int k = 0; k < COLUMNS; k++) h += (double)in[r * WIDE + i * COLUMNS + k] * weights[k * 3 + j];
+        for (int k = 0; k < COLUMNS; k++)
+          h += (double)in[r * WIDE + i * COLUMNS + k] * weights[k * 3 + j];
         expected[r] += tanh(h);
         if (j == 1) slope += (1 - tanh(h) * tanh(h)) * in[r * WIDE + i * COLUMNS + 4];
       }
-  for (int r = 0; r < 2; r++) cr_expect_float_eq(result(run, "total")[r], expected[r], 2 + fabs(expected[r]) * 1e-3);
+  for (int r = 0; r < 2; r++)
+    cr_expect_float_eq(result(run, "total")[r], expected[r], 2 + fabs(expected[r]) * 1e-3);
   cr_expect_float_eq(result(run, "d")[4 * 3 + 1], slope, 2 + fabs(slope) * 1e-3);
   orr_run_free(run);
   orr_tensor_free(w), orr_tensor_free(rows);
@@ -270,7 +292,8 @@ static void draw(int threads, int members, uint64_t seed, uint32_t iteration, or
   orr_run_seed(run, seed, iteration);
   OK(orr_run_go(run));
   memcpy(out, result(run, "draws"), 600 * 6 * sizeof *out);
-  for (int r = 0; r < 600; r++) NEAR(result(run, "sum")[r * 2], out[r * 6] + out[r * 6 + 2] + out[r * 6 + 4]);
+  for (int r = 0; r < 600; r++)
+    NEAR(result(run, "sum")[r * 2], out[r * 6] + out[r * 6 + 2] + out[r * 6 + 4]);
   cr_expect_neq(out[0], result(run, "other")[0]);
   orr_run_free(run);
   orr_engine_free(engine);
@@ -298,9 +321,11 @@ Test(program, draws_depend_on_seed_iteration_row_and_step_only) {
 Test(program, changed_parameters_are_seen) {
   orr_engine *engine = engine_with(1);
   orr_graph *g = orr_graph_new(engine);
-  orr_tensor *w = filled(engine, 2, (int64_t[]){2, 1}, 1), *x = filled(engine, 2, (int64_t[]){1, 2}, 1);
+  orr_tensor *w = filled(engine, 2, (int64_t[]){2, 1}, 1),
+             *x = filled(engine, 2, (int64_t[]){1, 2}, 1);
   orr_node in = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){2});
-  OK(orr_output(g, "y", orr_matmul(g, in, orr_unary(g, ORR_OP_square, orr_parameter(g, w, ORR_UNIFORM)))));
+  OK(orr_output(g, "y",
+                orr_matmul(g, in, orr_unary(g, ORR_OP_square, orr_parameter(g, w, ORR_UNIFORM)))));
   orr_run *run = compiled(g);
   OK(orr_run_rows(run, 1, 1));
   OK(orr_run_input(run, "x", x, NULL));
@@ -339,29 +364,36 @@ Test(program, equal_nodes_merge_and_constants_fold) {
 Test(program, refusals_name_the_cause) {
   orr_engine *engine = engine_with(1);
   orr_graph *g = orr_graph_new(engine);
-  orr_node a = orr_input(g, "angle", ORR_ROW, 1, (int64_t[]){3}), b = orr_input(g, "b", ORR_ROW, 1, (int64_t[]){4}), d;
+  orr_node a = orr_input(g, "angle", ORR_ROW, 1, (int64_t[]){3}),
+           b = orr_input(g, "b", ORR_ROW, 1, (int64_t[]){4}), d;
   cr_expect_eq(orr_binary(g, ORR_OP_add, a, b), ORR_NONE);
-  cr_expect_str_eq(orr_engine_message(engine), "add: shapes 3 and 4 do not fit: axis 0 has 3 against 4");
+  cr_expect_str_eq(orr_engine_message(engine),
+                   "add: shapes 3 and 4 do not fit: axis 0 has 3 against 4");
   cr_expect_eq(orr_matmul(g, a, b), ORR_NONE);
   cr_expect_eq(orr_unary(g, ORR_OP_sin, ORR_NONE), ORR_NONE);
   cr_expect_eq(orr_gradient(g, a, 1, &a, &d), ORR_SHAPE);
-  cr_expect(strstr(orr_engine_message(engine), "needs a single number"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "needs a single number"), "%s",
+            orr_engine_message(engine));
   cr_expect_null(orr_compile(g));
   cr_expect_eq(orr_input(g, "angle", ORR_ROW, 1, (int64_t[]){5}), ORR_NONE);
-  cr_expect_eq(orr_broadcast(g, orr_number(g, 1), 3, (int64_t[]){1 << 20, 1 << 20, 1 << 20}), ORR_NONE);
+  cr_expect_eq(orr_broadcast(g, orr_number(g, 1), 3, (int64_t[]){1 << 20, 1 << 20, 1 << 20}),
+               ORR_NONE);
   cr_expect_null(orr_scan_begin(g, 0, false));
   orr_graph *body = orr_scan_begin(g, 2, false);
   orr_node carry = orr_scan_carry(body, a), next = orr_sum(body, carry, 0, false), results[1];
   cr_expect_eq(orr_scan_end(body, &next, 0, NULL, results), ORR_SHAPE);
-  cr_expect(strstr(orr_engine_message(engine), "starts with shape 3 and comes out"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "starts with shape 3 and comes out"), "%s",
+            orr_engine_message(engine));
   OK(orr_output(g, "y", orr_unary(g, ORR_OP_sin, a)));
   orr_run *run = compiled(g);
   orr_tensor *x = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){2, 3});
   OK(orr_run_rows(run, 2, 1));
   cr_expect_eq(orr_run_go(run), ORR_STATE);
-  cr_expect(strstr(orr_engine_message(engine), "'angle' is not bound"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "'angle' is not bound"), "%s",
+            orr_engine_message(engine));
   cr_expect_eq(orr_run_input(run, "angel", x, NULL), ORR_FIELD);
-  cr_expect(strstr(orr_engine_message(engine), "did you mean 'angle'?"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "did you mean 'angle'?"), "%s",
+            orr_engine_message(engine));
   OK(orr_run_input(run, "angle", x, NULL));
   OK(orr_run_go(run));
   cr_expect_eq(orr_run_rows(run, 5, 2), ORR_ARGUMENT);
@@ -398,21 +430,26 @@ static void *counting(void *user, void *old, size_t old_size, size_t new_size) {
 }
 
 static bool build_and_run(orr_engine *engine) {
-  orr_tensor *w = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){3, 3}), *rows = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){9, 3});
+  orr_tensor *w = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){3, 3}),
+             *rows = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){9, 3});
   orr_graph *g = orr_graph_new(engine);
   bool ok = false;
   if (w && rows && g) {
-    orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){3}), p = orr_parameter(g, w, ORR_UNIFORM), d, last = ORR_NONE;
+    orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){3}),
+             p = orr_parameter(g, w, ORR_UNIFORM), d, last = ORR_NONE;
     orr_graph *body = orr_scan_begin(g, 3, false);
     if (body) {
-      orr_node s = orr_scan_carry(body, x), m = orr_scan_capture(body, p), next = orr_unary(body, ORR_OP_tanh, orr_matmul(body, s, m));
+      orr_node s = orr_scan_carry(body, x), m = orr_scan_capture(body, p),
+               next = orr_unary(body, ORR_OP_tanh, orr_matmul(body, s, m));
       if (orr_scan_end(body, &next, 0, NULL, &last)) last = ORR_NONE;
     }
     orr_node loss = orr_row_mean(g, orr_sum(g, last, 0, false), ORR_UNIFORM);
-    if (orr_gradient(g, loss, 1, &p, &d) == ORR_OK && orr_update(g, p, d) == ORR_OK && orr_output(g, "loss", loss) == ORR_OK) {
+    if (orr_gradient(g, loss, 1, &p, &d) == ORR_OK && orr_update(g, p, d) == ORR_OK &&
+        orr_output(g, "loss", loss) == ORR_OK) {
       orr_program *program = orr_compile(g);
       orr_run *run = program ? orr_run_new(program) : NULL;
-      ok = run && orr_run_rows(run, 9, 1) == ORR_OK && orr_run_input(run, "x", rows, NULL) == ORR_OK && orr_run_go(run) == ORR_OK;
+      ok = run && orr_run_rows(run, 9, 1) == ORR_OK &&
+           orr_run_input(run, "x", rows, NULL) == ORR_OK && orr_run_go(run) == ORR_OK;
       orr_run_free(run);
       orr_program_free(program);
     }
@@ -434,8 +471,11 @@ Test(program, every_allocation_may_fail) {
     long live = b.live;
     b.left = allowed;
     bool ok = build_and_run(engine);
-    cr_assert_eq(b.live, live, "%ld blocks left when allocation %ld failed", b.live - live, allowed);
-    if (!ok) cr_assert_eq(orr_engine_status(engine), ORR_MEMORY, "allocation %ld: %s", allowed, orr_engine_message(engine));
+    cr_assert_eq(b.live, live, "%ld blocks left when allocation %ld failed", b.live - live,
+                 allowed);
+    if (!ok)
+      cr_assert_eq(orr_engine_status(engine), ORR_MEMORY, "allocation %ld: %s", allowed,
+                   orr_engine_message(engine));
     b.left = 100000;
     cr_assert(build_and_run(engine), "the engine is unusable after allocation %ld failed", allowed);
     orr_engine_free(engine);
