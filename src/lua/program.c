@@ -98,7 +98,8 @@ static int64_t bind_inputs(lua_State *L, lua_program *p, int indices) {
 of output tensors, which the next run overwrites. options: rows, members, groups (sizes), entries
 (members, from 1), seed, iteration, index = { name = int tensor of rows to read, from 0 }. */
 static int program_run(lua_State *L) {
-  static const char *const names[] = {"rows", "members", "groups", "entries", "seed", "iteration", "index", NULL};
+  static const char *const names[] = {"rows", "members",   "groups", "entries",
+                                      "seed", "iteration", "index",  NULL};
   lua_settop(L, 3);
   lua_program *p = pair_at(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
@@ -151,7 +152,8 @@ static int program_inputs(lua_State *L) {
   const orr_program *p = lua_check_program(L, 1);
   lua_newtable(L);
   for (int i = 0; i < orr_program_inputs(p); i++) {
-    push_signature(L, orr_program_input_level(p, i), orr_program_input_axes(p, i), orr_program_input_shape(p, i));
+    push_signature(L, orr_program_input_level(p, i), orr_program_input_axes(p, i),
+                   orr_program_input_shape(p, i));
     lua_setfield(L, -2, orr_program_input_name(p, i));
   }
   return 1;
@@ -182,12 +184,17 @@ static int program_text(lua_State *L) {
   return 1;
 }
 
+/* clang-format off */
 static const luaL_Reg methods[] = {{"run", program_run},         {"listing", program_listing},
                                    {"inputs", program_inputs},   {"outputs", program_outputs},
                                    {"instructions", program_instructions}, {NULL, NULL}};
+/* clang-format on */
+/* clang-format off */
 static const luaL_Reg metamethods[] = {{"__tostring", program_text}, {NULL, NULL}};
+/* clang-format on */
 
-const lua_class lua_program_class = {"orrery.program", "program", free_program, methods, metamethods};
+const lua_class lua_program_class = {"orrery.program", "program", free_program, methods,
+                                     metamethods};
 
 void open_program(lua_State *L, int module);
 

@@ -53,12 +53,15 @@ static int close_graph(lua_State *L) {
 
 /* ---- symbols ---- */
 
-lua_symbol *lua_test_symbol(lua_State *L, int index) { return luaL_testudata(L, index, LUA_SYMBOL); }
+lua_symbol *lua_test_symbol(lua_State *L, int index) {
+  return luaL_testudata(L, index, LUA_SYMBOL);
+}
 
 lua_symbol *lua_check_symbol(lua_State *L, int index) {
   lua_symbol *s = luaL_checkudata(L, index, LUA_SYMBOL);
   if (!s->owner->graph)
-    lua_complain(L, "this symbol belongs to %s that has ended: symbols live only while the function "
+    lua_complain(L,
+                 "this symbol belongs to %s that has ended: symbols live only while the function "
                  "that was given them is traced, so return what is needed later",
                  s->owner->parent ? "the body of a scan" : "a trace");
   return s;
@@ -146,28 +149,28 @@ orr_node lua_to_node(lua_State *L, int index, lua_graph *graph) {
   lua_symbol *s;
   orr_tensor *tensor;
   switch (lua_type(L, index)) {
-    case LUA_TNUMBER: node = orr_number(graph->graph, lua_tonumber(L, index)); break;
-    case LUA_TBOOLEAN: node = orr_number(graph->graph, lua_toboolean(L, index)); break;
-    case LUA_TTABLE:
-      luaL_checkstack(L, 8, NULL);
-      if (holds_symbol(L, index)) return stack_table(L, index, graph);
-      lua_pushvalue(L, index);
-      tensor = lua_to_tensor(L, lua_gettop(L));
+  case LUA_TNUMBER: node = orr_number(graph->graph, lua_tonumber(L, index)); break;
+  case LUA_TBOOLEAN: node = orr_number(graph->graph, lua_toboolean(L, index)); break;
+  case LUA_TTABLE:
+    luaL_checkstack(L, 8, NULL);
+    if (holds_symbol(L, index)) return stack_table(L, index, graph);
+    lua_pushvalue(L, index);
+    tensor = lua_to_tensor(L, lua_gettop(L));
+    node = orr_parameter(graph->graph, tensor, ORR_UNIFORM);
+    lua_pop(L, 1);
+    break;
+  default:
+    if ((s = lua_test_symbol(L, index))) {
+      lua_check_symbol(L, index);
+      if (!is_inside(graph, s->owner))
+        lua_complain(L, "a symbol of %s is used outside of it: return it as one of its results",
+                     s->owner->parent ? "a scan's body" : "another trace");
+      node = capture(L, graph, s);
+    } else if ((tensor = lua_test_tensor(L, index))) {
       node = orr_parameter(graph->graph, tensor, ORR_UNIFORM);
-      lua_pop(L, 1);
-      break;
-    default:
-      if ((s = lua_test_symbol(L, index))) {
-        lua_check_symbol(L, index);
-        if (!is_inside(graph, s->owner))
-          lua_complain(L, "a symbol of %s is used outside of it: return it as one of its results",
-                       s->owner->parent ? "a scan's body" : "another trace");
-        node = capture(L, graph, s);
-      } else if ((tensor = lua_test_tensor(L, index))) {
-        node = orr_parameter(graph->graph, tensor, ORR_UNIFORM);
-      } else {
-        lua_complain(L, "a %s cannot be computed with", luaL_typename(L, index));
-      }
+    } else {
+      lua_complain(L, "a %s cannot be computed with", luaL_typename(L, index));
+    }
   }
   if (node == ORR_NONE) lua_raise(L);
   return node;
@@ -206,7 +209,8 @@ static int symbol_power(lua_State *L) {
   orr_node result;
   if (exponent == 1) result = x;
   else if (exponent == 2) result = orr_unary(g->graph, ORR_OP_square, x);
-  else if (exponent == 3) result = orr_binary(g->graph, ORR_OP_mul, x, orr_unary(g->graph, ORR_OP_square, x));
+  else if (exponent == 3)
+    result = orr_binary(g->graph, ORR_OP_mul, x, orr_unary(g->graph, ORR_OP_square, x));
   else if (exponent == 0.5) result = orr_unary(g->graph, ORR_OP_sqrt, x);
   else if (exponent == -1) result = orr_unary(g->graph, ORR_OP_reciprocal, x);
   else result = orr_binary(g->graph, ORR_OP_pow, x, y);
@@ -223,8 +227,10 @@ static int decide(lua_State *L, lua_graph *g, orr_node condition, orr_node oppos
     return 1;
   }
   if (orr_node_axes(g->graph, condition) != 0)
-    return lua_complain(L, "comparing %d values cannot choose one branch: compare one element, or use "
-                        "orrery.where, a:less(b), :max() or :min()", (int)orr_node_count(g->graph, condition));
+    return lua_complain(L,
+                        "comparing %d values cannot choose one branch: compare one element, or use "
+                        "orrery.where, a:less(b), :max() or :min()",
+                        (int)orr_node_count(g->graph, condition));
   if (lua_getfield(L, LUA_REGISTRYINDEX, "orrery.decide") != LUA_TFUNCTION)
     return lua_complain(L, "symbols can be compared only while a function is traced");
   lua_push_symbol(L, g, condition);
@@ -235,7 +241,8 @@ static int decide(lua_State *L, lua_graph *g, orr_node condition, orr_node oppos
 
 static int compare(lua_State *L, orr_op op) {
   lua_graph *g = lua_target_graph(L, 1, 2);
-  orr_node a = lua_to_node(L, 1, g), b = lua_to_node(L, 2, g), condition = orr_binary(g->graph, op, a, b);
+  orr_node a = lua_to_node(L, 1, g), b = lua_to_node(L, 2, g),
+           condition = orr_binary(g->graph, op, a, b);
   if (op == ORR_OP_equal) return decide(L, g, condition, condition);
   orr_op other = op == ORR_OP_less ? ORR_OP_less_equal : ORR_OP_less;
   return decide(L, g, condition, orr_binary(g->graph, other, b, a));
@@ -253,22 +260,25 @@ static int equals(lua_State *L) {
   }
   lua_symbol *a = lua_check_symbol(L, 1), *b = lua_check_symbol(L, 2);
   if (orr_node_axes(a->owner->graph, a->node) || orr_node_axes(b->owner->graph, b->node))
-    return lua_complain(L, "== of values with axes: use orrery.equal(a, b), which compares element by element");
+    return lua_complain(
+        L, "== of values with axes: use orrery.equal(a, b), which compares element by element");
   return compare(L, ORR_OP_equal);
 }
 
 static int no_text(lua_State *L) {
-  return lua_complain(L, "a symbol cannot become text: its value is known only when the program runs");
+  return lua_complain(L,
+                      "a symbol cannot become text: its value is known only when the program runs");
 }
 static int no_bits(lua_State *L) {
-  return lua_complain(L, "bitwise operators do not work on symbols: use //, %% and * for whole numbers");
+  return lua_complain(
+      L, "bitwise operators do not work on symbols: use //, %% and * for whole numbers");
 }
 static int no_call(lua_State *L) {
   return lua_complain(L, "a symbol is a number to come, not a function; use s[i] for an element");
 }
 static int no_assignment(lua_State *L) {
   return lua_complain(L, "elements of a symbol cannot be assigned: build a new one, as in "
-                      "orrery.stack { a, b }");
+                         "orrery.stack { a, b }");
 }
 static int nothing(lua_State *L) {
   (void)L;
@@ -328,84 +338,7 @@ static int to_text(lua_State *L) {
   return 1;
 }
 
-/* ---- s[i] and s:method ---- */
-
-static int pick(lua_State *L, lua_symbol *s) {
-  lua_graph *g = s->owner;
-  int axes = orr_node_axes(g->graph, s->node);
-  const int64_t *shape = orr_node_shape(g->graph, s->node);
-  lua_Number wanted = lua_tonumber(L, 2);
-  const char *text = luaL_tolstring(L, 2, NULL);
-  if (axes == 0) return lua_complain(L, "s[%s]: this symbol is a single number", text);
-  int64_t n = shape[0], rest[ORR_AXES];
-  lua_Integer i;
-  bool whole = wanted == floor(wanted) && lua_numbertointeger(floor(wanted), &i);
-  if (whole && i == n + 1) { /* where ipairs stops */
-    lua_pushnil(L);
-    return 1;
-  }
-  if (!whole || i == 0 || i > n || i < -n)
-    return lua_complain(L, "s[%s]: the first axis has elements 1 to %I", text, (lua_Integer)n);
-  if (i < 0) i += n + 1;
-  memcpy(rest, shape + 1, (size_t)(axes - 1) * sizeof *rest);
-  orr_node part = orr_slice(g->graph, s->node, 0, i - 1, 1);
-  return lua_push_symbol(L, g, orr_reshape(g->graph, part, axes - 1, rest));
-}
-
-/* s[{ i, { first, last }, ... }]: an element or a range of each axis. */
-static int pick_many(lua_State *L, lua_symbol *s) {
-  lua_graph *g = s->owner;
-  int wanted = (int)luaL_len(L, 2), axis = 0;
-  orr_node x = s->node;
-  for (int i = 1; i <= wanted && x != ORR_NONE; i++) {
-    int axes = orr_node_axes(g->graph, x);
-    if (axis >= axes) return lua_complain(L, "index: %d entries for a symbol of %d axes", wanted, axes);
-    int64_t shape[ORR_AXES], n = orr_node_shape(g->graph, x)[axis];
-    memcpy(shape, orr_node_shape(g->graph, x), sizeof shape);
-    bool range = lua_geti(L, 2, i) == LUA_TTABLE;
-    if (range) lua_geti(L, -1, 1), lua_geti(L, -2, 2);
-    else lua_pushvalue(L, -1), lua_pushvalue(L, -1);
-    lua_Integer first = luaL_optinteger(L, -2, 1), last = luaL_optinteger(L, -1, n);
-    if (first < 0) first += n + 1;
-    if (last < 0) last += n + 1;
-    if (first < 1 || last > n || first > last + 1)
-      return lua_complain(L, "index: %I to %I is not within axis %d, of length %I", first, last, axis + 1,
-                          (lua_Integer)n);
-    x = orr_slice(g->graph, x, axis, first - 1, last - first + 1);
-    if (!range) {
-      memmove(shape + axis, shape + axis + 1, sizeof *shape * (size_t)(axes - axis - 1));
-      x = orr_reshape(g->graph, x, axes - 1, shape);
-    }
-    axis += range;
-    lua_pop(L, 3);
-  }
-  return lua_push_symbol(L, g, x);
-}
-
-static int gather(lua_State *L, lua_symbol *s) {
-  lua_graph *g = lua_target_graph(L, 1, 2);
-  (void)s;
-  orr_node table = lua_to_node(L, 1, g), index = lua_to_node(L, 2, g);
-  index = orr_binary(g->graph, ORR_OP_sub, index, orr_number(g->graph, 1));
-  return lua_push_symbol(L, g, orr_gather(g->graph, table, index));
-}
-
-/* Unknown names are refused by suggest, a Lua function made when opening: upvalue 2. */
-static int index_symbol(lua_State *L) {
-  lua_symbol *s = lua_check_symbol(L, 1);
-  if (lua_type(L, 2) == LUA_TNUMBER) return pick(L, s);
-  if (lua_test_symbol(L, 2)) return gather(L, s);
-  if (lua_istable(L, 2)) return pick_many(L, s);
-  lua_pushvalue(L, 2);
-  if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
-  if (lua_getfield(L, LUA_REGISTRYINDEX, "orrery.no_method") == LUA_TFUNCTION) {
-    lua_pushvalue(L, lua_upvalueindex(1));
-    lua_pushvalue(L, 2);
-    lua_call(L, 2, 1);
-    return lua_complain(L, "%s", lua_tostring(L, -1));
-  }
-  return lua_complain(L, "a symbol has no '%s'", luaL_tolstring(L, 2, NULL));
-}
+/* ---- what a symbol says of itself ---- */
 
 /*** symbol:level(): "uniform", "member" or "row": how often the value exists. */
 static int symbol_level(lua_State *L) {
@@ -475,6 +408,7 @@ static int symbol_named(lua_State *L) {
   return 1;
 }
 
+/* clang-format off */
 static const luaL_Reg methods[] = {
 #define UNARY(name, ...) {#name, symbol_##name},
 #define BINARY(name, ...) {#name, symbol_##name},
@@ -486,7 +420,9 @@ static const luaL_Reg methods[] = {
     {"level", symbol_level}, {"shape", symbol_shape}, {"size", symbol_size}, {"known", symbol_known},
     {"named", symbol_named}, {"dtype", symbol_dtype}, {"copy", symbol_copy}, {"item", symbol_item},
     {"maximum", symbol_max}, {"minimum", symbol_min}, {NULL, NULL}};
+/* clang-format on */
 
+/* clang-format off */
 static const luaL_Reg metamethods[] = {
     {"__add", symbol_add}, {"__sub", symbol_sub}, {"__mul", symbol_mul}, {"__div", symbol_div},
     {"__mod", symbol_mod}, {"__idiv", symbol_floor_div}, {"__pow", symbol_power}, {"__unm", symbol_neg},
@@ -494,6 +430,7 @@ static const luaL_Reg metamethods[] = {
     {"__concat", no_text}, {"__call", no_call}, {"__newindex", no_assignment}, {"__tostring", to_text},
     {"__band", no_bits}, {"__bor", no_bits}, {"__bxor", no_bits}, {"__bnot", no_bits},
     {"__shl", no_bits}, {"__shr", no_bits}, {"__close", nothing}, {NULL, NULL}};
+/* clang-format on */
 
 void open_symbol(lua_State *L, int module);
 
@@ -519,7 +456,7 @@ void open_symbol(lua_State *L, int module) {
     luaL_setfuncs(L, lua_symbol_structured, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "methods");
-    lua_pushcclosure(L, index_symbol, 1);
+    lua_pushcclosure(L, lua_index_symbol, 1);
     lua_setfield(L, -2, "__index");
     lua_pushliteral(L, "symbol");
     lua_setfield(L, -2, "__metatable");

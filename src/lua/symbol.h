@@ -25,7 +25,7 @@ enum { LUA_COPY_LINES = 1 << 24 };
 #define LUA_SYMBOL "orrery.symbol"
 #define LUA_GRAPH "orrery.graph"
 
-lua_symbol *lua_test_symbol(lua_State *L, int index); /* NULL when it is none */
+lua_symbol *lua_test_symbol(lua_State *L, int index);  /* NULL when it is none */
 lua_symbol *lua_check_symbol(lua_State *L, int index); /* of a trace that goes on */
 lua_graph *lua_check_graph(lua_State *L, int index);
 /* Pushes a new userdata for a graph still to be set; parent_index 0: an outermost one. */
@@ -40,6 +40,8 @@ lua_graph *lua_current_graph(lua_State *L);
 orr_node lua_to_node(lua_State *L, int index, lua_graph *graph);
 /* Pushes the node as a symbol, returns 1; raises when it is ORR_NONE. */
 int lua_push_symbol(lua_State *L, lua_graph *graph, orr_node node);
+/* __index of symbols; upvalue 1: the table of methods. */
+int lua_index_symbol(lua_State *L);
 /* The methods of symbol_ops.c. */
 extern const luaL_Reg lua_symbol_structured[];
 

@@ -24,7 +24,9 @@ static operand operand_of(lua_State *L, int last) {
   return o;
 }
 
-static int give(lua_State *L, const operand *o, orr_node node) { return lua_push_symbol(L, o->owner, node); }
+static int give(lua_State *L, const operand *o, orr_node node) {
+  return lua_push_symbol(L, o->owner, node);
+}
 
 static orr_node flat(const operand *o, orr_node x) {
   int64_t count = orr_node_count(o->g, x);
@@ -42,7 +44,8 @@ typedef orr_node reduction(orr_graph *g, orr_node x, int axis, bool keep);
 static int reduce(lua_State *L, reduction *f) {
   operand o = operand_of(L, 1);
   bool keep = lua_toboolean(L, 3);
-  if (!lua_isnoneornil(L, 2)) return give(L, &o, f(o.g, o.x, lua_check_axis(L, 2, o.axes, 0), keep));
+  if (!lua_isnoneornil(L, 2))
+    return give(L, &o, f(o.g, o.x, lua_check_axis(L, 2, o.axes, 0), keep));
   orr_node y = f(o.g, flat(&o, o.x), 0, false);
   int64_t ones[ORR_AXES] = {1, 1, 1, 1, 1, 1, 1, 1};
   return give(L, &o, keep && y != ORR_NONE ? orr_reshape(o.g, y, o.axes, ones) : y);
@@ -190,7 +193,8 @@ static int symbol_dot(lua_State *L) {
 static int symbol_outer(lua_State *L) {
   operand o = operand_of(L, 2);
   orr_node b = lua_to_node(L, 2, o.owner);
-  if (o.axes != 1 || orr_node_axes(o.g, b) != 1) return lua_complain(L, "outer: both operands must be vectors");
+  if (o.axes != 1 || orr_node_axes(o.g, b) != 1)
+    return lua_complain(L, "outer: both operands must be vectors");
   const int64_t column[] = {o.shape[0], 1};
   return give(L, &o, orr_binary(o.g, ORR_OP_mul, orr_reshape(o.g, o.x, 2, column), b));
 }
@@ -243,7 +247,8 @@ static int symbol_transpose(lua_State *L) {
   }
   if (given == 0 && o.axes < 2) return lua_complain(L, "transpose: a matrix is needed");
   if (given == 0) return give(L, &o, swap_axes(&o, o.x, o.axes - 2, o.axes - 1));
-  if (given != o.axes) return lua_complain(L, "transpose: %d axes were named, there are %d", given, o.axes);
+  if (given != o.axes)
+    return lua_complain(L, "transpose: %d axes were named, there are %d", given, o.axes);
   for (int i = 0; i < o.axes; i++) {
     order[i] = lua_check_axis(L, i + 2, o.axes, 0);
     if (order[i] < 0) order[i] += o.axes;
@@ -263,11 +268,13 @@ static int symbol_slice(lua_State *L) {
   if (first < 0) first += n + 1;
   if (last < 0) last += n + 1;
   if (first < 1 || last > n || first > last + 1 || step < 1)
-    return lua_complain(L, "slice: %I to %I by %I is not within axis %d, of length %I", (lua_Integer)first,
-                        (lua_Integer)last, (lua_Integer)step, axis + 1, (lua_Integer)n);
+    return lua_complain(L, "slice: %I to %I by %I is not within axis %d, of length %I",
+                        (lua_Integer)first, (lua_Integer)last, (lua_Integer)step, axis + 1,
+                        (lua_Integer)n);
   if (step == 1) return give(L, &o, orr_slice(o.g, o.x, axis, first - 1, last - first + 1));
   int64_t count = (last - first) / step + 1;
-  if (count > 4096) return lua_complain(L, "slice: %I entries by a step are too many", (lua_Integer)count);
+  if (count > 4096)
+    return lua_complain(L, "slice: %I entries by a step are too many", (lua_Integer)count);
   orr_node *parts = lua_newuserdatauv(L, (size_t)count * sizeof *parts, 0);
   for (int64_t i = 0; i < count; i++) parts[i] = orr_slice(o.g, o.x, axis, first - 1 + i * step, 1);
   return give(L, &o, orr_concat(o.g, (int)count, parts, axis));
@@ -279,8 +286,10 @@ static int symbol_insert_axis(lua_State *L) {
   int axis = lua_check_axis(L, 2, o.axes + 1, 0);
   if (axis < 0) axis += o.axes + 1;
   int64_t shape[ORR_AXES];
-  if (o.axes == ORR_AXES) return lua_complain(L, "insert_axis: there are %d axes already", ORR_AXES);
-  for (int i = 0; i <= o.axes; i++) shape[i] = i < axis ? o.shape[i] : i == axis ? 1 : o.shape[i - 1];
+  if (o.axes == ORR_AXES)
+    return lua_complain(L, "insert_axis: there are %d axes already", ORR_AXES);
+  for (int i = 0; i <= o.axes; i++)
+    shape[i] = i < axis ? o.shape[i] : i == axis ? 1 : o.shape[i - 1];
   return give(L, &o, orr_reshape(o.g, o.x, o.axes + 1, shape));
 }
 
@@ -303,8 +312,9 @@ static int join(lua_State *L, bool along_new) {
     lua_pop(L, 1);
   }
   int axis = lua_check_axis(L, 2, axes + along_new, 0);
-  return lua_push_symbol(L, owner, along_new ? orr_stack(owner->graph, (int)n, parts, axis)
-                                             : orr_concat(owner->graph, (int)n, parts, axis));
+  return lua_push_symbol(L, owner,
+                         along_new ? orr_stack(owner->graph, (int)n, parts, axis)
+                                   : orr_concat(owner->graph, (int)n, parts, axis));
 }
 
 /*** symbol.concat(list, axis): joined along an axis they have (the first); numbers count as
@@ -386,6 +396,7 @@ static int symbol_count(lua_State *L) {
   return 1;
 }
 
+/* clang-format off */
 const luaL_Reg lua_symbol_structured[] = {
     {"sum", symbol_sum}, {"mean", symbol_mean}, {"logsumexp", symbol_logsumexp}, {"norm", symbol_norm},
     {"argmax", symbol_argmax}, {"argmin", symbol_argmin}, {"max", symbol_max}, {"min", symbol_min},
@@ -399,3 +410,4 @@ const luaL_Reg lua_symbol_structured[] = {
     {"where", symbol_where}, {"select", symbol_where}, {"clamp", symbol_clamp},
     {"stop_gradient", symbol_stop_gradient}, {"row_sum", symbol_row_sum}, {"row_mean", symbol_row_mean},
     {"axes", symbol_axes}, {"count", symbol_count}, {NULL, NULL}};
+/* clang-format on */

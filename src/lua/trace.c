@@ -112,7 +112,9 @@ static int uniform(lua_State *L) { return draw(L, orr_uniform); }
 static int row_count(lua_State *L) {
   static const char *const names[] = {"uniform", "member", NULL};
   lua_graph *g = building(L);
-  return lua_push_symbol(L, g, orr_row_count(g->graph, (orr_level)luaL_checkoption(L, 1, "uniform", names)));
+  return lua_push_symbol(L, g,
+                         orr_row_count(g->graph,
+                                       (orr_level)luaL_checkoption(L, 1, "uniform", names)));
 }
 
 /* ---- scans ---- */
@@ -145,7 +147,8 @@ static int scan_slice(lua_State *L) { return scan_input(L, orr_scan_slice); }
 static int scan_step(lua_State *L) {
   lua_graph *body = body_at(L, 1);
   orr_node step = orr_scan_step(body->graph);
-  return lua_push_symbol(L, body, orr_binary(body->graph, ORR_OP_add, step, orr_number(body->graph, 1)));
+  return lua_push_symbol(L, body,
+                         orr_binary(body->graph, ORR_OP_add, step, orr_number(body->graph, 1)));
 }
 
 static orr_node *nodes_at(lua_State *L, int index, lua_graph *g, int *count) {
@@ -174,7 +177,8 @@ static int scan_end(lua_State *L) {
   lua_graph *body = body_at(L, 1), *parent = body->parent;
   int carries, outputs;
   orr_node *next = nodes_at(L, 2, body, &carries), *output = nodes_at(L, 3, body, &outputs);
-  orr_node *results = lua_newuserdatauv(L, ((size_t)carries + (size_t)outputs + 1) * sizeof *results, 0);
+  orr_node *results =
+      lua_newuserdatauv(L, ((size_t)carries + (size_t)outputs + 1) * sizeof *results, 0);
   orr_graph *graph = body->graph;
   body->graph = NULL;
   lua_check_status(L, orr_scan_end(graph, next, outputs, output, results));
@@ -242,6 +246,7 @@ static int on_decide(lua_State *L) {
   return 0;
 }
 
+/* clang-format off */
 static const luaL_Reg functions[] = {
     {"graph", new_graph}, {"close", close_graph}, {"enter", enter}, {"current", current},
     {"input", input}, {"parameter", parameter}, {"symbol", symbol}, {"is_symbol", is_symbol},
@@ -250,6 +255,7 @@ static const luaL_Reg functions[] = {
     {"scan_slice", scan_slice}, {"scan_step", scan_step}, {"scan_end", scan_end},
     {"gradient", gradient}, {"copy", copy}, {"output", output}, {"update", update}, {"compile", compile},
     {"on_decide", on_decide}, {NULL, NULL}};
+/* clang-format on */
 
 void open_trace(lua_State *L, int module);
 

@@ -15,7 +15,7 @@ void lua_add_closure_functions(lua_State *L, int index);
 
 /* Instructions of Lua 5.4 (lopcodes.h): 7 bits of operation, then A 8, k 1, B 8, C 8. */
 enum { OP_SETUPVAL = 10, OP_GETTABLE = 12, OP_SETTABLE = 16, OP_EQ = 57, OP_EQK = 60, OP_EQI = 61 };
-#define OPERATION(i) ((int)((i) & 0x7f))
+#define OPERATION(i) ((int)((i)&0x7f))
 #define ARGUMENT_A(i) ((int)((i) >> 7 & 0xff))
 #define ARGUMENT_B(i) ((int)((i) >> 16 & 0xff))
 #define ARGUMENT_C(i) ((int)((i) >> 24 & 0xff))
@@ -206,7 +206,8 @@ static void push_register(lua_State *L, lua_Debug *ar, int reg) {
 static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index) {
   push_register(L, ar, object);
   push_register(L, ar, index);
-  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1)) refuse(L, table, "key"); /* detail unused */
+  if (lua_type(L, -2) == LUA_TTABLE && is_symbol_at(L, -1))
+    refuse(L, table, "key"); /* detail unused */
 }
 
 /* Assignment to a variable from outside of what is traced. */
@@ -221,29 +222,29 @@ static void look(lua_State *L, lua_Debug *ar, watcher *w, int table, const code_
   uint32_t i;
   memcpy(&i, range->code + (size_t)(ar->currentline - range->first - 1) * sizeof i, sizeof i);
   switch (OPERATION(i)) {
-    case OP_EQ:
-      push_register(L, ar, ARGUMENT_A(i));
-      push_register(L, ar, ARGUMENT_B(i));
-      on_equal(L, ar, w, table, ARGUMENT_A(i), ARGUMENT_B(i));
-      break;
-    case OP_EQI:
-      push_register(L, ar, ARGUMENT_A(i));
-      lua_pushinteger(L, ARGUMENT_B(i) - 127);
-      on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
-      break;
-    case OP_EQK:
-      push_register(L, ar, ARGUMENT_A(i));
-      if (!is_symbol_at(L, -1)) break;
-      lua_getfield(L, table, "constant");
-      lua_pushinteger(L, range->first);
-      lua_pushinteger(L, ARGUMENT_B(i));
-      lua_call(L, 2, 1);
-      on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
-      break;
-    case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i)); break;
-    case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i)); break;
-    case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i)); break;
-    default: break;
+  case OP_EQ:
+    push_register(L, ar, ARGUMENT_A(i));
+    push_register(L, ar, ARGUMENT_B(i));
+    on_equal(L, ar, w, table, ARGUMENT_A(i), ARGUMENT_B(i));
+    break;
+  case OP_EQI:
+    push_register(L, ar, ARGUMENT_A(i));
+    lua_pushinteger(L, ARGUMENT_B(i) - 127);
+    on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
+    break;
+  case OP_EQK:
+    push_register(L, ar, ARGUMENT_A(i));
+    if (!is_symbol_at(L, -1)) break;
+    lua_getfield(L, table, "constant");
+    lua_pushinteger(L, range->first);
+    lua_pushinteger(L, ARGUMENT_B(i));
+    lua_call(L, 2, 1);
+    on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
+    break;
+  case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i)); break;
+  case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i)); break;
+  case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i)); break;
+  default: break;
   }
 }
 
@@ -340,11 +341,13 @@ static int on_watch(lua_State *L) {
   return 0;
 }
 
+/* clang-format off */
 static const luaL_Reg functions[] = {
     {"dump", dump}, {"undump", undump}, {"upvalue", upvalue}, {"set_upvalue", set_upvalue},
     {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable}, {"protect", protect},
     {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
     {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};
+/* clang-format on */
 
 void lua_add_closure_functions(lua_State *L, int index) {
   index = lua_absindex(L, index);
