@@ -1,38 +1,16 @@
 /* compile.c - from a graph to stages of instructions: what is needed, when it can be done, and in
    what order. layout.c then finds room for the values. */
-#include "program/compile.h"
+#include "program/compiler.h"
 
 #include <string.h>
 
 #include "program/layout.h"
 
-/* Where the nodes of one graph find their values: the outermost graph, or one body of a scan. */
-typedef struct scope {
-  orr_graph *graph;
-  struct scope *outer;
-  int *number;         /* value of each node, or -1 */
-  scan_code **scan_of; /* for scan nodes */
-  bool *needed;
-  int *uses;
-  code *code;
-} scope;
-
-typedef struct compiler {
-  orr_program *program;
-  orr_graph *graph;
-  arena memory; /* scratch, freed after compiling */
-  scope top;
-  int *stage, *ready;
-  int *loaded; /* value of each row input in this stage, or -1 */
-  int current; /* stage being written */
-  int position;
-} compiler;
-
-static bool by_rows(const compiler *c) { return c->current % 2 == 1; }
+bool compiler_by_rows(const compiler *c) { return c->current % 2 == 1; }
 
 /* ---- small makers; NULL or -1 on failure, which the callers pass on ---- */
 
-static int *numbers(compiler *c, int count, int fill) {
+int *compiler_numbers(compiler *c, int count, int fill) {
   int *list = arena_new(&c->memory, (size_t)count + 1, sizeof *list);
   for (int i = 0; list && i < count; i++) list[i] = fill;
   return list;
@@ -51,7 +29,7 @@ static int new_value(compiler *c, place where, orr_level level, int64_t stored) 
                                       .place = where,
                                       .stored = stored,
                                       .stage = c->current,
-                                      .by_row = level == ORR_ROW && by_rows(c),
+                                      .by_row = level == ORR_ROW && compiler_by_rows(c),
                                       .binding = -1,
                                       .reuse = -1,
                                       .first = c->position,
@@ -60,11 +38,12 @@ static int new_value(compiler *c, place where, orr_level level, int64_t stored) 
 }
 
 /* A value made by this stage's code: in the tile, or a single one. */
-static int new_result(compiler *c, orr_level level, int64_t stored) {
-  return new_value(c, level == ORR_ROW && by_rows(c) ? PLACE_TILE : PLACE_SINGLE, level, stored);
+int compiler_new_result(compiler *c, orr_level level, int64_t stored) {
+  return new_value(c, level == ORR_ROW && compiler_by_rows(c) ? PLACE_TILE : PLACE_SINGLE, level,
+                   stored);
 }
 
-static instruction *emit(compiler *c, code *where, instruction_kind kind) {
+instruction *compiler_emit(compiler *c, code *where, instruction_kind kind) {
   if (where->count == where->room) {
     int room = where->room ? where->room * 2 : 32;
     instruction *grown = arena_new(&c->program->memory, (size_t)room, sizeof *grown);
@@ -78,7 +57,7 @@ static instruction *emit(compiler *c, code *where, instruction_kind kind) {
   return i;
 }
 
-static void touch(compiler *c, int v) {
+void compiler_touch(compiler *c, int v) {
   value *x = &c->program->values[v];
   x->last = c->position;
   if (x->place == PLACE_TILE && x->stage != c->current) x->place = PLACE_KEPT;
@@ -86,7 +65,7 @@ static void touch(compiler *c, int v) {
 
 /* ---- what is needed, and when ---- */
 
-static void mark_needed(scope *s) {
+void compiler_mark_needed(scope *s) {
   for (int i = s->graph->count - 1; i >= 0; i--) {
     if (!s->needed[i]) continue;
     const node *n = node_at(s->graph, i);
@@ -193,7 +172,7 @@ static int input_value(compiler *c, const node *n) {
 
 static int load_rows(compiler *c, const node *n, int at) {
   if (c->loaded[at] >= 0) return c->loaded[at];
-  instruction *i = emit(c, c->top.code, DO_LOAD);
+  instruction *i = compiler_emit(c, c->top.code, DO_LOAD);
   int v = i ? new_value(c, PLACE_TILE, ORR_ROW, n->count) : -1;
   if (v < 0) return -1;
   i->y = v;
@@ -203,7 +182,7 @@ static int load_rows(compiler *c, const node *n, int at) {
 }
 
 /* The value of a node, loading or looking outside where it must. */
-static int value_of(compiler *c, scope *s, orr_node at) {
+int compiler_value(compiler *c, scope *s, orr_node at) {
   const node *n = node_at(s->graph, at);
   if (n->op == ORR_OP_input && !s->outer && n->level == ORR_ROW) return load_rows(c, n, at);
   if (s->number[at] >= 0) return s->number[at];
@@ -229,7 +208,7 @@ static bool spans_blocks(const compiler *c, const instruction *i) {
   return row->by_row && other->stored == 1 && row->stored == values[i->y].stored;
 }
 
-static bool add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in) {
+bool compiler_add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in) {
   i->inputs = count;
   i->x = arena_new(&c->program->memory, (size_t)count + 1, sizeof *i->x);
   i->by_row = arena_new(&c->program->memory, (size_t)count + 1, sizeof *i->by_row);
@@ -237,7 +216,7 @@ static bool add_operands(compiler *c, scope *s, instruction *i, int count, const
   i->settled = i->node->op != ORR_OP_row_count;
   for (int j = 0; j < count; j++) {
     if ((i->x[j] = s->number[in[j]]) < 0) return false;
-    touch(c, i->x[j]);
+    compiler_touch(c, i->x[j]);
     i->by_row[j] = c->program->values[i->x[j]].by_row;
     i->settled = i->settled && c->program->values[i->x[j]].settled;
   }
@@ -245,9 +224,9 @@ static bool add_operands(compiler *c, scope *s, instruction *i, int count, const
 }
 
 /* Values first: loading may write instructions of its own. */
-static bool find_operands(compiler *c, scope *s, int count, const orr_node *in) {
+bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in) {
   for (int j = 0; j < count; j++) {
-    int v = value_of(c, s, in[j]);
+    int v = compiler_value(c, s, in[j]);
     if (v < 0) return false;
     s->number[in[j]] = v;
   }
@@ -255,24 +234,25 @@ static bool find_operands(compiler *c, scope *s, int count, const orr_node *in) 
 }
 
 static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
-  if (!find_operands(c, s, n->inputs, n->in)) return false;
-  instruction *i = emit(c, s->code, DO_OP);
+  if (!compiler_find_operands(c, s, n->inputs, n->in)) return false;
+  instruction *i = compiler_emit(c, s->code, DO_OP);
   if (!i) return false;
   i->class = op_class_of(n->op);
   i->node = n;
   i->graph = graph;
   i->per_member = n->level == ORR_MEMBER ||
                   (i->class->reduces && n->inputs && node_at(graph, n->in[0])->level == ORR_MEMBER);
-  if (!add_operands(c, s, i, n->inputs, n->in)) return false;
-  bool sums = i->class->reduces && by_rows(c);
-  int v = sums ? new_value(c, PLACE_SUM, n->level, n->stored) : new_result(c, n->level, n->stored);
+  if (!compiler_add_operands(c, s, i, n->inputs, n->in)) return false;
+  bool sums = i->class->reduces && compiler_by_rows(c);
+  int v = sums ? new_value(c, PLACE_SUM, n->level, n->stored)
+               : compiler_new_result(c, n->level, n->stored);
   if (v < 0) return false;
   value *y = &c->program->values[v];
   i->y = s->number[at] = v;
-  y->settled = i->settled = i->settled && !by_rows(c) && !s->outer;
+  y->settled = i->settled = i->settled && !compiler_by_rows(c) && !s->outer;
   if (sums) y->stage = c->current;
   if (op_is_binary(n->op)) elementwise_prepare(graph, n, &i->plan);
-  i->flat = by_rows(c) && spans_blocks(c, i);
+  i->flat = compiler_by_rows(c) && spans_blocks(c, i);
   if (is_elementwise(n->op) && i->flat && i->by_row[0] &&
       c->program->values[i->x[0]].stored == y->stored)
     y->reuse = i->x[0];
@@ -285,7 +265,7 @@ static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_grap
 
 /* x W + b: the sum starts from the bias. */
 static const node *fuse_bias(compiler *c, scope *s, const node *n) {
-  if (n->op != ORR_OP_add || n->level != ORR_ROW || !by_rows(c)) return NULL;
+  if (n->op != ORR_OP_add || n->level != ORR_ROW || !compiler_by_rows(c)) return NULL;
   for (int j = 0; j < 2; j++) {
     orr_node product = n->in[j], bias = n->in[1 - j];
     const node *p = node_at(s->graph, product), *b = node_at(s->graph, bias);
@@ -320,9 +300,7 @@ static bool waits_for_bias(scope *s, orr_node at) {
   return false;
 }
 
-static bool write_scan(compiler *c, scope *s, orr_node at);
-
-static bool write_node(compiler *c, scope *s, orr_node at) {
+bool compiler_write_node(compiler *c, scope *s, orr_node at) {
   const node *n = node_at(s->graph, at);
   switch (n->op) {
   case ORR_OP_input:
@@ -330,181 +308,24 @@ static bool write_node(compiler *c, scope *s, orr_node at) {
   case ORR_OP_reshape:
   case ORR_OP_stop_gradient:
   case ORR_OP_copy:
-    if (!find_operands(c, s, 1, n->in)) return false;
-    touch(c, s->number[n->in[0]]);
+    if (!compiler_find_operands(c, s, 1, n->in)) return false;
+    compiler_touch(c, s->number[n->in[0]]);
     s->number[at] = s->number[n->in[0]];
     return true;
-  case ORR_OP_scan: return write_scan(c, s, at);
+  case ORR_OP_scan: return compiler_write_scan(c, s, at);
   case ORR_OP_pick: {
     const scan_code *loop = s->scan_of[n->in[0]];
     const int *lists[] = {loop->carry, loop->stacked, loop->sum, loop->state};
     s->number[at] = lists[n->attribute[0]][n->attribute[1]];
-    touch(c, s->number[at]);
+    compiler_touch(c, s->number[at]);
     return true;
   }
   default: break;
   }
   const node *fused = fuse_bias(c, s, n);
   if (fused) return write_op(c, s, at, fused, s->graph);
-  if (by_rows(c) && waits_for_bias(s, at)) return true;
+  if (compiler_by_rows(c) && waits_for_bias(s, at)) return true;
   return write_op(c, s, at, n, s->graph);
-}
-
-/* ---- scans ---- */
-
-static bool picked(const scope *s, orr_node at, int kind, int index) {
-  for (int i = at + 1; i < s->graph->count; i++) {
-    const node *n = node_at(s->graph, i);
-    if (n->op == ORR_OP_pick && s->needed[i] && n->in[0] == at && n->attribute[0] == kind &&
-        n->attribute[1] == index)
-      return true;
-  }
-  return false;
-}
-
-static bool open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph) {
-  *inner = (scope){.graph = graph, .outer = outer};
-  inner->number = numbers(c, graph->count, -1);
-  inner->uses = numbers(c, graph->count, 0);
-  inner->needed = arena_new(&c->memory, (size_t)graph->count + 1, sizeof *inner->needed);
-  inner->scan_of = arena_new(&c->memory, (size_t)graph->count + 1, sizeof *inner->scan_of);
-  return inner->number && inner->uses && inner->needed && inner->scan_of;
-}
-
-static int scan_buffer(compiler *c, const node *n, int64_t copies) {
-  return new_result(c, ORR_ROW, n->count * copies);
-}
-
-/* Buffers of the loop: carries, slices, step, stacked results. They live as long as the loop. */
-static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_code *loop) {
-  const scan *spec = node_at(s->graph, at)->scan;
-  arena *memory = &c->program->memory;
-  *loop = (scan_code){.length = spec->length,
-                      .backwards = spec->backwards,
-                      .carries = spec->carries,
-                      .slices = spec->slices,
-                      .outputs = spec->outputs,
-                      .reduced = spec->reduced,
-                      .step = -1};
-  int **lists[] = {&loop->initial, &loop->carry,  &loop->next,    &loop->state, &loop->sequence,
-                   &loop->slice,   &loop->output, &loop->stacked, &loop->sum};
-  int sizes[] = {spec->carries, spec->carries, spec->carries, spec->carries, spec->slices,
-                 spec->slices,  spec->outputs, spec->outputs, spec->reduced};
-  for (size_t l = 0; l < COUNT(lists); l++) {
-    if (!(*lists[l] = arena_new(memory, (size_t)sizes[l] + 1, sizeof(int)))) return false;
-    for (int i = 0; i < sizes[l]; i++) (*lists[l])[i] = -1;
-  }
-  for (int i = 0; i < spec->carries; i++) {
-    loop->initial[i] = s->number[spec->initial[i]];
-    loop->carry[i] = body->number[spec->carry[i]] =
-        scan_buffer(c, node_at(body->graph, spec->carry[i]), 1);
-    if (loop->carry[i] < 0) return false;
-    body->needed[spec->next[i]] = true;
-    body->uses[spec->next[i]]++;
-    if (!picked(s, at, PICK_STATE, i)) continue;
-    loop->state[i] = scan_buffer(c, node_at(body->graph, spec->carry[i]), spec->length);
-    if (loop->state[i] < 0) return false;
-  }
-  for (int i = 0; i < spec->slices; i++) {
-    loop->sequence[i] = s->number[spec->sequence[i]];
-    loop->slice[i] = body->number[spec->slice[i]] =
-        scan_buffer(c, node_at(body->graph, spec->slice[i]), 1);
-    if (loop->slice[i] < 0) return false;
-  }
-  for (int i = 0; i < spec->outputs; i++) {
-    if (!picked(s, at, PICK_OUTPUT, i)) continue;
-    body->needed[spec->output[i]] = true;
-    body->uses[spec->output[i]]++;
-    loop->stacked[i] = scan_buffer(c, node_at(body->graph, spec->output[i]), spec->length);
-    if (loop->stacked[i] < 0) return false;
-  }
-  for (int i = 0; i < spec->reduced; i++)
-    if (picked(s, at, PICK_REDUCED, i))
-      body->needed[spec->reduce[i]] = true, body->uses[spec->reduce[i]]++;
-  for (int i = 0; i < spec->captures; i++)
-    body->number[spec->capture[i]] = s->number[spec->captured[i]];
-  if (spec->step == ORR_NONE) return true;
-  return (loop->step = body->number[spec->step] = new_result(c, ORR_ROW, 1)) >= 0;
-}
-
-/* Carries change places only after all were computed, so each needs a value of its own. */
-static int step_result(compiler *c, scope *body, orr_node at, bool own) {
-  int v = value_of(c, body, at);
-  if (v < 0 || !own || node_at(body->graph, at)->op != ORR_OP_input) return v;
-  const node *n = node_at(body->graph, at);
-  node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
-  orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
-  instruction *i = copy && in ? emit(c, body->code, DO_OP) : NULL;
-  if (!i) return -1;
-  *copy = *n;
-  copy->op = ORR_OP_copy;
-  copy->inputs = 1;
-  copy->in = in;
-  in[0] = at;
-  i->class = op_class_of(ORR_OP_copy);
-  i->node = copy;
-  i->graph = body->graph;
-  if (!add_operands(c, body, i, 1, in)) return -1;
-  return i->y = new_result(c, ORR_ROW, n->count);
-}
-
-static bool scan_results(compiler *c, scope *body, const scan *spec, scan_code *loop) {
-  for (int i = 0; i < spec->carries; i++)
-    if ((loop->next[i] = step_result(c, body, spec->next[i], true)) < 0) return false;
-  for (int i = 0; i < spec->outputs; i++)
-    if (loop->stacked[i] >= 0 &&
-        (loop->output[i] = step_result(c, body, spec->output[i], false)) < 0)
-      return false;
-  for (int i = 0; i < spec->reduced; i++)
-    if (body->needed[spec->reduce[i]]) loop->sum[i] = body->number[spec->reduce[i]];
-  c->position++;
-  for (int i = 0; i < spec->carries; i++) touch(c, loop->next[i]);
-  for (int i = 0; i < spec->outputs; i++)
-    if (loop->stacked[i] >= 0) touch(c, loop->output[i]);
-  return true;
-}
-
-/* All that was made before the loop and is used in it, and the loop's own buffers, live to its end. */
-static void extend_lives(compiler *c, const scan_code *loop, int start) {
-  orr_program *p = c->program;
-  for (int i = 0; i < p->value_count; i++)
-    if (p->values[i].first <= start && p->values[i].last > start) p->values[i].last = c->position;
-  const int *lists[] = {loop->carry, loop->state, loop->slice, loop->stacked};
-  int sizes[] = {loop->carries, loop->carries, loop->slices, loop->outputs};
-  for (size_t l = 0; l < COUNT(lists); l++)
-    for (int i = 0; i < sizes[l]; i++)
-      if (lists[l][i] >= 0) p->values[lists[l][i]].last = c->position;
-  for (int i = 0; i < loop->slices; i++) p->values[loop->sequence[i]].last = c->position;
-  if (loop->step >= 0) p->values[loop->step].last = c->position;
-}
-
-static bool write_scan(compiler *c, scope *s, orr_node at) {
-  const node *n = node_at(s->graph, at);
-  const scan *spec = n->scan;
-  scope body;
-  if (!find_operands(c, s, n->inputs, n->in) || !open_scope(c, &body, s, spec->body)) return false;
-  instruction *i = emit(c, s->code, DO_SCAN);
-  scan_code *loop = arena_new(&c->program->memory, 1, sizeof *loop);
-  code *inner = arena_new(&c->program->memory, 1, sizeof *inner);
-  if (!i || !loop || !inner) return false;
-  int which = (int)(i - s->code->list), start = c->position;
-  i->node = n;
-  i->graph = s->graph;
-  i->scan = loop;
-  i->body = inner;
-  i->per_member = n->level == ORR_MEMBER;
-  i->class = op_class_of(ORR_OP_scan);
-  if (!add_operands(c, s, i, n->inputs, n->in)) return false;
-  i->settled = false;
-  if (!scan_values(c, s, at, &body, loop)) return false;
-  body.code = inner;
-  mark_needed(&body);
-  for (int j = 0; j < spec->body->count; j++)
-    if (body.needed[j] && !write_node(c, &body, j)) return false;
-  if (!scan_results(c, &body, spec, loop)) return false;
-  extend_lives(c, loop, start);
-  s->scan_of[at] = s->code->list[which].scan;
-  return true;
 }
 
 /* ---- stages ---- */
@@ -515,10 +336,10 @@ static bool write_stores(compiler *c) {
     orr_node at = c->graph->outputs[i].node;
     const node *n = node_at(c->graph, at);
     if (n->level != ORR_ROW || c->stage[at] != c->current) continue;
-    int v = value_of(c, &c->top, at);
-    instruction *store = v < 0 ? NULL : emit(c, c->top.code, DO_STORE);
+    int v = compiler_value(c, &c->top, at);
+    instruction *store = v < 0 ? NULL : compiler_emit(c, c->top.code, DO_STORE);
     if (!store) return false;
-    touch(c, v);
+    compiler_touch(c, v);
     store->y = v;
     store->binding = i;
   }
@@ -528,13 +349,15 @@ static bool write_stores(compiler *c) {
 static bool write_stage(compiler *c) {
   orr_graph *g = c->graph;
   for (int i = 0; i < g->count; i++) {
-    if (by_rows(c) && node_at(g, i)->op == ORR_OP_input && node_at(g, i)->level == ORR_ROW) {
+    if (compiler_by_rows(c) && node_at(g, i)->op == ORR_OP_input &&
+        node_at(g, i)->level == ORR_ROW) {
       c->loaded[i] = c->top.number[i] = -1;
     }
   }
   for (int i = 0; i < g->count; i++)
-    if (c->top.needed[i] && c->stage[i] == c->current && !write_node(c, &c->top, i)) return false;
-  return !by_rows(c) || write_stores(c);
+    if (c->top.needed[i] && c->stage[i] == c->current && !compiler_write_node(c, &c->top, i))
+      return false;
+  return !compiler_by_rows(c) || write_stores(c);
 }
 
 /* Named outputs first, updates after them, whatever the order in the graph. */
@@ -569,7 +392,7 @@ static int kept_aside(compiler *c, orr_node at, int v) {
   node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
   orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
   c->current = 0;
-  instruction *i = copy && in ? emit(c, &c->program->stages[0].code, DO_OP) : NULL;
+  instruction *i = copy && in ? compiler_emit(c, &c->program->stages[0].code, DO_OP) : NULL;
   if (!i) return -1;
   *copy = *n;
   copy->op = ORR_OP_copy;
@@ -581,9 +404,9 @@ static int kept_aside(compiler *c, orr_node at, int v) {
   i->graph = c->graph;
   i->per_member = n->level == ORR_MEMBER;
   c->top.number[at] = v;
-  if (!add_operands(c, &c->top, i, 1, in)) return -1;
+  if (!compiler_add_operands(c, &c->top, i, 1, in)) return -1;
   i->settled = false;
-  return i->y = new_result(c, n->level, n->count);
+  return i->y = compiler_new_result(c, n->level, n->count);
 }
 
 /* Which values the outputs and updates come from, once all are written. */
@@ -595,7 +418,7 @@ static bool finish_outputs(compiler *c) {
     const named_output *output = &c->graph->outputs[i];
     const node *n = node_at(c->graph, output->node);
     if (n->level == ORR_ROW) continue;
-    int v = value_of(c, &c->top, output->node);
+    int v = compiler_value(c, &c->top, output->node);
     bool another = v >= 0 && output->parameter != ORR_NONE && p->values[v].place == PLACE_TENSOR;
     if (another) v = kept_aside(c, output->node, v);
     if (v < 0) return false;
@@ -613,11 +436,11 @@ static bool finish_outputs(compiler *c) {
 
 static bool compile_all(compiler *c) {
   orr_program *p = c->program;
-  if (!open_scope(c, &c->top, NULL, c->graph) || !collect_outputs(c)) return false;
-  mark_needed(&c->top);
-  c->stage = numbers(c, c->graph->count, 0);
-  c->ready = numbers(c, c->graph->count, 0);
-  c->loaded = numbers(c, c->graph->count, -1);
+  if (!compiler_open_scope(c, &c->top, NULL, c->graph) || !collect_outputs(c)) return false;
+  compiler_mark_needed(&c->top);
+  c->stage = compiler_numbers(c, c->graph->count, 0);
+  c->ready = compiler_numbers(c, c->graph->count, 0);
+  c->loaded = compiler_numbers(c, c->graph->count, -1);
   if (!c->stage || !c->ready || !c->loaded || !collect_inputs(c)) return false;
   schedule(c);
   p->stages = arena_new(&p->memory, (size_t)p->stage_count, sizeof *p->stages);

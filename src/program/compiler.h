@@ -1,0 +1,43 @@
+/* compiler.h - what compile.c and compile_scan.c share while a program is being made. Functions that
+   answer a value's number answer -1 on failure, makers NULL, others false. */
+#ifndef COMPILER_H
+#define COMPILER_H
+
+#include "program/compile.h"
+
+/* Where the nodes of one graph find their values: the outermost graph, or one body of a scan. */
+typedef struct scope {
+  orr_graph *graph;
+  struct scope *outer;
+  int *number;         /* value of each node, or -1 */
+  scan_code **scan_of; /* for scan nodes */
+  bool *needed;
+  int *uses;
+  code *code;
+} scope;
+
+typedef struct compiler {
+  orr_program *program;
+  orr_graph *graph;
+  arena memory; /* scratch, freed after compiling */
+  scope top;
+  int *stage, *ready;
+  int *loaded; /* value of each row input in this stage, or -1 */
+  int current; /* stage being written */
+  int position;
+} compiler;
+
+bool compiler_by_rows(const compiler *c);
+int *compiler_numbers(compiler *c, int count, int fill);
+int compiler_new_result(compiler *c, orr_level level, int64_t stored);
+instruction *compiler_emit(compiler *c, code *where, instruction_kind kind);
+void compiler_touch(compiler *c, int v);
+void compiler_mark_needed(scope *s);
+int compiler_value(compiler *c, scope *s, orr_node at);
+bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in);
+bool compiler_add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in);
+bool compiler_write_node(compiler *c, scope *s, orr_node at);
+bool compiler_write_scan(compiler *c, scope *s, orr_node at);
+bool compiler_open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph);
+
+#endif
