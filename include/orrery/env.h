@@ -54,8 +54,8 @@ typedef struct orr_env_callbacks {
   size_t size; /* of this struct, set by _defaults */
   const char *name;
   orr_space *observation, *action; /* held, not taken over */
-  orr_space *state;                /* NULL: the callbacks keep the state; it cannot be read or set */
-  int64_t max_steps;               /* 0: no limit */
+  orr_space *state;  /* NULL: the callbacks keep the state; it cannot be read or set */
+  int64_t max_steps; /* 0: no limit */
   bool thread_safe;
   void *user;
   orr_status (*reset)(void *user, orr_random *random, double *state);
@@ -121,8 +121,9 @@ ORR_API orr_random *orr_env_random(orr_env *env);
      steps         NULL or the steps until termination, `horizon` when there was none
    Thread-safe environments: touches this copy and the outputs only, no allocation, no message; a
    failing callback or NaN shows as NaN rewards with ORR_NUMBER. */
-ORR_API orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *actions, int horizon,
-                                   orr_real *rewards, orr_real *observations, int *steps);
+ORR_API orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *actions,
+                                   int horizon, orr_real *rewards, orr_real *observations,
+                                   int *steps);
 
 /* Draws the present state; ORR_STATE when the environment cannot draw. */
 ORR_API bool orr_env_can_draw(const orr_env *env);

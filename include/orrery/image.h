@@ -12,13 +12,14 @@ enum { ORR_IMAGE_SIDE = 16384, ORR_IMAGE_PIXELS = 64 * 1024 * 1024 }; /* largest
 
 /* PNG files. Pixels are rows from the top, `channels` bytes each: 1 grey, 2 grey and alpha, 3 RGB,
    4 RGBA. Files are written whole or not at all. */
-ORR_API orr_status orr_png_save(orr_engine *engine, const char *path, const uint8_t *pixels, int width,
-                                int height, int channels);
+ORR_API orr_status orr_png_save(orr_engine *engine, const char *path, const uint8_t *pixels,
+                                int width, int height, int channels);
 /* A byte tensor [height][width][channels]; channels 0: as the file has them (palettes become RGB, 16
    bits become 8), else 1, 3 or 4. NULL with a message for anything that is not a whole PNG within the
    limits. */
 ORR_API orr_tensor *orr_png_load(orr_engine *engine, const char *path, int channels);
-ORR_API orr_tensor *orr_png_decode(orr_engine *engine, const void *bytes, size_t size, int channels);
+ORR_API orr_tensor *orr_png_decode(orr_engine *engine, const void *bytes, size_t size,
+                                   int channels);
 
 /* A canvas of RGB bytes. Coordinates are pixels, x to the right and y DOWN from the top left corner;
    (0.5, 0.5) is the middle of the first pixel. Edges are smooth. A colour is 0xRRGGBBAA. */
@@ -35,19 +36,21 @@ ORR_API uint8_t *orr_canvas_pixels(orr_canvas *canvas); /* [height][width][3] */
 ORR_API orr_status orr_canvas_save(orr_canvas *canvas, const char *path);
 
 ORR_API void orr_canvas_clear(orr_canvas *canvas, orr_color color);
-ORR_API void orr_canvas_line(orr_canvas *canvas, double x0, double y0, double x1, double y1, double width,
-                             orr_color color); /* with round ends */
+ORR_API void orr_canvas_line(orr_canvas *canvas, double x0, double y0, double x1, double y1,
+                             double width, orr_color color); /* with round ends */
 /* One stroke through `count` points, xy pairs: translucent colours do not double up at the joints. */
-ORR_API orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count, double width,
-                                       orr_color color);
-ORR_API void orr_canvas_disc(orr_canvas *canvas, double x, double y, double radius, orr_color color);
+ORR_API orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count,
+                                       double width, orr_color color);
+ORR_API void orr_canvas_disc(orr_canvas *canvas, double x, double y, double radius,
+                             orr_color color);
 ORR_API void orr_canvas_ring(orr_canvas *canvas, double x, double y, double radius, double width,
                              orr_color color);
 /* Corners rounded by `radius`; 0: sharp. */
-ORR_API void orr_canvas_rectangle(orr_canvas *canvas, double x, double y, double width, double height,
-                                  double radius, orr_color color);
+ORR_API void orr_canvas_rectangle(orr_canvas *canvas, double x, double y, double width,
+                                  double height, double radius, orr_color color);
 /* Filled by the even-odd rule; `count` xy pairs, closed by itself. */
-ORR_API orr_status orr_canvas_polygon(orr_canvas *canvas, const double *xy, int count, orr_color color);
+ORR_API orr_status orr_canvas_polygon(orr_canvas *canvas, const double *xy, int count,
+                                      orr_color color);
 
 typedef enum orr_align { ORR_LEFT, ORR_CENTER, ORR_RIGHT } orr_align;
 /* UTF-8 text in the built-in stroke font. size: height of a capital letter in pixels; y is the
@@ -61,17 +64,17 @@ ORR_API void orr_canvas_picture(orr_canvas *canvas, int x, int y, const uint8_t 
 
 /* Line plots. */
 typedef struct orr_plot_options {
-  size_t size; /* of this struct, set by _defaults */
-  int width, height; /* pixels, 960 x 600 */
+  size_t size;                           /* of this struct, set by _defaults */
+  int width, height;                     /* pixels, 960 x 600 */
   const char *title, *x_label, *y_label; /* NULL: none */
   bool log_x, log_y;
   double x_low, x_high, y_low, y_high; /* NaN: from the data */
 } orr_plot_options;
 
 typedef struct orr_series {
-  const char *label;       /* NULL: not in the legend */
-  const double *x;         /* NULL: 1, 2, 3 ... */
-  const double *y;         /* NaN leaves a gap */
+  const char *label;        /* NULL: not in the legend */
+  const double *x;          /* NULL: 1, 2, 3 ... */
+  const double *y;          /* NaN leaves a gap */
   const double *low, *high; /* NULL or a shaded band */
   int count;
   orr_color color; /* 0: the next of the palette */
@@ -83,9 +86,9 @@ typedef struct orr_plot orr_plot;
 
 ORR_API orr_plot_options orr_plot_options_defaults(void);
 ORR_API orr_plot *orr_plot_new(orr_engine *engine, const orr_plot_options *options);
-ORR_API void orr_plot_free(orr_plot *plot); /* accepts NULL */
+ORR_API void orr_plot_free(orr_plot *plot);                                /* accepts NULL */
 ORR_API orr_status orr_plot_add(orr_plot *plot, const orr_series *series); /* copies */
-ORR_API orr_canvas *orr_plot_draw(orr_plot *plot); /* a new canvas */
+ORR_API orr_canvas *orr_plot_draw(orr_plot *plot);                         /* a new canvas */
 ORR_API orr_color orr_palette(int index); /* colours that people with colour-blindness tell apart */
 
 /* Film strips: pictures of one size in rows of `columns` (0: all in one row), each with a caption
@@ -96,14 +99,15 @@ typedef struct orr_picture {
 } orr_picture;
 
 ORR_API orr_canvas *orr_film_strip(orr_engine *engine, const orr_picture *frames,
-                                   const char *const *captions, int count, int columns, const char *title);
+                                   const char *const *captions, int count, int columns,
+                                   const char *title);
 
 /* Animated PNG, which browsers and GitHub play. Frames go to disk as they come; the file appears when
    it is closed, whole. */
 typedef struct orr_animation orr_animation;
 
-ORR_API orr_animation *orr_animation_new(orr_engine *engine, const char *path, int width, int height,
-                                         double frames_per_second);
+ORR_API orr_animation *orr_animation_new(orr_engine *engine, const char *path, int width,
+                                         int height, double frames_per_second);
 ORR_API orr_status orr_animation_add(orr_animation *animation, const uint8_t *pixels, int channels);
 /* Finishes the file and frees the animation, whatever comes out. */
 ORR_API orr_status orr_animation_close(orr_animation *animation);

@@ -83,18 +83,22 @@ static orr_status set_setting(orr_engine *engine, builtin *b, const orr_env_sett
     names[i] = info->name;
     if (strcmp(info->name, setting->name) != 0) continue;
     if (!(setting->value >= info->low && setting->value <= info->high))
-      return engine_fail(engine, ORR_ARGUMENT, "environment '%s': %s is %g; it must be %g to %g (%s)",
-                         class->name, info->name, setting->value, info->low, info->high, info->doc);
+      return engine_fail(engine, ORR_ARGUMENT,
+                         "environment '%s': %s is %g; it must be %g to %g (%s)", class->name,
+                         info->name, setting->value, info->low, info->high, info->doc);
     b->settings[i] = setting->value;
     return ORR_OK;
   }
   const char *near = nearest_name(setting->name, names, class->settings_count);
-  return engine_fail(engine, ORR_FIELD, "environment '%s' has no option '%.64s'%s%s%s", class->name, setting->name,
-                     near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+  return engine_fail(engine, ORR_FIELD, "environment '%s' has no option '%.64s'%s%s%s", class->name,
+                     setting->name, near ? "; did you mean '" : "", near ? near : "",
+                     near ? "'?" : "");
 }
 
-static builtin *builtin_new(orr_engine *engine, const env_class *class, const orr_env_options *options) {
-  builtin *b = engine_new_zeroed(engine, 1, sizeof *b + (size_t)class->settings_count * sizeof(double));
+static builtin *builtin_new(orr_engine *engine, const env_class *class,
+                            const orr_env_options *options) {
+  builtin *b =
+      engine_new_zeroed(engine, 1, sizeof *b + (size_t) class->settings_count * sizeof(double));
   if (!b) return NULL;
   b->engine = engine;
   b->class = class;
@@ -141,7 +145,8 @@ orr_env *orr_env_new(orr_engine *engine, const char *name, const orr_env_options
   const env_class *class = env_class_find(engine, name);
   if (!class) return NULL;
   if (options.max_steps < -1) {
-    engine_fail(engine, ORR_ARGUMENT, "environment '%s': max_steps is %lld; it must be at least 1, or 0 for no limit",
+    engine_fail(engine, ORR_ARGUMENT,
+                "environment '%s': max_steps is %lld; it must be at least 1, or 0 for no limit",
                 name, (long long)options.max_steps);
     return NULL;
   }

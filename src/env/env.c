@@ -42,7 +42,8 @@ static void core_free(orr_engine *engine, struct env_core *core, bool with_user)
 static struct env_core *core_new(orr_engine *engine, const orr_env_callbacks *calls) {
   if (!calls->name || !calls->observation || !calls->action || !calls->reset || !calls->step ||
       !calls->observe || calls->max_steps < 0) {
-    engine_fail(engine, ORR_ARGUMENT, "environment '%.64s' needs a name, an observation and an action space, "
+    engine_fail(engine, ORR_ARGUMENT,
+                "environment '%.64s' needs a name, an observation and an action space, "
                 "reset, step and observe, and max_steps of 0 (no limit) or more",
                 calls->name ? calls->name : "?");
     return NULL;
@@ -93,7 +94,9 @@ static void instance_free(orr_env *env, bool with_user) {
   orr_engine_free(engine);
 }
 
-static bool is_whole(const orr_env *env) { return env->state && env->next && env->action && env->observed; }
+static bool is_whole(const orr_env *env) {
+  return env->state && env->next && env->action && env->observed;
+}
 
 orr_env *orr_env_from_callbacks(orr_engine *engine, const orr_env_callbacks *given) {
   orr_env_callbacks calls = orr_env_callbacks_defaults();
@@ -113,7 +116,8 @@ orr_env *orr_env_from_callbacks(orr_engine *engine, const orr_env_callbacks *giv
 orr_env *orr_env_copy(const orr_env *env) {
   struct env_core *core = env->core;
   if (!core->calls.thread_safe) {
-    engine_fail(env->engine, ORR_STATE, "environment '%s' runs on one thread only and cannot be copied", core->name);
+    engine_fail(env->engine, ORR_STATE,
+                "environment '%s' runs on one thread only and cannot be copied", core->name);
     return NULL;
   }
   atomic_fetch_add(&core->references, 1);
@@ -189,11 +193,13 @@ static orr_status observe(orr_env *env, const double *state, int64_t step) {
   orr_status status = calls->observe(calls->user, state, env->observed);
   if (status) return callback_failed(env, "observe", step, status);
   int64_t bad = orr_space_first_non_finite(calls->observation, env->observed);
-  return bad < 0 ? ORR_OK : not_finite(env, step, "observation", calls->observation, env->observed, bad);
+  return bad < 0 ? ORR_OK
+                 : not_finite(env, step, "observation", calls->observation, env->observed, bad);
 }
 
 static void give_observation(const orr_env *env, orr_real *observation) {
-  if (observation) memcpy(observation, env->observed, (size_t)env->core->observation_size * sizeof *observation);
+  if (observation)
+    memcpy(observation, env->observed, (size_t)env->core->observation_size * sizeof *observation);
 }
 
 static void keep_next(orr_env *env) {
@@ -206,7 +212,8 @@ static void keep_next(orr_env *env) {
 static orr_status step_back(orr_env *env, orr_random random, orr_status status) {
   const orr_env_callbacks *calls = &env->core->calls;
   env->random = random;
-  if (!calls->state || (calls->restore && calls->restore(calls->user, env->state))) env->ended = true;
+  if (!calls->state || (calls->restore && calls->restore(calls->user, env->state)))
+    env->ended = true;
   return status;
 }
 
@@ -234,8 +241,9 @@ orr_status orr_env_reset(orr_env *env, uint64_t seed, orr_real *observation) {
 
 static orr_status bad_reward(orr_env *env, int64_t step, orr_real reward) {
   char number[32];
-  return engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: the reward is %s", env->core->name,
-                     (long long)step, number_name((double)reward, number, sizeof number));
+  return engine_fail(env->engine, ORR_NUMBER, "environment '%s', step %lld: the reward is %s",
+                     env->core->name, (long long)step,
+                     number_name((double)reward, number, sizeof number));
 }
 
 static orr_status check_action(orr_env *env, const orr_real *action, int64_t step) {
@@ -247,9 +255,10 @@ static orr_status check_action(orr_env *env, const orr_real *action, int64_t ste
     for (int64_t i = 0; field->n && i < field->count; i++) {
       orr_real a = action[field->offset + i];
       if (a >= 0 && a < (orr_real)field->n && a == (orr_real)floor((double)a)) continue;
-      return engine_fail(env->engine, ORR_ARGUMENT,
-                         "environment '%s', step %lld: action field '%s' is %g; it takes whole numbers 0 .. %lld",
-                         env->core->name, (long long)step, field->name, (double)a, (long long)field->n - 1);
+      return engine_fail(
+          env->engine, ORR_ARGUMENT,
+          "environment '%s', step %lld: action field '%s' is %g; it takes whole numbers 0 .. %lld",
+          env->core->name, (long long)step, field->name, (double)a, (long long)field->n - 1);
     }
   }
   return ORR_OK;
@@ -264,12 +273,13 @@ static orr_status advance(orr_env *env, const orr_real *action, orr_env_result *
   return calls->step(calls->user, env->next, env->action, &env->random, result);
 }
 
-orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observation, orr_env_result *result) {
+orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observation,
+                        orr_env_result *result) {
   struct env_core *core = env->core;
   int64_t step = env->steps + 1;
   if (env->ended)
-    return engine_fail(env->engine, ORR_STATE, "environment '%s': the episode %s; call reset first", core->name,
-                       env->steps ? "has ended" : "has not begun");
+    return engine_fail(env->engine, ORR_STATE, "environment '%s': the episode %s; call reset first",
+                       core->name, env->steps ? "has ended" : "has not begun");
   orr_status status = check_action(env, action, step);
   if (status) return status;
   orr_random before = env->random;
@@ -299,8 +309,10 @@ orr_status orr_env_observe(orr_env *env, orr_real *observation) {
 
 static orr_status needs_state(const orr_env *env) {
   if (env->core->calls.state) return ORR_OK;
-  return engine_fail(env->engine, ORR_STATE, "environment '%s' keeps its state to itself: it declares no state "
-                     "fields, so the state cannot be read or set", env->core->name);
+  return engine_fail(env->engine, ORR_STATE,
+                     "environment '%s' keeps its state to itself: it declares no state "
+                     "fields, so the state cannot be read or set",
+                     env->core->name);
 }
 
 orr_status orr_env_get_state(const orr_env *env, double *state) {
@@ -316,13 +328,15 @@ orr_status orr_env_set_state(orr_env *env, const double *state) {
   for (int64_t i = 0; i < env->core->state_size; i++) {
     char name[128], number[32];
     if (!isfinite(state[i]))
-      return engine_fail(env->engine, ORR_NUMBER, "environment '%s': state field '%s' is %s", env->core->name,
+      return engine_fail(env->engine, ORR_NUMBER, "environment '%s': state field '%s' is %s",
+                         env->core->name,
                          orr_space_element_name(calls->state, i, name, sizeof name),
                          number_name(state[i], number, sizeof number));
   }
   expect_message(env);
   if (calls->restore) status = calls->restore(calls->user, state);
-  if (status) return step_back(env, env->random, callback_failed(env, "set_state", env->steps, status));
+  if (status)
+    return step_back(env, env->random, callback_failed(env, "set_state", env->steps, status));
   memcpy(env->state, state, (size_t)env->core->state_size * sizeof *state);
   env->steps = 0;
   env->ended = false;
@@ -336,7 +350,8 @@ static void fill_rest(const orr_env *env, int t, int horizon, orr_real reward, o
   for (int i = t; i < horizon; i++) {
     rewards[i] = reward;
     if (observations)
-      memcpy(observations + (size_t)(i + 1) * size, observations + (size_t)t * size, size * sizeof *observations);
+      memcpy(observations + (size_t)(i + 1) * size, observations + (size_t)t * size,
+             size * sizeof *observations);
   }
 }
 
@@ -372,7 +387,8 @@ orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *ac
 orr_status orr_env_draw(orr_env *env, orr_canvas *canvas) {
   const orr_env_callbacks *calls = &env->core->calls;
   if (!calls->draw)
-    return engine_fail(env->engine, ORR_STATE, "environment '%s' has no draw function", env->core->name);
+    return engine_fail(env->engine, ORR_STATE, "environment '%s' has no draw function",
+                       env->core->name);
   expect_message(env);
   orr_status status = calls->draw(calls->user, env->state, canvas);
   return status ? callback_failed(env, "draw", env->steps, status) : ORR_OK;

@@ -23,7 +23,8 @@ typedef struct env_class {
   int settings_count;
   const orr_env_setting_info *settings;
   /* All of these get the settings, in the order of the list above. */
-  void (*spaces)(const double *settings, env_fields *observation, env_fields *action, env_fields *state);
+  void (*spaces)(const double *settings, env_fields *observation, env_fields *action,
+                 env_fields *state);
   void (*reset)(const double *settings, orr_random *random, double *state);
   /* action is inside its bounds; sets reward and terminated */
   void (*step)(const double *settings, double *state, const orr_real *action, orr_random *random,
@@ -55,7 +56,8 @@ env_view env_view_new(orr_canvas *canvas, double x_low, double x_high, double y_
 void env_view_line(const env_view *view, double x0, double y0, double x1, double y1, double width,
                    orr_color color);
 void env_view_disc(const env_view *view, double x, double y, double radius, orr_color color);
-void env_view_ring(const env_view *view, double x, double y, double radius, double width, orr_color color);
+void env_view_ring(const env_view *view, double x, double y, double radius, double width,
+                   orr_color color);
 void env_view_box(const env_view *view, double x_low, double x_high, double y_low, double y_high,
                   double radius, orr_color color);
 

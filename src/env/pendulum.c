@@ -8,12 +8,12 @@
 
 #include "env/env.h"
 
-#define SETTINGS(SETTING)                                                        \
-  SETTING(gravity, 10, -1000, 1000, "gravity in m/s^2, downwards")               \
-  SETTING(mass, 1, 1e-3, 1e3, "mass of the rod in kg")                           \
-  SETTING(length, 1, 1e-2, 1e2, "length of the rod in m")                        \
-  SETTING(time_step, 0.05, 1e-4, 1, "seconds of a step")                         \
-  SETTING(max_torque, 2, 1e-3, 1e4, "strongest torque of the motor in N m")      \
+#define SETTINGS(SETTING)                                                   \
+  SETTING(gravity, 10, -1000, 1000, "gravity in m/s^2, downwards")          \
+  SETTING(mass, 1, 1e-3, 1e3, "mass of the rod in kg")                      \
+  SETTING(length, 1, 1e-2, 1e2, "length of the rod in m")                   \
+  SETTING(time_step, 0.05, 1e-4, 1, "seconds of a step")                    \
+  SETTING(max_torque, 2, 1e-3, 1e4, "strongest torque of the motor in N m") \
   SETTING(max_speed, 8, 1e-1, 1e3, "fastest turning in rad/s")
 
 typedef struct settings {
@@ -28,7 +28,8 @@ typedef struct pendulum {
 
 static const double pi = 3.14159265358979323846;
 
-static void spaces(const double *given, env_fields *observation, env_fields *action, env_fields *state) {
+static void spaces(const double *given, env_fields *observation, env_fields *action,
+                   env_fields *state) {
   const settings *s = (const settings *)given;
   env_field(observation, "cos", 0, -1, 1);
   env_field(observation, "sin", 0, -1, 1);
@@ -53,7 +54,8 @@ static void step(const double *given, double *state, const orr_real *action, orr
   const settings *s = (const settings *)given;
   pendulum *p = (pendulum *)state;
   double torque = (double)action[0], from_up = wrapped(p->angle);
-  result->reward = (orr_real)-(from_up * from_up + 0.1 * p->velocity * p->velocity + 0.001 * torque * torque);
+  result->reward =
+      (orr_real) - (from_up * from_up + 0.1 * p->velocity * p->velocity + 0.001 * torque * torque);
   double acceleration = 3 * s->gravity / (2 * s->length) * sin(p->angle) +
                         3 / (s->mass * s->length * s->length) * torque;
   double velocity = p->velocity + s->time_step * acceleration;

@@ -8,11 +8,11 @@
 
 #include "env/env.h"
 
-#define SETTINGS(SETTING)                                                             \
-  SETTING(mass, 0.5, 0.1, 1e3, "mass of the puck in kg")                              \
-  SETTING(friction, 0.5, 0, 1e3, "friction in N s/m")                                 \
-  SETTING(max_force, 1, 1e-3, 2, "strongest push along each axis in N")               \
-  SETTING(time_step, 0.05, 1e-4, 0.1, "seconds of a step")                            \
+#define SETTINGS(SETTING)                                               \
+  SETTING(mass, 0.5, 0.1, 1e3, "mass of the puck in kg")                \
+  SETTING(friction, 0.5, 0, 1e3, "friction in N s/m")                   \
+  SETTING(max_force, 1, 1e-3, 2, "strongest push along each axis in N") \
+  SETTING(time_step, 0.05, 1e-4, 0.1, "seconds of a step")              \
   SETTING(wall, 1.4, 0, 1.8, "height of the wall in m, from the bottom; 0: no wall")
 
 typedef struct settings {
@@ -29,7 +29,8 @@ typedef struct point_mass {
    fast that it jumps over the wall: top_speed times a step is less than what it has to cross. */
 static const double room = 1, radius = 0.07, half_wall = 0.06, top_speed = 2;
 
-static void spaces(const double *given, env_fields *observation, env_fields *action, env_fields *state) {
+static void spaces(const double *given, env_fields *observation, env_fields *action,
+                   env_fields *state) {
   const settings *s = (const settings *)given;
   double edge = room - radius;
   env_fields *both[2] = {observation, state};
@@ -85,13 +86,14 @@ static void step(const double *given, double *state, const orr_real *action, orr
   for (int i = 0; i < 2; i++) {
     double force = (double)action[i];
     effort += force * force;
-    double velocity = p->velocity[i] + s->time_step * (force - s->friction * p->velocity[i]) / s->mass;
+    double velocity =
+        p->velocity[i] + s->time_step * (force - s->friction * p->velocity[i]) / s->mass;
     p->velocity[i] = fmin(fmax(velocity, -top_speed), top_speed);
   }
   slide(s, p, 0);
   slide(s, p, 1);
   double distance = hypot(p->position[0] - p->goal[0], p->position[1] - p->goal[1]);
-  result->reward = (orr_real)-(distance + 0.01 * effort);
+  result->reward = (orr_real) - (distance + 0.01 * effort);
 }
 
 static void observe(const double *given, const double *state, orr_real *observation) {
@@ -105,7 +107,8 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view view = env_view_new(canvas, -1.08, 1.08, -1.08, 1.08);
   env_view_box(&view, -1.05, 1.05, -1.05, 1.05, 0.03, ENV_INK);
   env_view_box(&view, -room, room, -room, room, 0, 0xffffffff);
-  if (s->wall > 0) env_view_box(&view, -half_wall, half_wall, -room - 0.02, s->wall - room, 0.02, ENV_INK);
+  if (s->wall > 0)
+    env_view_box(&view, -half_wall, half_wall, -room - 0.02, s->wall - room, 0.02, ENV_INK);
   env_view_ring(&view, p->goal[0], p->goal[1], radius, 0.02, ENV_GOAL);
   env_view_disc(&view, p->goal[0], p->goal[1], 0.02, ENV_GOAL);
   env_view_line(&view, p->position[0], p->position[1], p->position[0] + 0.25 * p->velocity[0],

@@ -8,11 +8,11 @@
 
 #include "env/env.h"
 
-#define SETTINGS(SETTING)                                                       \
-  SETTING(length, 0.5, 1e-2, 1e2, "length of each link in m")                   \
-  SETTING(mass, 0.5, 1e-3, 1e3, "mass of each link in kg")                      \
-  SETTING(friction, 0.1, 0, 1e3, "friction of each joint in N m s")             \
-  SETTING(max_torque, 1, 1e-3, 1e4, "strongest torque of each motor in N m")    \
+#define SETTINGS(SETTING)                                                    \
+  SETTING(length, 0.5, 1e-2, 1e2, "length of each link in m")                \
+  SETTING(mass, 0.5, 1e-3, 1e3, "mass of each link in kg")                   \
+  SETTING(friction, 0.1, 0, 1e3, "friction of each joint in N m s")          \
+  SETTING(max_torque, 1, 1e-3, 1e4, "strongest torque of each motor in N m") \
   SETTING(time_step, 0.04, 1e-4, 1, "seconds of a step, done in four parts")
 
 typedef struct settings {
@@ -27,7 +27,8 @@ typedef struct reacher {
 
 static const double pi = 3.14159265358979323846;
 
-static void spaces(const double *given, env_fields *observation, env_fields *action, env_fields *state) {
+static void spaces(const double *given, env_fields *observation, env_fields *action,
+                   env_fields *state) {
   const settings *s = (const settings *)given;
   double reach = 2 * s->length;
   env_field(observation, "cos", 2, -1, 1);
@@ -88,7 +89,7 @@ static void step(const double *given, double *state, const orr_real *action, orr
   find_joints(s, r, elbow, tip);
   double x = tip[0] - r->goal[0], y = tip[1] - r->goal[1];
   double effort = torque[0] * torque[0] + torque[1] * torque[1];
-  result->reward = (orr_real)-(x * x + y * y + 0.01 * effort);
+  result->reward = (orr_real) - (x * x + y * y + 0.01 * effort);
 }
 
 static void observe(const double *given, const double *state, orr_real *observation) {

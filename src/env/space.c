@@ -29,27 +29,34 @@ static bool check_field(orr_engine *engine, const orr_field *given, int index, o
   *field = *given;
   const char *name = given->name;
   if (!name || !*name || strlen(name) >= ORR_FIELD_NAME || !is_identifier(name)) {
-    engine_fail(engine, ORR_ARGUMENT,
-                "field %d: the name '%.80s' must be letters, digits and _ (at most %d), not beginning "
-                "with a digit", index + 1, name ? name : "", ORR_FIELD_NAME - 1);
+    engine_fail(
+        engine, ORR_ARGUMENT,
+        "field %d: the name '%.80s' must be letters, digits and _ (at most %d), not beginning "
+        "with a digit",
+        index + 1, name ? name : "", ORR_FIELD_NAME - 1);
     return false;
   }
   if (given->axes < 0 || given->axes > ORR_AXES) {
-    engine_fail(engine, ORR_SHAPE, "field '%s' has %d axes; 0 to %d are allowed", name, given->axes, ORR_AXES);
+    engine_fail(engine, ORR_SHAPE, "field '%s' has %d axes; 0 to %d are allowed", name, given->axes,
+                ORR_AXES);
     return false;
   }
   size_t count = 1;
   for (int i = 0; i < given->axes; i++) {
     if (given->shape[i] < 1 || !multiply_sizes(count, (size_t)given->shape[i], &count) ||
         count > INT32_MAX) {
-      engine_fail(engine, ORR_SHAPE, "field '%s': axis %d has length %lld; lengths are at least 1 and "
-                  "their product at most %d", name, i + 1, (long long)given->shape[i], INT32_MAX);
+      engine_fail(engine, ORR_SHAPE,
+                  "field '%s': axis %d has length %lld; lengths are at least 1 and "
+                  "their product at most %d",
+                  name, i + 1, (long long)given->shape[i], INT32_MAX);
       return false;
     }
   }
   if (given->n < 0 || given->n > 1 << 24) {
-    engine_fail(engine, ORR_ARGUMENT, "field '%s': n is %lld; discrete fields take values 0 .. n-1 with n "
-                "up to %d, continuous ones have n = 0", name, (long long)given->n, 1 << 24);
+    engine_fail(engine, ORR_ARGUMENT,
+                "field '%s': n is %lld; discrete fields take values 0 .. n-1 with n "
+                "up to %d, continuous ones have n = 0",
+                name, (long long)given->n, 1 << 24);
     return false;
   }
   field->count = (int64_t)count;
@@ -60,12 +67,15 @@ static bool set_bounds(orr_space *space, orr_field *field, const orr_field *give
   orr_real *low = space->low + field->offset, *high = space->high + field->offset;
   for (int64_t i = 0; i < field->count; i++) {
     low[i] = field->n ? 0 : given->low ? given->low[i] : -(orr_real)INFINITY;
-    high[i] = field->n ? (orr_real)(field->n - 1) : given->high ? given->high[i] : (orr_real)INFINITY;
+    high[i] = field->n      ? (orr_real)(field->n - 1)
+              : given->high ? given->high[i]
+                            : (orr_real)INFINITY;
     if (!(low[i] <= high[i])) {
       char text[128];
-      engine_fail(space->engine, ORR_ARGUMENT, "field '%s': the low bound %g is above the high bound %g",
-                  orr_space_element_name(space, field->offset + i, text, sizeof text), (double)low[i],
-                  (double)high[i]);
+      engine_fail(space->engine, ORR_ARGUMENT,
+                  "field '%s': the low bound %g is above the high bound %g",
+                  orr_space_element_name(space, field->offset + i, text, sizeof text),
+                  (double)low[i], (double)high[i]);
       return false;
     }
   }
@@ -81,8 +91,8 @@ static bool fill(orr_space *space, const orr_field *fields) {
     field->name = space->names[i];
     for (int j = 0; j < i; j++) {
       if (strcmp(space->names[j], field->name) != 0) continue;
-      engine_fail(space->engine, ORR_ARGUMENT, "fields %d and %d are both called '%s'", j + 1, i + 1,
-                  field->name);
+      engine_fail(space->engine, ORR_ARGUMENT, "fields %d and %d are both called '%s'", j + 1,
+                  i + 1, field->name);
       return false;
     }
     if (!set_bounds(space, field, &fields[i])) return false;
@@ -161,8 +171,8 @@ const orr_field *orr_space_lookup(const orr_space *space, const char *name, cons
   char known[400];
   orr_space_describe(space, known, sizeof known);
   if (near)
-    engine_fail(space->engine, ORR_FIELD, "no %s field '%.64s'; did you mean '%s'? There are: %s", what, name,
-                near, known);
+    engine_fail(space->engine, ORR_FIELD, "no %s field '%.64s'; did you mean '%s'? There are: %s",
+                what, name, near, known);
   else
     engine_fail(space->engine, ORR_FIELD, "no %s field '%.64s'; there are: %s", what, name, known);
   return NULL;
@@ -170,7 +180,8 @@ const orr_field *orr_space_lookup(const orr_space *space, const char *name, cons
 
 static bool field_equal(const orr_field *a, const orr_field *b) {
   size_t bytes = (size_t)a->count * sizeof(orr_real);
-  return strcmp(a->name, b->name) == 0 && a->axes == b->axes && a->n == b->n && a->dtype == b->dtype &&
+  return strcmp(a->name, b->name) == 0 && a->axes == b->axes && a->n == b->n &&
+         a->dtype == b->dtype &&
          memcmp(a->shape, b->shape, (size_t)a->axes * sizeof a->shape[0]) == 0 &&
          memcmp(a->low, b->low, bytes) == 0 && memcmp(a->high, b->high, bytes) == 0;
 }
@@ -257,8 +268,8 @@ const char *orr_space_describe(const orr_space *space, char *text, size_t size) 
     char shape[200] = "";
     size_t n = 0;
     for (int a = 0; a < field->axes; a++)
-      n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%lld%s", a ? "," : "[", (long long)field->shape[a],
-                            a + 1 == field->axes ? "]" : "");
+      n += (size_t)snprintf(shape + n, sizeof shape - n, "%s%lld%s", a ? "," : "[",
+                            (long long)field->shape[a], a + 1 == field->axes ? "]" : "");
     int wrote = snprintf(text + used, size - used, "%s%s%s", f ? ", " : "", field->name, shape);
     if (wrote < 0 || used + (size_t)wrote >= size) break;
     used += (size_t)wrote;

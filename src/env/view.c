@@ -1,7 +1,8 @@
 /* view.c - the box of the world that a drawing shows. */
 #include "env/env.h"
 
-env_view env_view_new(orr_canvas *canvas, double x_low, double x_high, double y_low, double y_high) {
+env_view env_view_new(orr_canvas *canvas, double x_low, double x_high, double y_low,
+                      double y_high) {
   double width = orr_canvas_width(canvas), height = orr_canvas_height(canvas);
   double across = width / (x_high - x_low), down = height / (y_high - y_low);
   double scale = across < down ? across : down;
@@ -13,22 +14,24 @@ env_view env_view_new(orr_canvas *canvas, double x_low, double x_high, double y_
 void env_view_line(const env_view *view, double x0, double y0, double x1, double y1, double width,
                    orr_color color) {
   orr_canvas_line(view->canvas, view->x + view->scale * x0, view->y - view->scale * y0,
-                  view->x + view->scale * x1, view->y - view->scale * y1, view->scale * width, color);
-}
-
-void env_view_disc(const env_view *view, double x, double y, double radius, orr_color color) {
-  orr_canvas_disc(view->canvas, view->x + view->scale * x, view->y - view->scale * y, view->scale * radius,
+                  view->x + view->scale * x1, view->y - view->scale * y1, view->scale * width,
                   color);
 }
 
-void env_view_ring(const env_view *view, double x, double y, double radius, double width, orr_color color) {
-  orr_canvas_ring(view->canvas, view->x + view->scale * x, view->y - view->scale * y, view->scale * radius,
-                  view->scale * width, color);
+void env_view_disc(const env_view *view, double x, double y, double radius, orr_color color) {
+  orr_canvas_disc(view->canvas, view->x + view->scale * x, view->y - view->scale * y,
+                  view->scale * radius, color);
+}
+
+void env_view_ring(const env_view *view, double x, double y, double radius, double width,
+                   orr_color color) {
+  orr_canvas_ring(view->canvas, view->x + view->scale * x, view->y - view->scale * y,
+                  view->scale * radius, view->scale * width, color);
 }
 
 void env_view_box(const env_view *view, double x_low, double x_high, double y_low, double y_high,
                   double radius, orr_color color) {
   orr_canvas_rectangle(view->canvas, view->x + view->scale * x_low, view->y - view->scale * y_high,
-                       view->scale * (x_high - x_low), view->scale * (y_high - y_low), view->scale * radius,
-                       color);
+                       view->scale * (x_high - x_low), view->scale * (y_high - y_low),
+                       view->scale * radius, color);
 }

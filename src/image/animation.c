@@ -12,12 +12,12 @@ struct orr_animation {
   orr_engine *engine;
   file_writer *file;
   int width, height;
-  double seconds;      /* of a frame */
-  uint32_t frames;     /* written */
-  uint32_t sequence;   /* number of the next fcTL or fdAT */
-  uint64_t control_at; /* where the last frame's fcTL is */
-  uint8_t control[26]; /* and its contents */
-  double lasts;        /* seconds it is shown */
+  double seconds;              /* of a frame */
+  uint32_t frames;             /* written */
+  uint32_t sequence;           /* number of the next fcTL or fdAT */
+  uint64_t control_at;         /* where the last frame's fcTL is */
+  uint8_t control[26];         /* and its contents */
+  double lasts;                /* seconds it is shown */
   uint8_t *previous, *present; /* [height][width][3] */
   uint8_t *raw, *packed;       /* a filtered frame, and its compressed form behind 4 spare bytes */
   size_t packed_size;
@@ -33,7 +33,8 @@ static void put16(uint8_t *out, unsigned value) {
 }
 
 /* length, type, data, CRC of type and data; small ones go to `at` when it is not 0. */
-static orr_status write_chunk(orr_animation *a, uint64_t at, const char *type, const uint8_t *data, size_t size) {
+static orr_status write_chunk(orr_animation *a, uint64_t at, const char *type, const uint8_t *data,
+                              size_t size) {
   uint8_t head[8], tail[4];
   put32(head, (uint32_t)size);
   memcpy(head + 4, type, 4);
@@ -88,7 +89,8 @@ void orr_animation_abandon(orr_animation *a) {
 orr_animation *orr_animation_new(orr_engine *engine, const char *path, int width, int height,
                                  double frames_per_second) {
   if (!(frames_per_second >= 0.1 && frames_per_second <= 1000)) {
-    engine_fail(engine, ORR_ARGUMENT, "frames per second must be 0.1 to 1000, got %g", frames_per_second);
+    engine_fail(engine, ORR_ARGUMENT, "frames per second must be 0.1 to 1000, got %g",
+                frames_per_second);
     return NULL;
   }
   if (!image_size_allowed(engine, "an animation", width, height)) return NULL;
@@ -120,7 +122,7 @@ static bool find_change(const orr_animation *a, int box[4]) {
   size_t row = (size_t)a->width * 3;
   box[0] = a->width, box[1] = a->height, box[2] = 0, box[3] = 0;
   for (int y = 0; y < a->height; y++) {
-    const uint8_t *old = a->previous + (size_t)y * row, *new = a->present + (size_t)y * row;
+    const uint8_t *old = a->previous + (size_t)y * row, *new = a->present + (size_t)y *row;
     if (memcmp(old, new, row) == 0) continue;
     if (y < box[1]) box[1] = y;
     box[3] = y + 1;
@@ -134,11 +136,14 @@ static bool find_change(const orr_animation *a, int box[4]) {
 
 /* One row by PNG's filter 0 (none), 1 (difference to the left) or 2 (to above); returns how large the
    numbers are that come out, a guess at how badly they compress. */
-static size_t filter_row(uint8_t *out, const uint8_t *row, const uint8_t *above, size_t size, int filter) {
+static size_t filter_row(uint8_t *out, const uint8_t *row, const uint8_t *above, size_t size,
+                         int filter) {
   size_t sum = 0;
   out[0] = (uint8_t)filter;
   for (size_t i = 0; i < size; i++) {
-    uint8_t from = filter == 1 ? (i < 3 ? 0 : row[i - 3]) : filter == 2 ? (above ? above[i] : 0) : 0;
+    uint8_t from = filter == 1   ? (i < 3 ? 0 : row[i - 3])
+                   : filter == 2 ? (above ? above[i] : 0)
+                                 : 0;
     uint8_t value = (uint8_t)(row[i] - from);
     out[i + 1] = value;
     sum += value < 128 ? value : 256u - value;
@@ -163,7 +168,9 @@ static size_t filter_box(orr_animation *a, const int box[4]) {
   return (size_t)(out - a->raw);
 }
 
-static voidpf zlib_new(voidpf engine, uInt count, uInt size) { return engine_new(engine, count, size); }
+static voidpf zlib_new(voidpf engine, uInt count, uInt size) {
+  return engine_new(engine, count, size);
+}
 static void zlib_free(voidpf engine, voidpf memory) { engine_free_memory(engine, memory); }
 
 /* Compresses `size` bytes of raw into packed + 4; 0 with a message on failure. */
@@ -179,7 +186,8 @@ static size_t pack(orr_animation *a, size_t size) {
     deflateEnd(&stream);
   }
   if (code == Z_STREAM_END) return stream.total_out;
-  engine_fail(a->engine, ORR_MEMORY, "an animation's frame could not be compressed (zlib code %d)", code);
+  engine_fail(a->engine, ORR_MEMORY, "an animation's frame could not be compressed (zlib code %d)",
+              code);
   return 0;
 }
 

@@ -41,7 +41,11 @@ static void linear_ticks(axis *a, int wanted) {
   for (double k = ceil(a->low / step - 1e-9); k * step <= a->high + 1e-9 * step; k++) {
     char text[TICK_TEXT], number[TICK_TEXT - 8], power[TICK_TEXT] = "";
     number_text(number, sizeof number, k * step / unit, decimals);
-    snprintf(text, sizeof text, "%s%s", number, k == 0 ? "" : tiny ? "\xc3\x97" "10" : letter);
+    snprintf(text, sizeof text, "%s%s", number,
+             k == 0 ? ""
+             : tiny ? "\xc3\x97"
+                      "10"
+                    : letter);
     if (tiny && k != 0) number_text(power, sizeof power, exponent, 0);
     add_tick(a, k * step, text, power);
     if (a->ticks == TICKS) break;
@@ -85,7 +89,8 @@ void axis_fit(axis *a, double low, double high, bool fixed_low, bool fixed_high,
     low = fmin(fmax(low, a->logarithmic ? 1e-200 : -1e300), 1e300);
     high = fmin(fmax(high, a->logarithmic ? 1e-200 : -1e300), 1e300);
   }
-  if (!isfinite(low) || !isfinite(high)) low = a->logarithmic ? 1 : 0, high = a->logarithmic ? 10 : 1;
+  if (!isfinite(low) || !isfinite(high))
+    low = a->logarithmic ? 1 : 0, high = a->logarithmic ? 10 : 1;
   if (high < low) {
     double other = low;
     low = high, high = other;

@@ -15,8 +15,8 @@ typedef struct tick {
 
 typedef struct axis {
   bool logarithmic;
-  double low, high;         /* of the data's values */
-  double from, to;          /* pixels of low and high */
+  double low, high; /* of the data's values */
+  double from, to;  /* pixels of low and high */
   int ticks;
   tick tick[TICKS];
 } axis;

@@ -10,7 +10,8 @@ bool image_size_allowed(orr_engine *engine, const char *what, int64_t width, int
   if (width >= 1 && height >= 1 && width <= ORR_IMAGE_SIDE && height <= ORR_IMAGE_SIDE &&
       width * height <= ORR_IMAGE_PIXELS)
     return true;
-  engine_fail(engine, ORR_SHAPE, "%s of %lld x %lld pixels: sides are 1 to %d pixels, %d Mpx at most", what,
+  engine_fail(engine, ORR_SHAPE,
+              "%s of %lld x %lld pixels: sides are 1 to %d pixels, %d Mpx at most", what,
               (long long)width, (long long)height, ORR_IMAGE_SIDE, ORR_IMAGE_PIXELS >> 20);
   return false;
 }
@@ -60,7 +61,8 @@ static int inside(double x, int low, int high) {
   return x <= low ? low : x >= high ? high : (int)x;
 }
 
-bool canvas_box(const orr_canvas *canvas, double left, double top, double right, double bottom, int box[4]) {
+bool canvas_box(const orr_canvas *canvas, double left, double top, double right, double bottom,
+                int box[4]) {
   if (!(left <= right && top <= bottom)) return false; /* also NaN */
   box[0] = inside(floor(left), canvas->clip[0], canvas->clip[2]);
   box[1] = inside(floor(top), canvas->clip[1], canvas->clip[3]);
@@ -71,7 +73,8 @@ bool canvas_box(const orr_canvas *canvas, double left, double top, double right,
 
 void canvas_clip(orr_canvas *canvas, double left, double top, double right, double bottom) {
   canvas_clip_none(canvas);
-  if (!canvas_box(canvas, left, top, right, bottom, canvas->clip)) memset(canvas->clip, 0, sizeof canvas->clip);
+  if (!canvas_box(canvas, left, top, right, bottom, canvas->clip))
+    memset(canvas->clip, 0, sizeof canvas->clip);
 }
 
 void canvas_clip_none(orr_canvas *canvas) {
@@ -131,8 +134,8 @@ static void put_mask(mask *m, int x, int y, double covered) {
   if (value > *cell) *cell = (uint8_t)(value > 255 ? 255 : value);
 }
 
-static void walk_segment(const orr_canvas *canvas, double x0, double y0, double x1, double y1, double width,
-                         mask *m) {
+static void walk_segment(const orr_canvas *canvas, double x0, double y0, double x1, double y1,
+                         double width, mask *m) {
   double reach = width / 2 + 1;
   int n = pieces(x0, y0, x1, y1);
   for (int i = 0; i < n; i++) {
@@ -144,11 +147,13 @@ static void walk_segment(const orr_canvas *canvas, double x0, double y0, double 
       continue;
     for (int y = box[1]; y < box[3]; y++)
       for (int x = box[0]; x < box[2]; x++)
-        put_mask(m, x, y, stroke_coverage(segment_distance(x + 0.5, y + 0.5, ax, ay, bx, by), width));
+        put_mask(m, x, y,
+                 stroke_coverage(segment_distance(x + 0.5, y + 0.5, ax, ay, bx, by), width));
   }
 }
 
-static bool box_of_points(const orr_canvas *canvas, const double *xy, int count, double reach, int box[4]) {
+static bool box_of_points(const orr_canvas *canvas, const double *xy, int count, double reach,
+                          int box[4]) {
   double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY};
   for (int i = 0; i < 2 * count; i++) {
     low[i % 2] = fmin(low[i % 2], xy[i]);
@@ -157,7 +162,8 @@ static bool box_of_points(const orr_canvas *canvas, const double *xy, int count,
   return canvas_box(canvas, low[0] - reach, low[1] - reach, high[0] + reach, high[1] + reach, box);
 }
 
-orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count, double width, orr_color color) {
+orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count, double width,
+                               orr_color color) {
   int box[4];
   if (count < 1 || !box_of_points(canvas, xy, count, width / 2 + 1, box)) return ORR_OK;
   mask m = {box[0], box[1], box[2] - box[0], box[3] - box[1], NULL};
@@ -174,7 +180,8 @@ orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count, 
   memcpy(canvas->clip, clip, sizeof clip);
   for (int y = 0; y < m.height; y++)
     for (int x = 0; x < m.width; x++)
-      canvas_blend(canvas, x + m.left, y + m.top, m.covered[(size_t)y * (size_t)m.width + (size_t)x] / 255.0, color);
+      canvas_blend(canvas, x + m.left, y + m.top,
+                   m.covered[(size_t)y * (size_t)m.width + (size_t)x] / 255.0, color);
   engine_free_memory(canvas->engine, m.covered);
   return ORR_OK;
 }
@@ -185,13 +192,15 @@ void orr_canvas_line(orr_canvas *canvas, double x0, double y0, double x1, double
   orr_canvas_polyline(canvas, xy, 2, width, color);
 }
 
-void orr_canvas_ring(orr_canvas *canvas, double x, double y, double radius, double width, orr_color color) {
+void orr_canvas_ring(orr_canvas *canvas, double x, double y, double radius, double width,
+                     orr_color color) {
   int box[4];
   double reach = radius + width / 2 + 1;
   if (!canvas_box(canvas, x - reach, y - reach, x + reach, y + reach, box)) return;
   for (int j = box[1]; j < box[3]; j++)
     for (int i = box[0]; i < box[2]; i++)
-      canvas_blend(canvas, i, j, stroke_coverage(fabs(hypot(i + 0.5 - x, j + 0.5 - y) - radius), width), color);
+      canvas_blend(canvas, i, j,
+                   stroke_coverage(fabs(hypot(i + 0.5 - x, j + 0.5 - y) - radius), width), color);
 }
 
 void orr_canvas_disc(orr_canvas *canvas, double x, double y, double radius, orr_color color) {
@@ -203,8 +212,8 @@ static double overlap(double pixel, double low, double high) {
   return covered > 0 ? covered : 0;
 }
 
-void orr_canvas_rectangle(orr_canvas *canvas, double x, double y, double width, double height, double radius,
-                          orr_color color) {
+void orr_canvas_rectangle(orr_canvas *canvas, double x, double y, double width, double height,
+                          double radius, orr_color color) {
   int box[4];
   if (!canvas_box(canvas, x, y, x + width, y + height, box)) return;
   radius = fmin(radius, fmin(width, height) / 2);
@@ -264,14 +273,17 @@ orr_status orr_canvas_polygon(orr_canvas *canvas, const double *xy, int count, o
   return ORR_OK;
 }
 
-void orr_canvas_picture(orr_canvas *canvas, int x, int y, const uint8_t *pixels, int width, int height,
-                        int channels, int scale) {
+void orr_canvas_picture(orr_canvas *canvas, int x, int y, const uint8_t *pixels, int width,
+                        int height, int channels, int scale) {
   int box[4];
-  if (scale < 1 || !canvas_box(canvas, x, y, x + (double)width * scale, y + (double)height * scale, box)) return;
+  if (scale < 1 ||
+      !canvas_box(canvas, x, y, x + (double)width * scale, y + (double)height * scale, box))
+    return;
   for (int j = box[1]; j < box[3]; j++) {
     for (int i = box[0]; i < box[2]; i++) {
       const uint8_t *from = pixels + ((size_t)(((int64_t)j - y) / scale) * (size_t)width +
-                                     (size_t)(((int64_t)i - x) / scale)) * (size_t)channels;
+                                      (size_t)(((int64_t)i - x) / scale)) *
+                                         (size_t)channels;
       orr_color r = from[0], g = channels < 3 ? r : from[1], b = channels < 3 ? r : from[2];
       orr_color a = channels % 2 ? 255 : from[channels - 1];
       canvas_blend(canvas, i, j, 1, r << 24 | g << 16 | b << 8 | a);

@@ -7,9 +7,9 @@ enum { GAP = 12, MARGIN = 20, SMALLEST = 112, CAPTION = 9, TITLE = 13 };
 
 typedef struct layout {
   int columns, rows, scale;
-  int cell[2];  /* width, height, gap excluded */
-  int frame[2]; /* enlarged size */
-  int top;      /* where the first row begins */
+  int cell[2];    /* width, height, gap excluded */
+  int frame[2];   /* enlarged size */
+  int top;        /* where the first row begins */
   double caption; /* size of the text; 0: none */
 } layout;
 
@@ -17,12 +17,14 @@ static bool same_size(orr_engine *engine, const orr_picture *frames, int count) 
   for (int i = 0; i < count; i++) {
     const orr_picture *f = &frames[i];
     if (f->width != frames[0].width || f->height != frames[0].height) {
-      engine_fail(engine, ORR_SHAPE, "film strip: frame %d is %d x %d pixels, the first one %d x %d", i + 1,
-                  f->width, f->height, frames[0].width, frames[0].height);
+      engine_fail(engine, ORR_SHAPE,
+                  "film strip: frame %d is %d x %d pixels, the first one %d x %d", i + 1, f->width,
+                  f->height, frames[0].width, frames[0].height);
       return false;
     }
     if (f->channels < 1 || f->channels > 4) {
-      engine_fail(engine, ORR_SHAPE, "film strip: frame %d has %d channels; 1 to 4 are allowed", i + 1, f->channels);
+      engine_fail(engine, ORR_SHAPE, "film strip: frame %d has %d channels; 1 to 4 are allowed",
+                  i + 1, f->channels);
       return false;
     }
   }
@@ -46,8 +48,8 @@ static layout plan(const orr_picture *frames, const char *const *captions, int c
   return l;
 }
 
-orr_canvas *orr_film_strip(orr_engine *engine, const orr_picture *frames, const char *const *captions, int count,
-                           int columns, const char *title) {
+orr_canvas *orr_film_strip(orr_engine *engine, const orr_picture *frames,
+                           const char *const *captions, int count, int columns, const char *title) {
   if (count < 1) {
     engine_fail(engine, ORR_ARGUMENT, "a film strip needs at least one frame");
     return NULL;
@@ -66,11 +68,11 @@ orr_canvas *orr_film_strip(orr_engine *engine, const orr_picture *frames, const 
     int left = MARGIN + i % l.columns * (l.cell[0] + GAP) + (l.cell[0] - l.frame[0]) / 2;
     int top = l.top + i / l.columns * (l.cell[1] + GAP);
     orr_canvas_rectangle(canvas, left - 1, top - 1, l.frame[0] + 2, l.frame[1] + 2, 0, 0xb9bec6ff);
-    orr_canvas_picture(canvas, left, top, frames[i].pixels, frames[i].width, frames[i].height, frames[i].channels,
-                       l.scale);
+    orr_canvas_picture(canvas, left, top, frames[i].pixels, frames[i].width, frames[i].height,
+                       frames[i].channels, l.scale);
     if (captions && captions[i])
-      orr_canvas_text(canvas, left + l.frame[0] / 2.0, top + l.frame[1] + 7 + CAPTION, CAPTION, ORR_CENTER, 0,
-                      0x3d434bff, captions[i]);
+      orr_canvas_text(canvas, left + l.frame[0] / 2.0, top + l.frame[1] + 7 + CAPTION, CAPTION,
+                      ORR_CENTER, 0, 0x3d434bff, captions[i]);
   }
   return canvas;
 }

@@ -19,6 +19,7 @@ typedef struct glyph {
   const char *path;
 } glyph;
 
+/* clang-format off */
 static const glyph glyphs[] = {
     {' ', 3, ""},
     {'!', 0, "m 0 40 l 0 13 d 0 1"},
@@ -149,6 +150,7 @@ static const glyph glyphs[] = {
     {0x2265, 20, "m 0 36 l 20 24 l 0 12 m 0 3 l 20 3"},                    /* at least */
 };
 
+/* clang-format on */
 static const glyph unknown = {0, 20, "m 0 0 l 20 0 l 20 40 l 0 40 l 0 0"};
 
 static const glyph *find_glyph(uint32_t code) {
@@ -203,8 +205,9 @@ typedef struct outline {
 static void add_stroke(outline *o, double x, double y, double width) {
   const pose *p = &o->pose;
   if (o->count < SEGMENTS)
-    o->strokes[o->count++] = (stroke){p->x + p->cosine * o->x - p->sine * o->y, p->y - p->sine * o->x - p->cosine * o->y,
-                                      p->x + p->cosine * x - p->sine * y, p->y - p->sine * x - p->cosine * y, width};
+    o->strokes[o->count++] =
+        (stroke){p->x + p->cosine * o->x - p->sine * o->y, p->y - p->sine * o->x - p->cosine * o->y,
+                 p->x + p->cosine * x - p->sine * y, p->y - p->sine * x - p->cosine * y, width};
   o->x = x;
   o->y = y;
 }
@@ -225,7 +228,8 @@ static double next_number(const char **path) {
   while (**path == ' ') ++*path;
   bool negative = **path == '-';
   double value = 0;
-  for (*path += negative; **path >= '0' && **path <= '9'; ++*path) value = 10 * value + (**path - '0');
+  for (*path += negative; **path >= '0' && **path <= '9'; ++*path)
+    value = 10 * value + (**path - '0');
   return negative ? -value : value;
 }
 
@@ -253,14 +257,17 @@ static void trace_glyph(outline *o, const char *path) {
 
 /* Each pixel is covered by the stroke that covers it most, so joints are as dark as the rest. */
 static void draw_glyph(orr_canvas *canvas, const outline *o, double scale, orr_color color) {
-  double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY}, reach = dot_pen * scale / 2 + 1;
+  double low[2] = {INFINITY, INFINITY}, high[2] = {-INFINITY, -INFINITY},
+         reach = dot_pen * scale / 2 + 1;
   for (int i = 0; i < o->count; i++) {
     const stroke *s = &o->strokes[i];
     low[0] = fmin(low[0], fmin(s->x0, s->x1)), high[0] = fmax(high[0], fmax(s->x0, s->x1));
     low[1] = fmin(low[1], fmin(s->y0, s->y1)), high[1] = fmax(high[1], fmax(s->y0, s->y1));
   }
   int box[4];
-  if (!o->count || !canvas_box(canvas, low[0] - reach, low[1] - reach, high[0] + reach, high[1] + reach, box)) return;
+  if (!o->count ||
+      !canvas_box(canvas, low[0] - reach, low[1] - reach, high[0] + reach, high[1] + reach, box))
+    return;
   for (int y = box[1]; y < box[3]; y++) {
     for (int x = box[0]; x < box[2]; x++) {
       double covered = 0;
@@ -274,13 +281,15 @@ static void draw_glyph(orr_canvas *canvas, const outline *o, double scale, orr_c
   }
 }
 
-void orr_canvas_text(orr_canvas *canvas, double x, double y, double size, orr_align align, double turn,
-                     orr_color color, const char *text) {
+void orr_canvas_text(orr_canvas *canvas, double x, double y, double size, orr_align align,
+                     double turn, orr_color color, const char *text) {
   double scale = size / CAPITAL, angle = turn * 3.14159265358979323846 / 180;
-  double shift = align == ORR_LEFT ? 0 : -orr_text_width(size, text) * (align == ORR_CENTER ? 0.5 : 1);
+  double shift =
+      align == ORR_LEFT ? 0 : -orr_text_width(size, text) * (align == ORR_CENTER ? 0.5 : 1);
   if (turn == 0) y = floor(y) + 0.5; /* level strokes then fill whole rows of pixels */
   if (fabs(turn) == 90) x = floor(x) + 0.5;
-  outline o = {.pose = {x + shift * cos(angle), y - shift * sin(angle), scale * cos(angle), scale * sin(angle)}};
+  outline o = {.pose = {x + shift * cos(angle), y - shift * sin(angle), scale * cos(angle),
+                        scale * sin(angle)}};
   for (const char *rest = text; *rest;) {
     const glyph *g = find_glyph(next_code(&rest));
     trace_glyph(&o, g->path);

@@ -17,7 +17,8 @@ struct orr_canvas {
 bool image_size_allowed(orr_engine *engine, const char *what, int64_t width, int64_t height);
 
 /* The part of the canvas that a box of pixels covers, in bounds; false when none. */
-bool canvas_box(const orr_canvas *canvas, double left, double top, double right, double bottom, int box[4]);
+bool canvas_box(const orr_canvas *canvas, double left, double top, double right, double bottom,
+                int box[4]);
 /* Mixes the colour in with the share 0 .. 1 of the pixel that is covered. */
 void canvas_blend(orr_canvas *canvas, int x, int y, double covered, orr_color color);
 void canvas_clip(orr_canvas *canvas, double left, double top, double right, double bottom);

@@ -33,8 +33,13 @@ typedef struct layout {
 } layout;
 
 orr_plot_options orr_plot_options_defaults(void) {
-  return (orr_plot_options){.size = sizeof(orr_plot_options), .width = 960, .height = 600,
-                            .x_low = NAN, .x_high = NAN, .y_low = NAN, .y_high = NAN};
+  return (orr_plot_options){.size = sizeof(orr_plot_options),
+                            .width = 960,
+                            .height = 600,
+                            .x_low = NAN,
+                            .x_high = NAN,
+                            .y_low = NAN,
+                            .y_high = NAN};
 }
 
 /* Okabe and Ito's palette, without its yellow, which is too pale for lines. */
@@ -53,7 +58,8 @@ orr_plot *orr_plot_new(orr_engine *engine, const orr_plot_options *given) {
   orr_plot_options options = orr_plot_options_defaults();
   if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
   if (options.width < 240 || options.height < 180) {
-    engine_fail(engine, ORR_ARGUMENT, "a plot of %d x %d pixels is too small to read; 240 x 180 is the least",
+    engine_fail(engine, ORR_ARGUMENT,
+                "a plot of %d x %d pixels is too small to read; 240 x 180 is the least",
                 options.width, options.height);
     return NULL;
   }
@@ -63,7 +69,8 @@ orr_plot *orr_plot_new(orr_engine *engine, const orr_plot_options *given) {
   plot->engine = orr_engine_retain(engine);
   plot->options = options;
   plot->last = &plot->first;
-  if (copy_text(engine, options.title, &plot->title) && copy_text(engine, options.x_label, &plot->x_label) &&
+  if (copy_text(engine, options.title, &plot->title) &&
+      copy_text(engine, options.x_label, &plot->x_label) &&
       copy_text(engine, options.y_label, &plot->y_label))
     return plot;
   orr_plot_free(plot);
@@ -95,7 +102,8 @@ void orr_plot_free(orr_plot *plot) {
 orr_status orr_plot_add(orr_plot *plot, const orr_series *given) {
   orr_engine *engine = plot->engine;
   if (given->count < 1 || !given->y)
-    return engine_fail(engine, ORR_ARGUMENT, "series '%.80s' has no points", given->label ? given->label : "?");
+    return engine_fail(engine, ORR_ARGUMENT, "series '%.80s' has no points",
+                       given->label ? given->label : "?");
   series *s = engine_new_zeroed(engine, 1, sizeof *s);
   if (!s) return engine->status;
   s->count = given->count;
@@ -103,7 +111,8 @@ orr_status orr_plot_add(orr_plot *plot, const orr_series *given) {
   s->dots = given->dots;
   s->dashed = given->dashed;
   s->color = given->color ? given->color : orr_palette(plot->added);
-  s->numbers = engine_new_zeroed(engine, (size_t)s->count, (s->has_band ? 4 : 2) * sizeof *s->numbers);
+  s->numbers =
+      engine_new_zeroed(engine, (size_t)s->count, (s->has_band ? 4 : 2) * sizeof *s->numbers);
   if (!s->numbers || !copy_text(engine, given->label, &s->label)) {
     series_free(engine, s);
     return engine->status;
@@ -133,19 +142,21 @@ static void fit_axes(const orr_plot *plot, layout *l) {
   for (const series *s = plot->first; s; s = s->next) {
     for (int i = 0; i < s->count; i++) {
       widen(x, s->numbers[i], o->log_x);
-      for (int k = 1; k < (s->has_band ? 4 : 2); k++) widen(y, s->numbers[k * s->count + i], o->log_y);
+      for (int k = 1; k < (s->has_band ? 4 : 2); k++)
+        widen(y, s->numbers[k * s->count + i], o->log_y);
     }
   }
   l->x.logarithmic = o->log_x;
   l->y.logarithmic = o->log_y;
-  axis_fit(&l->x, isnan(o->x_low) ? x[0] : o->x_low, isnan(o->x_high) ? x[1] : o->x_high, !isnan(o->x_low),
-           !isnan(o->x_high), o->width / 130 + 1);
-  axis_fit(&l->y, isnan(o->y_low) ? y[0] : o->y_low, isnan(o->y_high) ? y[1] : o->y_high, !isnan(o->y_low),
-           !isnan(o->y_high), o->height / 95 + 1);
+  axis_fit(&l->x, isnan(o->x_low) ? x[0] : o->x_low, isnan(o->x_high) ? x[1] : o->x_high,
+           !isnan(o->x_low), !isnan(o->x_high), o->width / 130 + 1);
+  axis_fit(&l->y, isnan(o->y_low) ? y[0] : o->y_low, isnan(o->y_high) ? y[1] : o->y_high,
+           !isnan(o->y_low), !isnan(o->y_high), o->height / 95 + 1);
 }
 
 static double tick_width(const layout *l, const tick *t) {
-  return orr_text_width(l->text, t->text) + (t->power[0] ? 2 + orr_text_width(0.75 * l->text, t->power) : 0);
+  return orr_text_width(l->text, t->text) +
+         (t->power[0] ? 2 + orr_text_width(0.75 * l->text, t->power) : 0);
 }
 
 static double legend_entry(const layout *l, const series *s) {
@@ -174,20 +185,21 @@ static void lay_out(const orr_plot *plot, layout *l) {
   for (int i = 0; i < l->y.ticks; i++) widest = fmax(widest, tick_width(l, &l->y.tick[i]));
   l->left = floor(1.6 * l->text + (plot->y_label ? 2.2 * l->text : 0) + widest + 0.9 * l->text);
   l->legend_rows = legend_rows(plot, l);
-  l->top = floor(1.6 * l->text + (plot->title ? l->heading + 1.4 * l->text : 0) + l->legend_rows * 2.1 * l->text +
-                 (l->legend_rows ? 0.4 * l->text : 0));
+  l->top = floor(1.6 * l->text + (plot->title ? l->heading + 1.4 * l->text : 0) +
+                 l->legend_rows * 2.1 * l->text + (l->legend_rows ? 0.4 * l->text : 0));
   l->right = o->width - floor(2.4 * l->text);
   l->bottom = o->height - floor(3.6 * l->text + (plot->x_label ? 2.3 * l->text : 0));
   l->x.from = l->left, l->x.to = l->right;
   l->y.from = l->bottom, l->y.to = l->top;
 }
 
-static void draw_tick_text(orr_canvas *canvas, const layout *l, const tick *t, double x, double y, orr_align align) {
+static void draw_tick_text(orr_canvas *canvas, const layout *l, const tick *t, double x, double y,
+                           orr_align align) {
   double wide = tick_width(l, t), start = align == ORR_CENTER ? x - wide / 2 : x - wide;
   orr_canvas_text(canvas, start, y, l->text, ORR_LEFT, 0, QUIET, t->text);
   if (t->power[0])
-    orr_canvas_text(canvas, start + orr_text_width(l->text, t->text) + 2, y - 0.55 * l->text, 0.75 * l->text, ORR_LEFT,
-                    0, QUIET, t->power);
+    orr_canvas_text(canvas, start + orr_text_width(l->text, t->text) + 2, y - 0.55 * l->text,
+                    0.75 * l->text, ORR_LEFT, 0, QUIET, t->power);
 }
 
 static void draw_axes(orr_canvas *canvas, const orr_plot *plot, const layout *l) {
@@ -208,18 +220,22 @@ static void draw_axes(orr_canvas *canvas, const orr_plot *plot, const layout *l)
     if (y < l->top - 1 || y > l->bottom + 1) continue;
     if (t->text[0]) orr_canvas_line(canvas, l->left, y, l->right, y, 1, GRID);
     orr_canvas_line(canvas, l->left - (t->text[0] ? 5 : 3), y, l->left, y, 1, FRAME);
-    if (t->text[0]) draw_tick_text(canvas, l, t, l->left - 0.9 * l->text, y + l->text / 2, ORR_RIGHT);
+    if (t->text[0])
+      draw_tick_text(canvas, l, t, l->left - 0.9 * l->text, y + l->text / 2, ORR_RIGHT);
   }
   orr_canvas_line(canvas, l->left + 0.5, l->top, l->left + 0.5, l->bottom + 0.5, 1, FRAME);
   orr_canvas_line(canvas, l->left, l->bottom + 0.5, l->right, l->bottom + 0.5, 1, FRAME);
   if (plot->x_label)
-    orr_canvas_text(canvas, (l->left + l->right) / 2, l->bottom + 4.6 * l->text, l->text, ORR_CENTER, 0, INK, plot->x_label);
+    orr_canvas_text(canvas, (l->left + l->right) / 2, l->bottom + 4.6 * l->text, l->text,
+                    ORR_CENTER, 0, INK, plot->x_label);
   if (plot->y_label)
-    orr_canvas_text(canvas, 2.2 * l->text, (l->top + l->bottom) / 2, l->text, ORR_CENTER, 90, INK, plot->y_label);
+    orr_canvas_text(canvas, 2.2 * l->text, (l->top + l->bottom) / 2, l->text, ORR_CENTER, 90, INK,
+                    plot->y_label);
 }
 
 /* Runs of points between gaps, in pixels. Returns the index behind the run; *n is its length. */
-static int next_run(const series *s, const layout *l, int from, const double *values, double *xy, int *n) {
+static int next_run(const series *s, const layout *l, int from, const double *values, double *xy,
+                    int *n) {
   int i = from;
   *n = 0;
   for (; i < s->count; i++) {
@@ -235,7 +251,8 @@ static int next_run(const series *s, const layout *l, int from, const double *va
   return i;
 }
 
-static void draw_dashes(orr_canvas *canvas, const double *xy, int n, double width, orr_color color) {
+static void draw_dashes(orr_canvas *canvas, const double *xy, int n, double width,
+                        orr_color color) {
   double on = 4.5 * width, off = 3 * width, done = 0;
   for (int i = 1; i < n; i++) {
     double x0 = xy[2 * i - 2], y0 = xy[2 * i - 1], dx = xy[2 * i] - x0, dy = xy[2 * i + 1] - y0;
@@ -245,8 +262,8 @@ static void draw_dashes(orr_canvas *canvas, const double *xy, int n, double widt
       double phase = fmod(done + at, on + off), left = phase < on ? on - phase : on + off - phase;
       double end = fmin(at + left + 1e-6, length);
       if (phase < on)
-        orr_canvas_line(canvas, x0 + dx * at / length, y0 + dy * at / length, x0 + dx * end / length,
-                        y0 + dy * end / length, width, color);
+        orr_canvas_line(canvas, x0 + dx * at / length, y0 + dy * at / length,
+                        x0 + dx * end / length, y0 + dy * end / length, width, color);
       at = end;
     }
     done += length;
@@ -260,7 +277,8 @@ static orr_status draw_line(orr_canvas *canvas, const series *s, const layout *l
   for (int at = 0, n; at < s->count && !status;) {
     at = next_run(s, l, at, y, xy, &n);
     if (s->dots || n == 1)
-      for (int i = 0; i < n; i++) orr_canvas_disc(canvas, xy[2 * i], xy[2 * i + 1], 1.5 * width, s->color);
+      for (int i = 0; i < n; i++)
+        orr_canvas_disc(canvas, xy[2 * i], xy[2 * i + 1], 1.5 * width, s->color);
     else if (s->dashed) draw_dashes(canvas, xy, n, width, s->color);
     else if (n) status = orr_canvas_polyline(canvas, xy, n, width, s->color);
   }
@@ -278,7 +296,8 @@ static orr_status draw_band(orr_canvas *canvas, const series *s, const layout *l
       a = axis_pixel(&l->y, l->y.logarithmic ? fmax(low[i], l->y.low / 10) : low[i]);
       b = axis_pixel(&l->y, high[i]);
     }
-    if (isfinite(x + a + b)) { /* up the list the low ends, down the end of the list the high ones */
+    if (isfinite(x + a +
+                 b)) { /* up the list the low ends, down the end of the list the high ones */
       xy[2 * n] = x, xy[2 * n + 1] = fmin(fmax(a, -1e6), 1e6);
       xy[4 * s->count - 2 * n - 2] = x, xy[4 * s->count - 2 * n - 1] = fmin(fmax(b, -1e6), 1e6);
       n++;
@@ -300,14 +319,16 @@ static orr_status draw_series(orr_canvas *canvas, const orr_plot *plot, const la
   canvas_clip(canvas, l->left, l->top - 2, l->right + 2, l->bottom + 1);
   for (const series *s = plot->first; s && !status; s = s->next)
     if (s->has_band) status = draw_band(canvas, s, l, xy);
-  for (const series *s = plot->first; s && !status; s = s->next) status = draw_line(canvas, s, l, xy);
+  for (const series *s = plot->first; s && !status; s = s->next)
+    status = draw_line(canvas, s, l, xy);
   canvas_clip_none(canvas);
   engine_free_memory(plot->engine, xy);
   return status;
 }
 
 static void draw_legend(orr_canvas *canvas, const orr_plot *plot, const layout *l) {
-  double x = l->left, room = plot->options.width - l->text, sample = 2.6 * l->text, width = l->text / 3.2;
+  double x = l->left, room = plot->options.width - l->text, sample = 2.6 * l->text,
+         width = l->text / 3.2;
   double y = l->top - l->legend_rows * 2.1 * l->text - 0.4 * l->text + 1.2 * l->text;
   for (const series *s = plot->first; s; s = s->next) {
     double wide = legend_entry(l, s);
@@ -315,7 +336,8 @@ static void draw_legend(orr_canvas *canvas, const orr_plot *plot, const layout *
     if (x > l->left && x + wide > room) x = l->left, y += 2.1 * l->text;
     double middle = floor(y - l->text / 2) + 0.5, xy[4] = {x, middle, x + sample, middle};
     if (s->has_band)
-      orr_canvas_rectangle(canvas, x, middle - 0.5 * l->text, sample, l->text, 0, (s->color & 0xffffff00u) | 0x38);
+      orr_canvas_rectangle(canvas, x, middle - 0.5 * l->text, sample, l->text, 0,
+                           (s->color & 0xffffff00u) | 0x38);
     if (s->dots) orr_canvas_disc(canvas, x + sample / 2, middle, 1.1 * width, s->color);
     else if (s->dashed) draw_dashes(canvas, xy, 2, width, s->color);
     else orr_canvas_line(canvas, x, middle, x + sample, middle, width, s->color);
@@ -329,14 +351,16 @@ orr_canvas *orr_plot_draw(orr_plot *plot) {
   layout l = {0};
   lay_out(plot, &l);
   if (l.right - l.left < 60 || l.bottom - l.top < 40) {
-    engine_fail(plot->engine, ORR_ARGUMENT, "a plot of %d x %d pixels leaves no room beside its labels; make it larger",
+    engine_fail(plot->engine, ORR_ARGUMENT,
+                "a plot of %d x %d pixels leaves no room beside its labels; make it larger",
                 o->width, o->height);
     return NULL;
   }
   orr_canvas *canvas = orr_canvas_new(plot->engine, o->width, o->height);
   if (!canvas) return NULL;
   if (plot->title)
-    orr_canvas_text(canvas, l.left, 1.6 * l.text + l.heading, l.heading, ORR_LEFT, 0, INK, plot->title);
+    orr_canvas_text(canvas, l.left, 1.6 * l.text + l.heading, l.heading, ORR_LEFT, 0, INK,
+                    plot->title);
   draw_axes(canvas, plot, &l);
   draw_legend(canvas, plot, &l);
   if (!draw_series(canvas, plot, &l)) return canvas;

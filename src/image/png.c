@@ -91,7 +91,8 @@ static void read_image(png_job *job) {
   png_set_crc_action(png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
   png_set_keep_unknown_chunks(png, PNG_HANDLE_CHUNK_NEVER, NULL, 0);
   png_read_info(png, job->info);
-  int64_t width = png_get_image_width(png, job->info), height = png_get_image_height(png, job->info);
+  int64_t width = png_get_image_width(png, job->info),
+          height = png_get_image_height(png, job->info);
   if (!image_size_allowed(job->engine, job->name, width, height)) {
     job->status = ORR_FORMAT;
     png_error(png, orr_engine_message(job->engine));
@@ -116,26 +117,29 @@ static void read_image(png_job *job) {
 
 static orr_tensor *decode(png_job *job) {
   if (job->channels != 0 && job->channels != 1 && job->channels != 3 && job->channels != 4) {
-    engine_fail(job->engine, ORR_ARGUMENT, "channels must be 0 (as the file), 1, 3 or 4, got %d", job->channels);
+    engine_fail(job->engine, ORR_ARGUMENT, "channels must be 0 (as the file), 1, 3 or 4, got %d",
+                job->channels);
     return NULL;
   }
   if (job->size < 8 || png_sig_cmp(job->bytes, 0, 8)) {
     engine_fail(job->engine, ORR_FORMAT, "%s is not a PNG file", job->name);
     return NULL;
   }
-  job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, on_error, on_warning, job, on_malloc, on_free);
+  job->png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, job, on_error, on_warning, job,
+                                      on_malloc, on_free);
   job->info = job->png ? png_create_info_struct(job->png) : NULL;
   bool whole = job->info && guarded(job, read_image);
   if (job->png) png_destroy_read_struct(&job->png, &job->info, NULL);
   if (whole) return job->image;
   orr_tensor_free(job->image);
-  engine_fail(job->engine, job->status ? job->status : ORR_FORMAT, "%s, byte %zu: %s", job->name, job->position,
-              job->reason[0] ? job->reason : "libpng could not start");
+  engine_fail(job->engine, job->status ? job->status : ORR_FORMAT, "%s, byte %zu: %s", job->name,
+              job->position, job->reason[0] ? job->reason : "libpng could not start");
   return NULL;
 }
 
 orr_tensor *orr_png_decode(orr_engine *engine, const void *bytes, size_t size, int channels) {
-  png_job job = {.engine = engine, .name = "PNG data", .bytes = bytes, .size = size, .channels = channels};
+  png_job job = {
+      .engine = engine, .name = "PNG data", .bytes = bytes, .size = size, .channels = channels};
   return decode(&job);
 }
 
@@ -155,24 +159,31 @@ static void write_image(png_job *job) {
   static const int types[] = {PNG_COLOR_TYPE_GRAY, PNG_COLOR_TYPE_GRAY_ALPHA, PNG_COLOR_TYPE_RGB,
                               PNG_COLOR_TYPE_RGB_ALPHA};
   png_set_write_fn(job->png, job, on_write, on_flush);
-  png_set_IHDR(job->png, job->info, (png_uint_32)job->width, (png_uint_32)job->height, 8, types[job->channels - 1],
-               PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+  png_set_IHDR(job->png, job->info, (png_uint_32)job->width, (png_uint_32)job->height, 8,
+               types[job->channels - 1], PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
+               PNG_FILTER_TYPE_DEFAULT);
   png_write_info(job->png, job->info);
   size_t row = (size_t)job->width * (size_t)job->channels;
   for (int y = 0; y < job->height; y++) png_write_row(job->png, job->pixels + (size_t)y * row);
   png_write_end(job->png, job->info);
 }
 
-orr_status orr_png_save(orr_engine *engine, const char *path, const uint8_t *pixels, int width, int height,
-                        int channels) {
+orr_status orr_png_save(orr_engine *engine, const char *path, const uint8_t *pixels, int width,
+                        int height, int channels) {
   if (channels < 1 || channels > 4)
-    return engine_fail(engine, ORR_SHAPE, "'%s': a picture has 1 to 4 channels, got %d", path, channels);
+    return engine_fail(engine, ORR_SHAPE, "'%s': a picture has 1 to 4 channels, got %d", path,
+                       channels);
   if (!image_size_allowed(engine, "a picture", width, height)) return engine->status;
-  png_job job = {.engine = engine, .name = path, .pixels = pixels, .width = width, .height = height,
+  png_job job = {.engine = engine,
+                 .name = path,
+                 .pixels = pixels,
+                 .width = width,
+                 .height = height,
                  .channels = channels};
   job.file = file_create(engine, path);
   if (!job.file) return engine->status;
-  job.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning, &job, on_malloc, on_free);
+  job.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning, &job,
+                                      on_malloc, on_free);
   job.info = job.png ? png_create_info_struct(job.png) : NULL;
   bool whole = job.info && guarded(&job, write_image);
   if (job.png) png_destroy_write_struct(&job.png, &job.info);

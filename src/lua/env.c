@@ -8,7 +8,9 @@
 
 static void free_env(void *env) { orr_env_free(env); }
 
-orr_env *lua_check_env(lua_State *L, int index) { return lua_check_object(L, index, &lua_env_class); }
+orr_env *lua_check_env(lua_State *L, int index) {
+  return lua_check_object(L, index, &lua_env_class);
+}
 
 /* ---- built-in ones */
 
@@ -32,8 +34,9 @@ static int new_builtin(lua_State *L, const char *name) {
   if (infos) options.max_steps = lua_option_integer(L, 2, "max_steps", -1, 0, INT32_MAX);
   for (int i = 0; i < count; i++) {
     if (lua_option_push(L, 2, infos[i].name) != LUA_TNIL)
-      settings[used++] = (orr_env_setting){infos[i].name,
-                                           lua_option_number(L, 2, infos[i].name, 0, infos[i].low, infos[i].high)};
+      settings[used++] =
+          (orr_env_setting){infos[i].name,
+                            lua_option_number(L, 2, infos[i].name, 0, infos[i].low, infos[i].high)};
     lua_pop(L, 1);
   }
   options.settings = settings;
@@ -117,8 +120,7 @@ static int reset(lua_State *L) {
   orr_real *observation = new_values(L, orr_env_observation_space(env));
   if (lua_isnoneornil(L, 2))
     lua_check_status(L, orr_env_reset_from(env, orr_engine_random(lua_engine(L)), observation));
-  else
-    lua_check_status(L, orr_env_reset(env, (uint64_t)luaL_checkinteger(L, 2), observation));
+  else lua_check_status(L, orr_env_reset(env, (uint64_t)luaL_checkinteger(L, 2), observation));
   lua_push_record(L, orr_env_observation_space(env), observation);
   return 1;
 }
@@ -131,7 +133,8 @@ static int step(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
   orr_space *space = orr_env_action_space(env);
-  orr_real *action = new_values(L, space), *observation = new_values(L, orr_env_observation_space(env));
+  orr_real *action = new_values(L, space),
+           *observation = new_values(L, orr_env_observation_space(env));
   lua_read_record(L, 2, space, "action", action);
   orr_env_result result;
   lua_check_status(L, orr_env_step(env, action, observation, &result));
@@ -156,7 +159,8 @@ the state is hidden. */
 static int state(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   orr_space *space = orr_env_state_space(env);
-  double *values = lua_newuserdatauv(L, (space ? (size_t)orr_space_size(space) : 1) * sizeof *values, 0);
+  double *values =
+      lua_newuserdatauv(L, (space ? (size_t)orr_space_size(space) : 1) * sizeof *values, 0);
   lua_check_status(L, orr_env_get_state(env, values));
   lua_push_exact_record(L, space, values);
   return 1;
@@ -239,7 +243,8 @@ static int rollout(lua_State *L) {
   }
   lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 1, &horizon));
   int steps;
-  orr_status status = orr_env_rollout(env, from, plan, (int)horizon, orr_tensor_data(lua_check_tensor(L, -1)), NULL, &steps);
+  orr_status status = orr_env_rollout(env, from, plan, (int)horizon,
+                                      orr_tensor_data(lua_check_tensor(L, -1)), NULL, &steps);
   if (status != ORR_NUMBER) lua_check_status(L, status); /* NaN rewards say it already */
   lua_pushinteger(L, steps);
   return 2;
@@ -263,9 +268,12 @@ static int env_index(lua_State *L) {
   else if (strcmp(key, "can_draw") == 0) lua_pushboolean(L, orr_env_can_draw(env));
   else if (strcmp(key, "definition") == 0) return lua_push_definition(L, 1);
   else
-    return lua_complain(L, "an environment has no '%s'; it has name, observation_space, action_space, state_space, "
-                        "max_steps, steps, ended, thread_safe, can_draw, definition and the methods reset, step, "
-                        "observe, state, set_state, random_state, draw, copy, rollout", key);
+    return lua_complain(
+        L,
+        "an environment has no '%s'; it has name, observation_space, action_space, state_space, "
+        "max_steps, steps, ended, thread_safe, can_draw, definition and the methods reset, step, "
+        "observe, state, set_state, random_state, draw, copy, rollout",
+        key);
   return 1;
 }
 
@@ -278,16 +286,21 @@ static int env_text(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"reset", reset},         {"step", step}, {"observe", observe}, {"state", state},
-                                   {"set_state", set_state}, {"draw", draw}, {"copy", copy},       {"rollout", rollout},
-                                   {"random_state", random_state},
-                                   {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__index", env_index}, {"__tostring", env_text}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"reset", reset}, {"step", step},           {"observe", observe},
+    {"state", state}, {"set_state", set_state}, {"draw", draw},
+    {"copy", copy},   {"rollout", rollout},     {"random_state", random_state},
+    {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", env_index},
+                                       {"__tostring", env_text},
+                                       {NULL, NULL}};
 
 const lua_class lua_env_class = {"orrery.env", "environment", free_env, methods, metamethods};
 
 void open_env(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"env", new_env}, {"environments", environments}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"env", new_env},
+                                       {"environments", environments},
+                                       {NULL, NULL}};
   lua_new_class(L, &lua_env_class);
   lua_open_random(L);
   lua_add_functions(L, module, functions);

@@ -13,10 +13,10 @@ enum { DEFINITION = 1, SELF, RANDOM, SLOTS = RANDOM };
 
 typedef struct lua_env {
   orr_engine *engine;
-  lua_State *L; /* the environment's own thread */
-  int anchor;   /* of it, in the registry */
+  lua_State *L;                            /* the environment's own thread */
+  int anchor;                              /* of it, in the registry */
   orr_space *observation, *action, *state; /* lent by the environment, which outlives this */
-  orr_real *observed; /* the last observation; [observation size] */
+  orr_real *observed;                      /* the last observation; [observation size] */
   bool has_observed, running;
 } lua_env;
 
@@ -51,12 +51,16 @@ static int integer(lua_State *L) {
   if (lua_isnoneornil(L, 3)) low = 1;
   luaL_argcheck(L, low <= high && (uint64_t)high - (uint64_t)low < UINT64_MAX, 2, "an empty range");
   lua_pushinteger(L, (lua_Integer)((uint64_t)low +
-                                   orr_random_index(check_random(L), (uint64_t)high - (uint64_t)low + 1)));
+                                   orr_random_index(check_random(L),
+                                                    (uint64_t)high - (uint64_t)low + 1)));
   return 1;
 }
 
 void lua_open_random(lua_State *L) {
-  static const luaL_Reg methods[] = {{"uniform", uniform}, {"normal", normal}, {"integer", integer}, {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"uniform", uniform},
+                                     {"normal", normal},
+                                     {"integer", integer},
+                                     {NULL, NULL}};
   if (luaL_newmetatable(L, RANDOM_TYPE)) {
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
@@ -86,7 +90,9 @@ typedef struct job {
 /* Runs `body` with the job in protected mode, random usable meanwhile. */
 static orr_status run(lua_env *e, lua_CFunction body, job *j, orr_random *random) {
   lua_State *L = e->L;
-  if (e->running) return orr_engine_fail(e->engine, ORR_CALLBACK, "its functions call the environment they belong to");
+  if (e->running)
+    return orr_engine_fail(e->engine, ORR_CALLBACK,
+                           "its functions call the environment they belong to");
   orr_random **borrowed = lua_touserdata(L, RANDOM);
   *borrowed = random;
   e->running = true;
@@ -102,7 +108,8 @@ static orr_status run(lua_env *e, lua_CFunction body, job *j, orr_random *random
   orr_status status = ORR_OK;
   if (failed) {
     const char *message = lua_tostring(L, -1);
-    status = orr_engine_fail(e->engine, failed == LUA_ERRMEM ? ORR_MEMORY : ORR_CALLBACK, message ? message : "error without a text");
+    status = orr_engine_fail(e->engine, failed == LUA_ERRMEM ? ORR_MEMORY : ORR_CALLBACK,
+                             message ? message : "error without a text");
   }
   lua_settop(L, SLOTS);
   *borrowed = NULL;
@@ -175,7 +182,8 @@ static int step_body(lua_State *L) {
                  lua_isnil(L, first + 1) ? "" : "a ", luaL_typename(L, first + 1));
   for (int i = 2; i <= 3; i++)
     if (!lua_isnil(L, first + i) && !lua_isboolean(L, first + i))
-      lua_complain(L, "step returned a %s as %s; true or false is needed", luaL_typename(L, first + i),
+      lua_complain(L, "step returned a %s as %s; true or false is needed",
+                   luaL_typename(L, first + i),
                    i == 2 ? "terminated, its third result" : "truncated, its fourth result");
   j->result->terminated = lua_toboolean(L, first + 2);
   j->result->truncated = lua_toboolean(L, first + 3);
@@ -208,7 +216,9 @@ static int restore_body(lua_State *L) {
 static int observe_body(lua_State *L) {
   job *j = take_job(L);
   if (!push_function(L, "observe"))
-    lua_complain(L, "there is no observation of a state that was set: let set_state return it, or add observe");
+    lua_complain(
+        L,
+        "there is no observation of a state that was set: let set_state return it, or add observe");
   lua_call(L, 1, 1);
   take_observation(L, j->e, "observe");
   return 0;
@@ -227,7 +237,8 @@ static orr_status reset(void *user, orr_random *random, double *state) {
   return run(user, reset_body, &j, random);
 }
 
-static orr_status step(void *user, double *state, const orr_real *action, orr_random *random, orr_env_result *result) {
+static orr_status step(void *user, double *state, const orr_real *action, orr_random *random,
+                       orr_env_result *result) {
   job j = {.state = state, .action = action, .result = result};
   return run(user, step_body, &j, random);
 }
@@ -237,7 +248,8 @@ static orr_status observe(void *user, const double *state, orr_real *observation
   lua_env *e = user;
   job j = {0};
   orr_status status = e->has_observed ? ORR_OK : run(e, observe_body, &j, NULL);
-  if (!status) memcpy(observation, e->observed, (size_t)orr_space_size(e->observation) * sizeof *observation);
+  if (!status)
+    memcpy(observation, e->observed, (size_t)orr_space_size(e->observation) * sizeof *observation);
   return status;
 }
 
@@ -264,13 +276,15 @@ static void check_keys(lua_State *L, int index, const char *what) {
   static const char *const optional[] = {"get_state", "set_state", "observe", "draw", NULL};
   for (int i = 0; needed[i]; i++) {
     if (lua_getfield(L, index, needed[i]) != LUA_TFUNCTION)
-      lua_complain(L, "%s: %s must be a function, not %s; see orrery.check_env", what, needed[i], luaL_typename(L, -1));
+      lua_complain(L, "%s: %s must be a function, not %s; see orrery.check_env", what, needed[i],
+                   luaL_typename(L, -1));
     lua_pop(L, 1);
   }
   for (int i = 0; optional[i]; i++) {
     int type = lua_getfield(L, index, optional[i]);
     if (type != LUA_TNIL && type != LUA_TFUNCTION)
-      lua_complain(L, "%s: %s must be a function, not a %s", what, optional[i], luaL_typename(L, -1));
+      lua_complain(L, "%s: %s must be a function, not a %s", what, optional[i],
+                   luaL_typename(L, -1));
     lua_pop(L, 1);
   }
 }
@@ -279,7 +293,8 @@ static int64_t read_max_steps(lua_State *L, int index, const char *what) {
   int is_whole = 1, type = lua_getfield(L, index, "max_steps");
   lua_Integer steps = type == LUA_TNIL ? 0 : lua_tointegerx(L, -1, &is_whole);
   lua_pop(L, 1);
-  if (!is_whole || steps < 0) lua_complain(L, "%s: max_steps must be a whole number, 0 or none for no limit", what);
+  if (!is_whole || steps < 0)
+    lua_complain(L, "%s: max_steps must be a whole number, 0 or none for no limit", what);
   return steps;
 }
 
@@ -302,7 +317,7 @@ static lua_env *new_callbacks(lua_State *L, int index) {
   lua_env *e = lua_newuserdatauv(L, sizeof *e, 0);
   memset(e, 0, sizeof *e);
   lua_rawseti(L, -2, 2);
-  lua_pushvalue(L, index); /* definition */
+  lua_pushvalue(L, index);  /* definition */
   lua_createtable(L, 0, 8); /* self, which inherits from it */
   lua_createtable(L, 0, 1);
   lua_pushvalue(L, index);
@@ -333,7 +348,8 @@ int lua_make_env(lua_State *L, int index) {
   if (!calls.action) lua_complain(L, "%s: action, a list of fields, is missing", what);
   calls.state = make_space(L, index, "state", what);
   lua_env *e = new_callbacks(L, index);
-  e->observed = lua_newuserdatauv(L, (size_t)orr_space_size(calls.observation) * sizeof(orr_real), 0);
+  e->observed =
+      lua_newuserdatauv(L, (size_t)orr_space_size(calls.observation) * sizeof(orr_real), 0);
   lua_rawseti(L, -2, 3);
   e->observation = calls.observation;
   e->action = calls.action;

@@ -36,7 +36,8 @@ static const double *read_numbers(lua_State *L, const char *name, int number, in
   }
   orr_tensor *x = type == LUA_TUSERDATA ? lua_test_tensor(L, -1) : NULL;
   if (!x && type != LUA_TTABLE)
-    lua_complain(L, "plot, series %d: %s must be a list of numbers or a tensor, not a %s", number, name, luaL_typename(L, -1));
+    lua_complain(L, "plot, series %d: %s must be a list of numbers or a tensor, not a %s", number,
+                 name, luaL_typename(L, -1));
   if (x) {
     lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(x));
     lua_replace(L, -2);
@@ -57,9 +58,11 @@ static const double *read_numbers(lua_State *L, const char *name, int number, in
     }
     int is_number, kind = lua_geti(L, -2, i + 1);
     values[i] = lua_tonumberx(L, -1, &is_number);
-    if (!is_number && kind == LUA_TBOOLEAN && !lua_toboolean(L, -1)) values[i] = (double)NAN, is_number = 1; /* a gap */
+    if (!is_number && kind == LUA_TBOOLEAN && !lua_toboolean(L, -1))
+      values[i] = (double)NAN, is_number = 1; /* a gap */
     if (!is_number)
-      lua_complain(L, "plot, series %d: %s[%I] is a %s", number, name, (LUAI_UACINT)i + 1, luaL_typename(L, -1));
+      lua_complain(L, "plot, series %d: %s[%I] is a %s", number, name, (LUAI_UACINT)i + 1,
+                   luaL_typename(L, -1));
     lua_pop(L, 1);
   }
   lua_remove(L, -2);
@@ -70,15 +73,18 @@ static const double *read_numbers(lua_State *L, const char *name, int number, in
 
 /* Adds the series at the top of the stack. */
 static void add_series(lua_State *L, orr_plot *plot, int number) {
-  static const char *const names[] = {"label", "x", "y", "low", "high", "color", "dots", "dashed", NULL};
+  static const char *const names[] = {"label", "x",    "y",      "low", "high",
+                                      "color", "dots", "dashed", NULL};
   lua_check_options(L, -1, "series of a plot", names);
   orr_series series = {0};
   series.y = read_numbers(L, "y", number, &series.count);
-  if (!series.y) lua_complain(L, "plot, series %d: y, a list of numbers or a tensor, is missing", number);
+  if (!series.y)
+    lua_complain(L, "plot, series %d: y, a list of numbers or a tensor, is missing", number);
   series.x = read_numbers(L, "x", number, &series.count);
   series.low = read_numbers(L, "low", number, &series.count);
   series.high = read_numbers(L, "high", number, &series.count);
-  if (!series.low != !series.high) lua_complain(L, "plot, series %d: a band needs both low and high", number);
+  if (!series.low != !series.high)
+    lua_complain(L, "plot, series %d: a band needs both low and high", number);
   series.label = lua_option_string(L, -1, "label", NULL);
   series.dots = lua_option_boolean(L, -1, "dots", false);
   series.dashed = lua_option_boolean(L, -1, "dashed", false);
@@ -106,7 +112,7 @@ high =, color =, dots =, dashed = } whose numbers are lists or tensors (x: 1, 2,
 high: a shaded band; NaN or false leaves a gap); title; x and y, the axes' labels; x_range and y_range,
 {low, high}; log_x, log_y; width and height in pixels (960 x 600). */
 static int plot(lua_State *L) {
-  static const char *const names[] = {"series", "title",   "x",     "y",      "x_range", "y_range",
+  static const char *const names[] = {"series", "title", "x",     "y",      "x_range", "y_range",
                                       "log_x",  "log_y", "width", "height", NULL};
   lua_check_options(L, 1, "plot", names);
   lua_settop(L, 1);
@@ -127,7 +133,8 @@ static int plot(lua_State *L) {
   lua_Integer count = luaL_len(L, 3);
   for (lua_Integer i = 1; i <= count; i++) {
     luaL_checkstack(L, 10, "plot");
-    if (lua_geti(L, 3, i) != LUA_TTABLE) lua_complain(L, "plot: series %I is no table", (LUAI_UACINT)i);
+    if (lua_geti(L, 3, i) != LUA_TTABLE)
+      lua_complain(L, "plot: series %I is no table", (LUAI_UACINT)i);
     add_series(L, made, (int)i);
     lua_settop(L, 3);
   }
@@ -153,7 +160,8 @@ static int film_strip(lua_State *L) {
     frames[i] = lua_check_picture(L, -1);
     lua_rawseti(L, 5, 2 * i + 1);
     captions[i] = NULL;
-    if (lua_option_push(L, 2, "captions") == LUA_TTABLE && lua_geti(L, -1, i + 1) != LUA_TNIL && lua_toboolean(L, -1)) {
+    if (lua_option_push(L, 2, "captions") == LUA_TTABLE && lua_geti(L, -1, i + 1) != LUA_TNIL &&
+        lua_toboolean(L, -1)) {
       captions[i] = luaL_tolstring(L, -1, NULL);
       lua_rawseti(L, 5, 2 * i + 2);
     }
@@ -161,7 +169,8 @@ static int film_strip(lua_State *L) {
   }
   int columns = (int)lua_option_integer(L, 2, "columns", 0, 0, 1 << 20);
   const char *title = lua_option_string(L, 2, "title", NULL);
-  return lua_push_object(L, &lua_canvas_class, orr_film_strip(lua_engine(L), frames, captions, count, columns, title));
+  return lua_push_object(L, &lua_canvas_class,
+                         orr_film_strip(lua_engine(L), frames, captions, count, columns, title));
 }
 
 static void abandon(void *animation) { orr_animation_abandon(animation); }
@@ -199,8 +208,8 @@ static int save_animation(lua_State *L) {
       if (!handle->object) return lua_raise(L);
     }
     if (p.width != width || p.height != height)
-      return lua_complain(L, "animation: frame %I is %d x %d pixels, the first one %d x %d", (LUAI_UACINT)i, p.width,
-                          p.height, width, height);
+      return lua_complain(L, "animation: frame %I is %d x %d pixels, the first one %d x %d",
+                          (LUAI_UACINT)i, p.width, p.height, width, height);
     lua_check_status(L, orr_animation_add(handle->object, p.pixels, p.channels));
     lua_settop(L, 4);
   }
@@ -212,9 +221,12 @@ static int save_animation(lua_State *L) {
 }
 
 void open_image(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"save_png", save_png},     {"load_png", load_png},
-                                       {"plot", plot},             {"film_strip", film_strip},
-                                       {"save_animation", save_animation}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"save_png", save_png},
+                                       {"load_png", load_png},
+                                       {"plot", plot},
+                                       {"film_strip", film_strip},
+                                       {"save_animation", save_animation},
+                                       {NULL, NULL}};
   lua_new_class(L, &plot_class);
   lua_new_class(L, &animation_class);
   lua_add_functions(L, module, functions);

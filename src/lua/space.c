@@ -20,7 +20,8 @@ static void put(numbers to, int64_t index, double value) {
 /* ---- records out */
 
 static void push_tensor(lua_State *L, const orr_field *field, const orr_real *values) {
-  lua_push_object(L, &lua_tensor_class, orr_tensor_from(lua_engine(L), field->axes, field->shape, values));
+  lua_push_object(L, &lua_tensor_class,
+                  orr_tensor_from(lua_engine(L), field->axes, field->shape, values));
 }
 
 void lua_push_record(lua_State *L, const orr_space *space, const orr_real *values) {
@@ -54,23 +55,26 @@ void lua_push_exact_record(lua_State *L, const orr_space *space, const double *v
 
 /* ---- records in */
 
-static void read_tensor(lua_State *L, orr_tensor *x, const orr_field *field, const char *what, numbers to) {
+static void read_tensor(lua_State *L, orr_tensor *x, const orr_field *field, const char *what,
+                        numbers to) {
   if (orr_tensor_count(x) != field->count)
-    lua_complain(L, "%s: field '%s' has %I numbers, the tensor %I", what, field->name, (LUAI_UACINT)field->count,
-                 (LUAI_UACINT)orr_tensor_count(x));
+    lua_complain(L, "%s: field '%s' has %I numbers, the tensor %I", what, field->name,
+                 (LUAI_UACINT)field->count, (LUAI_UACINT)orr_tensor_count(x));
   lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(x));
   orr_tensor *flat = lua_check_tensor(L, -1);
   const void *data = orr_tensor_data(flat);
   orr_dtype dtype = orr_tensor_dtype(flat);
   for (int64_t i = 0; i < field->count; i++)
-    put(to, field->offset + i, dtype == ORR_REAL   ? (double)((const orr_real *)data)[i]
-                               : dtype == ORR_BYTE ? (double)((const uint8_t *)data)[i]
-                                                   : (double)((const int32_t *)data)[i]);
+    put(to, field->offset + i,
+        dtype == ORR_REAL   ? (double)((const orr_real *)data)[i]
+        : dtype == ORR_BYTE ? (double)((const uint8_t *)data)[i]
+                            : (double)((const int32_t *)data)[i]);
   lua_pop(L, 1);
 }
 
 /* The numbers of a list, or of lists in it, are appended at *at. */
-static void read_list(lua_State *L, int depth, const orr_field *field, const char *what, numbers to, int64_t *at) {
+static void read_list(lua_State *L, int depth, const orr_field *field, const char *what, numbers to,
+                      int64_t *at) {
   luaL_checkstack(L, 4, what);
   lua_Integer n = luaL_len(L, -1);
   for (lua_Integer i = 1; i <= n; i++) {
@@ -81,8 +85,8 @@ static void read_list(lua_State *L, int depth, const orr_field *field, const cha
       if (*at < field->count) put(to, field->offset + *at, lua_tonumber(L, -1));
       ++*at;
     } else {
-      lua_complain(L, "%s: field '%s' has a %s at position %I, where a number is wanted", what, field->name,
-                   luaL_typename(L, -1), (LUAI_UACINT)i);
+      lua_complain(L, "%s: field '%s' has a %s at position %I, where a number is wanted", what,
+                   field->name, luaL_typename(L, -1), (LUAI_UACINT)i);
     }
     lua_pop(L, 1);
   }
@@ -98,14 +102,14 @@ static void read_value(lua_State *L, const orr_field *field, const char *what, n
     int64_t at = 0;
     read_list(L, 1, field, what, to, &at);
     if (at != field->count)
-      lua_complain(L, "%s: field '%s' has %I numbers, the list %I", what, field->name, (LUAI_UACINT)field->count,
-                   (LUAI_UACINT)at);
+      lua_complain(L, "%s: field '%s' has %I numbers, the list %I", what, field->name,
+                   (LUAI_UACINT)field->count, (LUAI_UACINT)at);
   } else if (field->count == 1 && (type == LUA_TNUMBER || type == LUA_TBOOLEAN)) {
     put(to, field->offset, type == LUA_TNUMBER ? lua_tonumber(L, -1) : lua_toboolean(L, -1));
   } else {
     lua_complain(L, "%s: field '%s' wants %s, not %s%s", what, field->name,
-                 field->count == 1 ? "a number" : "a list of numbers or a tensor", type == LUA_TNIL ? "" : "a ",
-                 luaL_typename(L, -1));
+                 field->count == 1 ? "a number" : "a list of numbers or a tensor",
+                 type == LUA_TNIL ? "" : "a ", luaL_typename(L, -1));
   }
 }
 
@@ -114,14 +118,16 @@ static void refuse_unknown(lua_State *L, int index, const orr_space *space, cons
   while (lua_next(L, index)) {
     lua_pop(L, 1);
     if (lua_type(L, -1) != LUA_TSTRING)
-      lua_complain(L, "%s: fields have names; there is one under [%s]", what, luaL_tolstring(L, -1, NULL));
+      lua_complain(L, "%s: fields have names; there is one under [%s]", what,
+                   luaL_tolstring(L, -1, NULL));
     const char *name = lua_tostring(L, -1);
     if (orr_space_find(space, name) < 0 && !orr_space_lookup(space, name, "such"))
       lua_complain(L, "%s: %s", what, orr_engine_message(lua_engine(L)));
   }
 }
 
-static void read_record(lua_State *L, int index, const orr_space *space, const char *what, numbers to) {
+static void read_record(lua_State *L, int index, const orr_space *space, const char *what,
+                        numbers to) {
   index = lua_absindex(L, index);
   int fields = orr_space_fields(space), top = lua_gettop(L);
   const orr_field *first = orr_space_field(space, 0);
@@ -137,8 +143,8 @@ static void read_record(lua_State *L, int index, const orr_space *space, const c
     return;
   }
   if (!record)
-    lua_complain(L, "%s: a table of fields is wanted, as in {%s = ...}, not %s%s", what, first->name,
-                 lua_isnil(L, index) ? "" : "a ", luaL_typename(L, index));
+    lua_complain(L, "%s: a table of fields is wanted, as in {%s = ...}, not %s%s", what,
+                 first->name, lua_isnil(L, index) ? "" : "a ", luaL_typename(L, index));
   for (int i = 0; i < fields; i++) {
     const orr_field *field = orr_space_field(space, i);
     if (lua_getfield(L, index, field->name) == LUA_TNIL) {
@@ -151,11 +157,13 @@ static void read_record(lua_State *L, int index, const orr_space *space, const c
   refuse_unknown(L, index, space, what);
 }
 
-void lua_read_record(lua_State *L, int index, const orr_space *space, const char *what, orr_real *values) {
+void lua_read_record(lua_State *L, int index, const orr_space *space, const char *what,
+                     orr_real *values) {
   read_record(L, index, space, what, (numbers){values, NULL});
 }
 
-void lua_read_exact_record(lua_State *L, int index, const orr_space *space, const char *what, double *values) {
+void lua_read_exact_record(lua_State *L, int index, const orr_space *space, const char *what,
+                           double *values) {
   read_record(L, index, space, what, (numbers){NULL, values});
 }
 
@@ -167,11 +175,13 @@ static int read_shape(lua_State *L, int64_t *shape, const char *what, const char
     return 1;
   }
   if (!lua_istable(L, -1) || luaL_len(L, -1) > ORR_AXES)
-    lua_complain(L, "%s: the shape of field '%s' is a whole number or a list of at most %d of them", what, name, ORR_AXES);
+    lua_complain(L, "%s: the shape of field '%s' is a whole number or a list of at most %d of them",
+                 what, name, ORR_AXES);
   int axes = (int)luaL_len(L, -1);
   for (int i = 0; i < axes; i++) {
     lua_geti(L, -1, i + 1);
-    if (!lua_isinteger(L, -1)) lua_complain(L, "%s: the shape of field '%s' is made of whole numbers", what, name);
+    if (!lua_isinteger(L, -1))
+      lua_complain(L, "%s: the shape of field '%s' is made of whole numbers", what, name);
     shape[i] = lua_tointeger(L, -1);
     lua_pop(L, 1);
   }
@@ -181,13 +191,15 @@ static int read_shape(lua_State *L, int64_t *shape, const char *what, const char
 static int64_t count_of(const orr_field *field) {
   int64_t count = 1;
   for (int i = 0; i < field->axes; i++)
-    count = field->shape[i] < 1 || field->shape[i] > (1 << 26) / count ? 0 : count * field->shape[i];
+    count =
+        field->shape[i] < 1 || field->shape[i] > (1 << 26) / count ? 0 : count * field->shape[i];
   return count; /* 0: orr_space_new will say what is wrong */
 }
 
 /* Bounds of the field whose description is at -1: a number for all, or a list. The memory is left on
    the stack below it. */
-static const orr_real *read_bound(lua_State *L, const orr_field *field, const char *name, const char *what) {
+static const orr_real *read_bound(lua_State *L, const orr_field *field, const char *name,
+                                  const char *what) {
   int64_t count = count_of(field);
   if (lua_getfield(L, -1, name) == LUA_TNIL || count == 0) {
     lua_pop(L, 1);
@@ -220,7 +232,8 @@ static void read_field(lua_State *L, orr_field *field, const char *what) {
     return;
   }
   if (!lua_istable(L, -1))
-    lua_complain(L, "%s: a field is described as {\"name\", low = -1, high = 1}, not by a %s", what, luaL_typename(L, -1));
+    lua_complain(L, "%s: a field is described as {\"name\", low = -1, high = 1}, not by a %s", what,
+                 luaL_typename(L, -1));
   lua_pushnil(L);
   while (lua_next(L, -2)) {
     lua_pop(L, 1);
@@ -228,10 +241,12 @@ static void read_field(lua_State *L, orr_field *field, const char *what) {
     if (lua_type(L, -1) == LUA_TSTRING && orr_nearest_name(lua_tostring(L, -1), known, 6) &&
         strcmp(orr_nearest_name(lua_tostring(L, -1), known, 6), lua_tostring(L, -1)) == 0)
       continue;
-    lua_complain(L, "%s: a field has name, shape, low, high, n and dtype, not '%s'", what, luaL_tolstring(L, -1, NULL));
+    lua_complain(L, "%s: a field has name, shape, low, high, n and dtype, not '%s'", what,
+                 luaL_tolstring(L, -1, NULL));
   }
   if (lua_getfield(L, -1, "name") == LUA_TNIL) lua_geti(L, -2, 1), lua_remove(L, -2);
-  if (lua_type(L, -1) != LUA_TSTRING) lua_complain(L, "%s: a field has no name, as in {\"velocity\", low = -8, high = 8}", what);
+  if (lua_type(L, -1) != LUA_TSTRING)
+    lua_complain(L, "%s: a field has no name, as in {\"velocity\", low = -8, high = 8}", what);
   field->name = lua_tostring(L, -1);
   lua_pop(L, 1);
   if (lua_getfield(L, -1, "shape") == LUA_TNIL) lua_geti(L, -2, 2), lua_remove(L, -2);
@@ -260,7 +275,10 @@ orr_space *lua_make_space(lua_State *L, int index, const char *what) {
   }
   index = lua_absindex(L, index);
   if (lua_type(L, index) != LUA_TTABLE || luaL_len(L, index) < 1)
-    lua_complain(L, "%s: a list of fields is wanted, as in { {\"position\"}, {\"velocity\", low = -8, high = 8} }", what);
+    lua_complain(L,
+                 "%s: a list of fields is wanted, as in { {\"position\"}, {\"velocity\", low = -8, "
+                 "high = 8} }",
+                 what);
   int top = lua_gettop(L), count = (int)luaL_len(L, index);
   orr_field *fields = lua_newuserdatauv(L, (size_t)count * sizeof *fields, 0);
   memset(fields, 0, (size_t)count * sizeof *fields);
@@ -299,7 +317,8 @@ static orr_real *new_values(lua_State *L, const orr_space *space) {
 orrery.stream, or without one from the engine's random numbers. */
 static int sample(lua_State *L) {
   orr_space *space = check_space(L);
-  orr_random *stream = lua_isnoneornil(L, 2) ? orr_engine_random(lua_engine(L)) : luaL_checkudata(L, 2, "orrery.stream");
+  orr_random *stream = lua_isnoneornil(L, 2) ? orr_engine_random(lua_engine(L))
+                                             : luaL_checkudata(L, 2, "orrery.stream");
   orr_real *values = new_values(L, space);
   orr_space_sample(space, stream, values);
   lua_push_record(L, space, values);
@@ -402,7 +421,8 @@ static int index_space(lua_State *L) {
     return 1;
   }
   bool names = strcmp(key, "names") == 0;
-  if (!names && strcmp(key, "fields") != 0) return lua_complain(L, "a space has no '%s'; it has names, fields and size", key);
+  if (!names && strcmp(key, "fields") != 0)
+    return lua_complain(L, "a space has no '%s'; it has names, fields and size", key);
   lua_createtable(L, count, 0);
   for (int i = 0; i < count; i++) {
     const orr_field *field = orr_space_field(space, i);
@@ -414,7 +434,8 @@ static int index_space(lua_State *L) {
 }
 
 static int equal_spaces(lua_State *L) {
-  orr_space *a = lua_test_object(L, 1, &lua_space_class), *b = lua_test_object(L, 2, &lua_space_class);
+  orr_space *a = lua_test_object(L, 1, &lua_space_class),
+            *b = lua_test_object(L, 2, &lua_space_class);
   lua_pushboolean(L, a && b && orr_space_equal(a, b));
   return 1;
 }
@@ -425,9 +446,13 @@ static int space_text(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"sample", sample}, {"clip", clip},     {"contains", contains}, {"flatten", flatten},
-                                   {"record", record}, {"field", field_of}, {NULL, NULL}};
-static const luaL_Reg metamethods[] = {{"__index", index_space}, {"__eq", equal_spaces}, {"__tostring", space_text}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"sample", sample},   {"clip", clip},     {"contains", contains},
+                                   {"flatten", flatten}, {"record", record}, {"field", field_of},
+                                   {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", index_space},
+                                       {"__eq", equal_spaces},
+                                       {"__tostring", space_text},
+                                       {NULL, NULL}};
 
 const lua_class lua_space_class = {"orrery.space", "space", free_space, methods, metamethods};
 

@@ -20,7 +20,9 @@ void lua_push_exact_record(lua_State *L, const orr_space *space, const double *v
 /* Reads a record: a number, boolean (1 or 0), list or tensor for each field, no field missing and
    none unknown. A space of a single field also takes that field's value as it is. Raises naming
    `what` and the field. */
-void lua_read_record(lua_State *L, int index, const orr_space *space, const char *what, orr_real *values);
-void lua_read_exact_record(lua_State *L, int index, const orr_space *space, const char *what, double *values);
+void lua_read_record(lua_State *L, int index, const orr_space *space, const char *what,
+                     orr_real *values);
+void lua_read_exact_record(lua_State *L, int index, const orr_space *space, const char *what,
+                           double *values);
 
 #endif

@@ -49,7 +49,8 @@ Test(space, names_the_nearest_field) {
   orr_field fields[] = {{.name = "cos"}, {.name = "sin"}, {.name = "velocity"}};
   orr_space *space = orr_space_new(engine, fields, 3);
   cr_expect_null(orr_space_lookup(space, "velocty", "observation"));
-  expect_message("no observation field 'velocty'; did you mean 'velocity'? There are: cos, sin, velocity");
+  expect_message(
+      "no observation field 'velocty'; did you mean 'velocity'? There are: cos, sin, velocity");
   cr_expect_null(orr_space_lookup(space, "temperature", "observation"));
   expect_message("there are: cos, sin, velocity");
   cr_expect_eq(orr_space_lookup(space, "sin", "observation")->offset, 1);
@@ -74,7 +75,9 @@ Test(space, refuses_what_makes_no_sense) {
 
 Test(space, clips_samples_and_finds_what_is_outside) {
   orr_real low = -2, high = 3;
-  orr_field fields[] = {{.name = "a", .low = &low, .high = &high}, {.name = "k", .n = 3}, {.name = "free"}};
+  orr_field fields[] = {{.name = "a", .low = &low, .high = &high},
+                        {.name = "k", .n = 3},
+                        {.name = "free"}};
   orr_space *space = orr_space_new(engine, fields, 3);
   orr_real values[3] = {5, (orr_real)1.6, 1e6f};
   cr_expect_eq(orr_space_first_outside(space, values, 0), 0);
@@ -103,7 +106,8 @@ Test(space, clips_samples_and_finds_what_is_outside) {
 Test(space, equality_looks_at_everything) {
   orr_real low = -2;
   orr_field a[] = {{.name = "a", .low = &low}, {.name = "b"}}, b[] = {{.name = "a"}, {.name = "b"}};
-  orr_space *x = orr_space_new(engine, a, 2), *y = orr_space_new(engine, a, 2), *z = orr_space_new(engine, b, 2);
+  orr_space *x = orr_space_new(engine, a, 2), *y = orr_space_new(engine, a, 2),
+            *z = orr_space_new(engine, b, 2);
   cr_expect(orr_space_equal(x, y));
   cr_expect_not(orr_space_equal(x, z));
   orr_space_free(x);
@@ -137,7 +141,8 @@ static orr_status chaos_step(void *user, double *state, const orr_real *action, 
 
 static orr_status chaos_observe(void *user, const double *state, orr_real *observation) {
   const chaos *c = user;
-  observation[0] = state[0] > 0 && state[0] == c->nan_seen_at ? (orr_real)INFINITY : (orr_real)state[0];
+  observation[0] =
+      state[0] > 0 && state[0] == c->nan_seen_at ? (orr_real)INFINITY : (orr_real)state[0];
   observation[1] = (orr_real)state[1];
   return ORR_OK;
 }
@@ -152,7 +157,8 @@ static void chaos_free(void *user) { ((chaos *)user)->freed++; }
 
 static orr_env *chaos_env(chaos *c, int64_t max_steps, bool with_state, bool thread_safe) {
   orr_real low = -1, high = 1;
-  orr_field seen[] = {{.name = "count"}, {.name = "total"}}, act[] = {{.name = "push", .low = &low, .high = &high}};
+  orr_field seen[] = {{.name = "count"}, {.name = "total"}},
+            act[] = {{.name = "push", .low = &low, .high = &high}};
   orr_env_callbacks calls = orr_env_callbacks_defaults();
   calls.name = "chaos";
   calls.observation = orr_space_new(engine, seen, 2);
@@ -346,7 +352,8 @@ Test(env, rollouts_agree_with_steps_and_leave_no_trace) {
   cr_expect_eq(orr_env_steps(env), 1);
   cr_expect_eq(steps, 5); /* not the limit of 3 */
   orr_real expected[7] = {21, 20, (orr_real)20.5, (orr_real)21.5, (orr_real)22.5, 0, 0};
-  for (int t = 0; t < 7; t++) cr_expect_eq(rewards[t], expected[t], "reward %d is %g", t, (double)rewards[t]);
+  for (int t = 0; t < 7; t++)
+    cr_expect_eq(rewards[t], expected[t], "reward %d is %g", t, (double)rewards[t]);
   for (int t = 0; t < 8; t++) cr_expect_eq(seen[t][0], t < 5 ? t : 5);
   c = (chaos){.nan_reward_at = 3};
   cr_expect_eq(orr_env_rollout(env, state, actions, 7, rewards, seen[0], &steps), ORR_NUMBER);
@@ -443,13 +450,19 @@ static void *allocate(void *user, void *old, size_t old_size, size_t size) {
 static bool scenario(orr_engine *e) {
   orr_env *env = orr_env_new(e, "reacher", NULL), *copy = env ? orr_env_copy(env) : NULL;
   orr_canvas *canvas = copy ? orr_canvas_new(e, 64, 64) : NULL;
-  orr_plot *plot = canvas ? orr_plot_new(e, &(orr_plot_options){.size = sizeof(orr_plot_options), .width = 240,
-                                                               .height = 180, .title = "t", .x_low = NAN,
-                                                               .x_high = NAN, .y_low = NAN, .y_high = NAN})
+  orr_plot *plot = canvas ? orr_plot_new(e, &(orr_plot_options){.size = sizeof(orr_plot_options),
+                                                                .width = 240,
+                                                                .height = 180,
+                                                                .title = "t",
+                                                                .x_low = NAN,
+                                                                .x_high = NAN,
+                                                                .y_low = NAN,
+                                                                .y_high = NAN})
                           : NULL;
   double y[3] = {1, 2, 3};
   orr_canvas *drawn = NULL, *strip = NULL;
-  if (plot && !orr_plot_add(plot, &(orr_series){.label = "s", .y = y, .low = y, .high = y, .count = 3}))
+  if (plot &&
+      !orr_plot_add(plot, &(orr_series){.label = "s", .y = y, .low = y, .high = y, .count = 3}))
     drawn = orr_plot_draw(plot);
   orr_real o[10];
   bool good = drawn && !orr_env_reset(copy, 1, o) && !orr_env_draw(copy, canvas);
@@ -478,7 +491,8 @@ Test(env, no_memory_leaks_wherever_it_runs_out) {
     bool done = scenario(e);
     f.fail_at = 0;
     cr_assert_eq(f.live, before, "allocation %d: %zu bytes were not freed", n, f.live - before);
-    if (!done && orr_engine_status(e) != ORR_MEMORY) /* drawing goes on without a stroke it has no memory for */
+    if (!done && orr_engine_status(e) !=
+                     ORR_MEMORY) /* drawing goes on without a stroke it has no memory for */
       cr_assert(false, "allocation %d: %s", n, orr_engine_message(e));
     bool reached = f.calls >= n;
     cr_assert(scenario(e), "allocation %d: the engine is no longer usable", n);

@@ -18,7 +18,8 @@ static void close_engine(void) { orr_engine_free(engine); }
 
 TestSuite(builtin, .init = open_engine, .fini = close_engine);
 
-static orr_env *make(const char *name, const orr_env_setting *settings, int count, int64_t max_steps) {
+static orr_env *make(const char *name, const orr_env_setting *settings, int count,
+                     int64_t max_steps) {
   orr_env_options options = orr_env_options_defaults();
   options.settings = settings;
   options.settings_count = count;
@@ -37,7 +38,8 @@ Test(builtin, pendulum_is_gymnasiums) {
   orr_real o[3];
   orr_env_reset(env, 1, o);
   for (int i = 0; i < 2000; i++) {
-    double state[2] = {20 * orr_random_uniform(&random) - 10, 16 * orr_random_uniform(&random) - 8}, after[2];
+    double state[2] = {20 * orr_random_uniform(&random) - 10, 16 * orr_random_uniform(&random) - 8},
+           after[2];
     orr_real action = (orr_real)(6 * orr_random_uniform(&random) - 3);
     orr_env_result r;
     cr_assert_eq(orr_env_set_state(env, state), ORR_OK);
@@ -89,7 +91,8 @@ static void cart_step(long double s[4], long double u) {
     long double c = cosl(s[2]), n = sinl(s[2]);
     long double a11 = M + m, a12 = m * l / 2 * c, a22 = m * l * l / 3;
     long double r1 = u - b * s[1] + m * l / 2 * s[3] * s[3] * n, r2 = -m * g * l / 2 * n;
-    long double d = a11 * a22 - a12 * a12, x = (r1 * a22 - a12 * r2) / d, q = (a11 * r2 - a12 * r1) / d;
+    long double d = a11 * a22 - a12 * a12, x = (r1 * a22 - a12 * r2) / d,
+                q = (a11 * r2 - a12 * r1) / d;
     s[0] += dt * s[1];
     s[2] += dt * s[3];
     s[1] += dt * x;
@@ -110,9 +113,11 @@ Test(builtin, cartpole_obeys_lagrange) {
     orr_env_set_state(env, state);
     cr_assert_eq(orr_env_step(env, &force, o, &r), ORR_OK);
     orr_env_get_state(env, after);
-    long double u = fminl(fmaxl((long double)force, -10), 10), s[4] = {state[0], state[1], state[2], state[3]};
+    long double u = fminl(fmaxl((long double)force, -10), 10),
+                s[4] = {state[0], state[1], state[2], state[3]};
     cart_step(s, u);
-    for (int k = 0; k < 4; k++) cr_assert_float_eq(after[k], (double)s[k], 1e-9 * (1 + fabs(after[k])));
+    for (int k = 0; k < 4; k++)
+      cr_assert_float_eq(after[k], (double)s[k], 1e-9 * (1 + fabs(after[k])));
     long double x = s[0] + 0.6L * sinl(s[2]), y = -0.6L * cosl(s[2]) - 0.6L;
     long double reward = expl(-(x * x + y * y) / 0.36L) - 0.01L * (u / 10) * (u / 10);
     cr_assert_float_eq((double)r.reward, (double)reward, 1e-6);
@@ -140,7 +145,8 @@ Test(builtin, cartpole_hangs_still_and_falls_when_upright) {
 static double cart_energy(const double s[4]) {
   const double M = 0.5, m = 0.5, l = 0.6, g = 9.82;
   double c = cos(s[2]);
-  return 0.5 * (M + m) * s[1] * s[1] + 0.5 * m * l * c * s[1] * s[3] + m * l * l / 6 * s[3] * s[3] - m * g * l / 2 * c;
+  return 0.5 * (M + m) * s[1] * s[1] + 0.5 * m * l * c * s[1] * s[3] + m * l * l / 6 * s[3] * s[3] -
+         m * g * l / 2 * c;
 }
 
 Test(builtin, cartpole_keeps_its_energy) {
@@ -183,7 +189,8 @@ Test(builtin, reacher_gains_just_the_work_of_its_motors) {
   }
   cr_expect_gt(fabs(work), 0.02);
   cr_expect_float_eq(arm_energy(after), arm_energy(state) + work, 0.002);
-  double x = 0.5 * cos(after[0]) + 0.5 * cos(after[0] + after[1]), y = 0.5 * sin(after[0]) + 0.5 * sin(after[0] + after[1]);
+  double x = 0.5 * cos(after[0]) + 0.5 * cos(after[0] + after[1]),
+         y = 0.5 * sin(after[0]) + 0.5 * sin(after[0] + after[1]);
   cr_expect_float_eq((double)o[6], x, 1e-6);
   cr_expect_float_eq((double)o[7], y, 1e-6);
   cr_expect(o[8] == (orr_real)0.5 && o[9] == (orr_real)0.5);
@@ -258,14 +265,16 @@ Test(builtin, every_one_keeps_the_promises) {
     for (int i = 0; i < 1000; i++) { /* a state fixes what follows, to the bit */
       orr_space_sample(acts, &random, action);
       if (i % 3 == 0)
-        for (int64_t k = 0; k < orr_space_size(acts); k++) action[k] = (i % 2 ? orr_space_low : orr_space_high)(acts)[k];
+        for (int64_t k = 0; k < orr_space_size(acts); k++)
+          action[k] = (i % 2 ? orr_space_low : orr_space_high)(acts)[k];
       cr_assert_eq(orr_env_get_state(a, state), ORR_OK);
       cr_assert_eq(orr_env_set_state(b, state), ORR_OK);
       cr_assert_eq(orr_env_step(a, action, o, &r), ORR_OK);
       orr_env_step(b, action, p, &s);
       cr_assert_arr_eq(o, p, bytes, "%s, step %d", name, i);
       cr_assert(r.reward == s.reward);
-      cr_assert_eq(orr_space_first_outside(seen, o, (orr_real)1e-5), -1, "%s leaves its bounds", name);
+      cr_assert_eq(orr_space_first_outside(seen, o, (orr_real)1e-5), -1, "%s leaves its bounds",
+                   name);
     }
     orr_canvas *canvas = orr_canvas_new(engine, 120, 90);
     cr_assert(orr_env_can_draw(a));

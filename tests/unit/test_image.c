@@ -36,7 +36,8 @@ static double ink(orr_canvas *canvas) {
 
 Test(canvas, shapes_cover_their_area) {
   const double pi = 3.14159265358979;
-  double square[] = {10, 10, 30.5, 10, 30.5, 20.25, 10, 20.25}, star[] = {50, 0, 80, 90, 0, 35, 100, 35, 20, 90};
+  double square[] = {10, 10, 30.5, 10, 30.5, 20.25, 10, 20.25},
+         star[] = {50, 0, 80, 90, 0, 35, 100, 35, 20, 90};
   orr_canvas *c = orr_canvas_new(engine, 100, 100);
   cr_assert(c);
   cr_expect_eq(ink(c), 0);
@@ -166,7 +167,8 @@ static bool has_color(orr_canvas *c, orr_color color, int x0, int y0, int x1, in
 static orr_canvas *draw(const orr_plot_options *options, const orr_series *series, int count) {
   orr_plot *plot = orr_plot_new(engine, options);
   cr_assert(plot, "%s", orr_engine_message(engine));
-  for (int i = 0; i < count; i++) cr_assert_eq(orr_plot_add(plot, &series[i]), ORR_OK, "%s", orr_engine_message(engine));
+  for (int i = 0; i < count; i++)
+    cr_assert_eq(orr_plot_add(plot, &series[i]), ORR_OK, "%s", orr_engine_message(engine));
   orr_canvas *canvas = orr_plot_draw(plot);
   orr_plot_free(plot);
   return canvas;
@@ -177,7 +179,8 @@ Test(plot, draws_series_where_they_belong) {
   orr_plot_options o = orr_plot_options_defaults();
   o.width = 400, o.height = 300;
   o.x_low = 0, o.x_high = 10, o.y_low = 0, o.y_high = 10;
-  orr_series series[2] = {{.x = x, .y = up, .count = 2, .color = 0xff0000ff}, {.x = x, .y = flat, .count = 2, .color = 0x0000ffff}};
+  orr_series series[2] = {{.x = x, .y = up, .count = 2, .color = 0xff0000ff},
+                          {.x = x, .y = flat, .count = 2, .color = 0x0000ffff}};
   orr_canvas *c = draw(&o, series, 2);
   cr_assert(c);
   cr_expect(has_color(c, 0xff0000ff, 200, 100, 260, 180), "the middle of the rising line");
@@ -198,20 +201,28 @@ Test(plot, leaves_gaps_and_shades_bands) {
   cr_expect(has_color(c, 0xff0000ff, 60, 80, 150, 200));
   cr_expect_not(has_color(c, 0xff0000ff, 200, 80, 320, 200), "the gap");
   const uint8_t *shade = pixel(c, 110, 95);
-  cr_expect(shade[0] == 255 && shade[1] > 150 && shade[1] < 230, "a light red band, not %d %d %d", shade[0], shade[1], shade[2]);
+  cr_expect(shade[0] == 255 && shade[1] > 150 && shade[1] < 230, "a light red band, not %d %d %d",
+            shade[0], shade[1], shade[2]);
   orr_canvas_free(c);
 }
 
 Test(plot, survives_all_numbers) {
-  double sets[][3] = {{0, 0, 0},        {NAN, NAN, NAN}, {INFINITY, 1, -INFINITY}, {1e308, -1e308, 0}, {1e-320, 2e-320, 0},
-                      {1e9, 1e9 + 1, 1e9}, {-5, -6, -7},    {1, 1, 1},             {1e-8, 2e-8, 3e-8}, {0, 1e15, 2e15}};
+  double sets[][3] = {{0, 0, 0},          {NAN, NAN, NAN},     {INFINITY, 1, -INFINITY},
+                      {1e308, -1e308, 0}, {1e-320, 2e-320, 0}, {1e9, 1e9 + 1, 1e9},
+                      {-5, -6, -7},       {1, 1, 1},           {1e-8, 2e-8, 3e-8},
+                      {0, 1e15, 2e15}};
   for (size_t i = 0; i < sizeof sets / sizeof sets[0]; i++) {
     for (int logs = 0; logs < 4; logs++) {
       orr_plot_options o = orr_plot_options_defaults();
       o.width = 320, o.height = 240, o.title = "title", o.x_label = "x", o.y_label = "y";
       o.log_x = logs & 1, o.log_y = logs & 2;
       orr_series s[2] = {{.label = "a", .x = sets[i], .y = sets[(i + 3) % 10], .count = 3},
-                         {.label = "b", .y = sets[i], .low = sets[i], .high = sets[(i + 1) % 10], .count = 3, .dashed = true}};
+                         {.label = "b",
+                          .y = sets[i],
+                          .low = sets[i],
+                          .high = sets[(i + 1) % 10],
+                          .count = 3,
+                          .dashed = true}};
       orr_canvas *c = draw(&o, s, 2);
       cr_expect(c, "set %zu, logs %d: %s", i, logs, orr_engine_message(engine));
       orr_canvas_free(c);
@@ -239,9 +250,11 @@ Test(plot, a_wide_legend_takes_more_rows) {
   orr_plot_options o = orr_plot_options_defaults();
   o.width = 480, o.height = 320;
   orr_series s[9];
-  for (int i = 0; i < 9; i++) s[i] = (orr_series){.label = "a rather long name", .y = y, .count = 2};
+  for (int i = 0; i < 9; i++)
+    s[i] = (orr_series){.label = "a rather long name", .y = y, .count = 2};
   orr_canvas *c = draw(&o, s, 9);
-  for (int row = 0; row < 320; row++) cr_assert_eq(*pixel(c, 479, row), 255, "ink at the right edge, row %d", row);
+  for (int row = 0; row < 320; row++)
+    cr_assert_eq(*pixel(c, 479, row), 255, "ink at the right edge, row %d", row);
   orr_canvas_free(c);
 }
 

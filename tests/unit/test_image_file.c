@@ -65,7 +65,8 @@ static uint8_t *read_file(size_t *size) {
 Test(png, comes_back_as_it_was) {
   uint8_t *pixels = noise(33 * 21 * 4);
   for (int channels = 1; channels <= 4; channels++) {
-    cr_assert_eq(orr_png_save(engine, path, pixels, 33, 21, channels), ORR_OK, "%s", orr_engine_message(engine));
+    cr_assert_eq(orr_png_save(engine, path, pixels, 33, 21, channels), ORR_OK, "%s",
+                 orr_engine_message(engine));
     orr_tensor *image = orr_png_load(engine, path, 0);
     cr_assert(image, "%s", orr_engine_message(engine));
     const int64_t *shape = orr_tensor_shape(image);
@@ -134,7 +135,8 @@ static void put32(uint8_t *out, uint32_t value) {
 }
 
 /* Appends a chunk to a file of `size` bytes; returns the new size. */
-static size_t add_chunk(uint8_t *file, size_t size, const char *type, const void *data, size_t length) {
+static size_t add_chunk(uint8_t *file, size_t size, const char *type, const void *data,
+                        size_t length) {
   put32(file + size, (uint32_t)length);
   memcpy(file + size + 4, type, 4);
   memcpy(file + size + 8, data, length);
@@ -210,7 +212,9 @@ Test(png, what_cannot_be_written_or_read_is_said) {
 
 /* ---- animations */
 
-static uint32_t get32(const uint8_t *b) { return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3]; }
+static uint32_t get32(const uint8_t *b) {
+  return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
 
 enum { W = 37, H = 29 };
 
@@ -244,7 +248,8 @@ static uint32_t check_animation(const uint8_t *wanted, const int *shown, int *la
     uint32_t length = get32(bytes + at);
     const uint8_t *type = bytes + at + 4, *data = type + 4;
     cr_assert_leq(at + 12 + length, size);
-    cr_assert_eq(get32(data + length), crc32(0, type, length + 4), "the checksum of %.4s", (const char *)type);
+    cr_assert_eq(get32(data + length), crc32(0, type, length + 4), "the checksum of %.4s",
+                 (const char *)type);
     if (!memcmp(type, "acTL", 4)) {
       claimed = get32(data);
       cr_expect_eq(get32(data + 4), 0);
@@ -261,7 +266,8 @@ static uint32_t check_animation(const uint8_t *wanted, const int *shown, int *la
       cr_assert_eq(skip > 0, frames > 0);
       if (skip) cr_assert_eq(get32(data), sequence++);
       paint(picture, data + skip, length - skip, box);
-      cr_assert_arr_eq(picture, wanted + (size_t)shown[frames] * W * H * 3, W * H * 3, "frame %u differs", frames);
+      cr_assert_arr_eq(picture, wanted + (size_t)shown[frames] * W * H * 3, W * H * 3,
+                       "frame %u differs", frames);
       frames++;
     } else if (!memcmp(type, "IEND", 4)) {
       ended = true;
@@ -279,21 +285,23 @@ Test(animation, plays_as_the_standard_says) {
   enum { N = 6 };
   uint8_t *frames = noise(N * W * H * 3);
   size_t one = W * H * 3;
-  memcpy(frames + one, frames, one);     /* 1 is 0 with one pixel changed */
+  memcpy(frames + one, frames, one); /* 1 is 0 with one pixel changed */
   frames[one + (5 * W + 7) * 3] ^= 255;
   memcpy(frames + 2 * one, frames + one, one); /* 2 is 1 */
-  memset(frames + 3 * one, 200, one);    /* 3 is plain, 4 with a corner */
+  memset(frames + 3 * one, 200, one);          /* 3 is plain, 4 with a corner */
   memset(frames + 4 * one, 200, one);
   frames[5 * one - 1] = 0;
   orr_animation *a = orr_animation_new(engine, path, W, H, 20);
   cr_assert(a);
-  for (int i = 0; i < N; i++) cr_assert_eq(orr_animation_add(a, frames + (size_t)i * one, 3), ORR_OK);
+  for (int i = 0; i < N; i++)
+    cr_assert_eq(orr_animation_add(a, frames + (size_t)i * one, 3), ORR_OK);
   cr_expect_neq(access(path, F_OK), 0, "the file appears before it is whole");
   cr_assert_eq(orr_animation_close(a), ORR_OK);
   int lasts[N], shown[N] = {0, 1, 3, 4, 5}, expected[N] = {50, 100, 50, 50, 50};
   cr_expect_eq(check_animation(frames, shown, lasts), N - 1);
   cr_expect_arr_eq(lasts, expected, 5 * sizeof(int));
-  orr_tensor *first = orr_png_load(engine, path, 0); /* and it is an ordinary PNG of the first frame */
+  orr_tensor *first =
+      orr_png_load(engine, path, 0); /* and it is an ordinary PNG of the first frame */
   cr_assert(first);
   cr_expect_arr_eq(orr_tensor_data(first), frames, one);
   orr_tensor_free(first);
