@@ -66,13 +66,15 @@ static void constrain(orr_planner *planner) {
 static void fill(const orr_planner *planner, int row, orr_real *plan) {
   const cem_state *state = planner->state;
   draw_uniform(planner->key, (uint32_t)planner->iteration, (uint32_t)row, plan, planner->variables);
-  for (int v = 0; v < planner->variables; v++) {
-    int action = v % planner->actions;
-    orr_real value = planner->mean[v] + state->deviation[v] * truncated_normal(plan[v]);
-    /* rounding may pass a bound by one unit */
-    if (value < planner->low[action]) value = planner->low[action];
-    if (value > planner->high[action]) value = planner->high[action];
-    plan[v] = value;
+  truncated_normals(plan, planner->variables);
+  const orr_real *mean = planner->mean, *deviation = state->deviation;
+  for (int step = 0; step < planner->length; step++) {
+    for (int i = 0; i < planner->actions; i++) {
+      orr_real value = *mean++ + *deviation++ * *plan;
+      /* rounding may pass a bound by one unit */
+      value = value < planner->low[i] ? planner->low[i] : value;
+      *plan++ = value > planner->high[i] ? planner->high[i] : value;
+    }
   }
 }
 
@@ -84,8 +86,8 @@ static void refit(orr_planner *planner) {
   for (int v = 0; v < planner->variables; v++) {
     double sum = 0, squares = 0;
     for (int e = 0; e < elites; e++)
-      sum += (double)
-                 planner->candidates[(size_t)planner->order[e] * (size_t)planner->variables + v];
+      sum +=
+          (double)planner->candidates[(size_t)planner->order[e] * (size_t)planner->variables + v];
     double mean = sum / elites;
     for (int e = 0; e < elites; e++) {
       double apart =

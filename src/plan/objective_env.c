@@ -34,12 +34,14 @@ static void play(simulator *sim, orr_env *env, int rollout) {
   int plan = rollout / sim->options.particles;
   size_t horizon = (size_t)sim->horizon, wide = (horizon + 1) * (size_t)sim->observation;
   /* noise belongs to the rollout, not to the thread that plays it */
-  *orr_env_random(env) = orr_random_new(mix_bits(scoring->seed + scoring->iteration),
-                                        (uint64_t)rollout);
-  sim->statuses[rollout] = orr_env_rollout(
-      env, sim->state, scoring->plans + (size_t)plan * horizon * (size_t)sim->actions, sim->horizon,
-      sim->rewards + (size_t)rollout * horizon,
-      sim->observations ? sim->observations + (size_t)rollout * wide : NULL, &sim->steps[rollout]);
+  *orr_env_random(env) =
+      orr_random_new(mix_bits(scoring->seed + scoring->iteration), (uint64_t)rollout);
+  sim->statuses[rollout] =
+      orr_env_rollout(env, sim->state,
+                      scoring->plans + (size_t)plan * horizon * (size_t)sim->actions, sim->horizon,
+                      sim->rewards + (size_t)rollout * horizon,
+                      sim->observations ? sim->observations + (size_t)rollout * wide : NULL,
+                      &sim->steps[rollout]);
 }
 
 static void play_task(void *context, int task, int worker) {
@@ -229,8 +231,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   int rollouts = scoring->n * sim->options.particles;
   if (sim->copies)
     pool_run(sim->engine, (rollouts + ROLLOUTS_PER_TASK - 1) / ROLLOUTS_PER_TASK, play_task, sim);
-  else
-    status = play_alone(sim);
+  else status = play_alone(sim);
   if (!status && sim->options.reward) status = run_program(sim);
   if (!status && sim->options.reward_function) status = run_function(sim);
   for (int i = 0; i < scoring->n && !status; i++) scoring->returns[i] = mean_return(sim, i);
@@ -416,9 +417,7 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.action = orr_env_action_space(env);
   orr_status status = open_simulator(sim, options ? options : &defaults);
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
-  if (!objective)
-    free_simulator(sim);
-  else if (options)
-    sim->options.free_user = options->free_user;
+  if (!objective) free_simulator(sim);
+  else if (options) sim->options.free_user = options->free_user;
   return objective;
 }

@@ -148,8 +148,8 @@ static orr_status reward_states(learned *model, const orr_real *states,
   orr_status status = reward_rows_run(rows, rollouts);
   for (size_t r = 0; r < rollouts && !status; r++) {
     size_t first = r * horizon;
-    model->row_returns[r] = sum_rewards(rows->rewards + first, rows->terminated + first,
-                                        model->horizon);
+    model->row_returns[r] =
+        sum_rewards(rows->rewards + first, rows->terminated + first, model->horizon);
     for (size_t i = 0; i < path; i++)
       if (!isfinite(states[r * path + i])) model->row_returns[r] = NAN;
   }
@@ -341,9 +341,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   orr_status status = open_learned(model, options);
   callbacks.horizon = model->horizon;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
-  if (!objective)
-    free_learned(model);
-  else
-    model->free_user = options->free_user;
+  if (!objective) free_learned(model);
+  else model->free_user = options->free_user;
   return objective;
 }

@@ -87,8 +87,8 @@ int rank_returns(const orr_real *returns, int n, int *order);
 
 /* n draws from (0, 1), keyed by (key, iteration, row): who draws does not matter. */
 void draw_uniform(uint64_t key, uint32_t iteration, uint32_t row, orr_real *u, int n);
-/* A standard normal restricted to -2 .. 2, from a uniform number. */
-orr_real truncated_normal(orr_real u);
+/* Uniform numbers become standard normal ones restricted to -2 .. 2, in place. */
+void truncated_normals(orr_real *u, int n);
 
 /* Rewards by a function of the host: the columns of rows (rollout, step), the last one fastest. */
 typedef struct reward_rows {

@@ -46,5 +46,6 @@ static orr_status iterate(orr_planner *planner) {
   return status;
 }
 
-const planner_type random_shooting_planner = {
-    .open = open, .iterate = iterate, .executes_best = true};
+const planner_type random_shooting_planner = {.open = open,
+                                              .iterate = iterate,
+                                              .executes_best = true};

@@ -79,8 +79,8 @@ static void expand(const orr_planner *planner, const orr_real *plan, orr_real *e
 static void remember(orr_planner *planner, int n) {
   double sum = 0;
   for (int i = 0; i < planner->finite; i++) sum += (double)planner->returns[planner->order[i]];
-  planner->mean_returns[planner->iteration] = planner->finite ? (orr_real)(sum / planner->finite)
-                                                              : NAN;
+  planner->mean_returns[planner->iteration] =
+      planner->finite ? (orr_real)(sum / planner->finite) : NAN;
   planner->best_returns[planner->iteration] = NAN;
   planner->scored += n;
   planner->non_finite += n - planner->finite;
