@@ -21,7 +21,8 @@ extern "C" {
    Fill a tensor of reals, drawing from the stream. Axes before the last two are separate matrices
    (the members of an ensemble); a weight is [inputs, outputs]. */
 ORR_API orr_status orr_init_uniform(orr_tensor *x, orr_random *random, double low, double high);
-ORR_API orr_status orr_init_normal(orr_tensor *x, orr_random *random, double mean, double deviation);
+ORR_API orr_status orr_init_normal(orr_tensor *x, orr_random *random, double mean,
+                                   double deviation);
 /* Redraws what falls outside low .. high (in the units of x). */
 ORR_API orr_status orr_init_truncated_normal(orr_tensor *x, orr_random *random, double mean,
                                              double deviation, double low, double high);
@@ -64,8 +65,8 @@ typedef struct orr_net orr_net;
 
 /* members: 0 or 1 for a single net; more make an ensemble. The stream is advanced; each member
    starts from draws of its own. */
-ORR_API orr_net *orr_net_new(orr_engine *engine, int input_axes, const int64_t *input_shape, int count,
-                             const orr_layer *layers, int members, orr_random *random);
+ORR_API orr_net *orr_net_new(orr_engine *engine, int input_axes, const int64_t *input_shape,
+                             int count, const orr_layer *layers, int members, orr_random *random);
 ORR_API orr_net *orr_net_retain(orr_net *net);
 ORR_API void orr_net_free(orr_net *net); /* drops one hold; accepts NULL */
 /* A net with parameters of its own, equal to this one's. */
@@ -96,8 +97,8 @@ ORR_API orr_node orr_parameter_within(orr_graph *graph, orr_tensor *tensor, orr_
 
 /* ---- checkpoints ----
    safetensors files, written whole or not at all. Loading reads aside and compares every name, type
-   and shape; anything missing, unknown, of another shape or not finite is refused with the names, both
-   shapes and the file, and nothing has changed. Then the values go into the given tensors. */
+   and shape; anything missing, unknown, of another shape or not finite is refused with the names,
+   both shapes and the file, and nothing has changed. Then the values go into the given tensors. */
 ORR_API orr_status orr_checkpoint_save(orr_engine *engine, const char *path, int count,
                                        const char *const *names, orr_tensor *const *tensors);
 ORR_API orr_status orr_checkpoint_load(orr_engine *engine, const char *path, int count,
@@ -126,8 +127,8 @@ typedef struct orr_optimiser_options {
   size_t size; /* of this struct, set by _defaults */
   orr_optimiser_kind kind;
   double learning_rate;
-  double momentum; /* sgd */
-  bool nesterov;   /* sgd */
+  double momentum;              /* sgd */
+  bool nesterov;                /* sgd */
   double beta1, beta2, epsilon; /* adam, adamw */
   double weight_decay;
   bool decay_vectors; /* false: only parameters with two or more axes decay, not biases */
@@ -143,15 +144,17 @@ ORR_API orr_optimiser_options orr_optimiser_options_defaults(void);
 
 typedef struct orr_optimiser orr_optimiser;
 
-/* Parameters at ORR_UNIFORM and those at ORR_MEMBER are two groups. Clipping, skipping and counting go
-   by group, within ORR_MEMBER by member: members are nets that do not know of each other. */
-ORR_API orr_optimiser *orr_optimiser_new(orr_engine *engine, const orr_optimiser_options *options, int count,
-                                         orr_tensor *const *parameters, const orr_level *levels);
+/* Parameters at ORR_UNIFORM and those at ORR_MEMBER are two groups. Clipping, skipping and counting
+   go by group, within ORR_MEMBER by member: members are nets that do not know of each other. */
+ORR_API orr_optimiser *orr_optimiser_new(orr_engine *engine, const orr_optimiser_options *options,
+                                         int count, orr_tensor *const *parameters,
+                                         const orr_level *levels);
 ORR_API orr_optimiser *orr_optimiser_retain(orr_optimiser *optimiser);
 ORR_API void orr_optimiser_free(orr_optimiser *optimiser); /* drops one hold; accepts NULL */
 
-/* Adds orr_update of every parameter and state. gradients[i] is that of parameter i, at its level. Where
-   the length of all gradients is not finite the update is skipped: parameters and moments stay. */
+/* Adds orr_update of every parameter and state. gradients[i] is that of parameter i, at its level.
+   Where the length of all gradients is not finite the update is skipped: parameters and moments
+   stay. */
 ORR_API orr_status orr_optimiser_build(orr_optimiser *optimiser, orr_graph *graph,
                                        const orr_node *gradients);
 

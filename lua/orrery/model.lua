@@ -1,12 +1,12 @@
---- model.lua - learned dynamics: an ensemble of nets that predict how the state changes (PETS: Chua et
---- al. 2018).
+--- model.lua - learned dynamics: an ensemble of nets that predict how the state changes (PETS: Chua
+--- et al. 2018).
 ---
 ---   local model = orrery.model { env = env, members = 5, hidden = { 200, 200, 200 } }
 ---   model:fit(replay)
 ---   print(model:audit(held_out))
 ---
---- Inputs and targets are brought to mean 0 and deviation 1 by numbers that model:fit measures. What
---- never changed in the data is predicted not to change.
+--- Inputs and targets are brought to mean 0 and deviation 1 by numbers that model:fit measures.
+--- What never changed in the data is predicted not to change.
 local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
@@ -17,7 +17,8 @@ Model.__index = Model
 local function space_of(o, name)
   local space = o[name] or o.env and o.env[name .. "_space"]
   if not space then
-    error(("model options: an environment is needed, as in { env = env }, or the space '%s'"):format(name), 3)
+    error(("model options: an environment is needed, as in { env = env }, or the space '%s'")
+      :format(name), 3)
   end
   return space
 end
@@ -28,7 +29,8 @@ local function bounds_of(space, side, none)
   for _, field in ipairs(space.fields) do
     local bounds = field[side]
     for i = 1, field.count do
-      list[#list + 1] = type(bounds) == "table" and bounds[i] or type(bounds) == "number" and bounds or none
+      local bound = type(bounds) == "table" and bounds[i] or bounds
+      list[#list + 1] = type(bound) == "number" and bound or none
       any = any or list[#list] ~= none
     end
   end
@@ -36,7 +38,8 @@ local function bounds_of(space, side, none)
 end
 
 --- orrery.model(options)
----   env            whose observations and actions it learns; or the spaces `observation` and `action`
+---   env            whose observations and actions it learns; or the spaces `observation` and
+---                  `action`
 ---   members        5 nets
 ---   hidden         { 200, 200, 200 }
 ---   activation     "silu"
@@ -48,15 +51,18 @@ end
 local function new(options)
   local o = check.options("model options", options, {
     env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
-    activation = "silu", probabilistic = true, layer_norm = false, bounded = true, init = "truncated_normal", seed = 0,
+    activation = "silu", probabilistic = true, layer_norm = false, bounded = true,
+    init = "truncated_normal", seed = 0,
   })
-  local self = setmetatable({ options = o, probabilistic = o.probabilistic, members = o.members }, Model)
+  local self = setmetatable({ options = o, members = o.members }, Model)
+  self.probabilistic = o.probabilistic
   self.observation, self.action = space_of(o, "observation"), space_of(o, "action")
   local states, actions = self.observation.size, self.action.size
   self.states, self.actions = states, actions
   self.net = orrery.nn.mlp {
-    inputs = states + actions, outputs = o.probabilistic and 2 * states or states, hidden = o.hidden,
-    activation = o.activation, layer_norm = o.layer_norm, members = o.members, init = o.init, seed = o.seed,
+    inputs = states + actions, outputs = o.probabilistic and 2 * states or states,
+    hidden = o.hidden, activation = o.activation, layer_norm = o.layer_norm,
+    members = o.members, init = o.init, seed = o.seed,
   }
   self.input_mean, self.input_scale = orrery.zeros(states + actions), orrery.ones(states + actions)
   self.target_mean, self.target_scale = orrery.zeros(states), orrery.ones(states)
@@ -66,7 +72,8 @@ local function new(options)
     self.low, self.high = orrery.full(-10, shape), orrery.full(0.5, shape)
   end
   if o.bounded then
-    self.lowest, self.highest = bounds_of(self.observation, "low", -math.huge), bounds_of(self.observation, "high", math.huge)
+    self.lowest = bounds_of(self.observation, "low", -math.huge)
+    self.highest = bounds_of(self.observation, "high", math.huge)
   end
   self:use_elites()
   return self
@@ -80,7 +87,8 @@ function Model:use_elites(list)
   end
   for _, m in ipairs(list) do
     if math.type(m) ~= "integer" or m < 1 or m > self.members then
-      error(("use_elites: %s is not one of the members 1 to %d"):format(tostring(m), self.members), 2)
+      error(("use_elites: %s is not one of the members 1 to %d")
+        :format(tostring(m), self.members), 2)
     end
   end
   if #list == 0 then error("use_elites: an empty list", 2) end
@@ -98,8 +106,8 @@ end
 
 local function flat(x) return trace.is_symbol(x) and x or trace.vector(x) end
 
---- model:normalised(s, a): in a traced function: mean and log-variance (nil when deterministic) of the
---- change of state in normalised units; s and a are flat symbols or records.
+--- model:normalised(s, a): in a traced function: mean and log-variance (nil when deterministic) of
+--- the change of state in normalised units; s and a are flat symbols or records.
 function Model:normalised(s, a)
   local x = (orrery.concat { flat(s), flat(a) } - self.input_mean) * self.input_scale
   local y = self.net(x)
@@ -136,7 +144,8 @@ local function batch_of(x, size, what)
   x = orrery.tensor(x)
   if x:axes() == 1 then x = x:insert_axis(1) end
   if x:axes() ~= 2 or x:size(2) ~= size then
-    error(("%s must be rows of %d numbers, not %s"):format(what, size, table.concat({ x:shape() }, " x ")), 3)
+    error(("%s must be rows of %d numbers, not %s")
+      :format(what, size, table.concat({ x:shape() }, " x ")), 3)
   end
   return x
 end
@@ -146,7 +155,8 @@ function Model:run_all(compiled, inputs, rows, seed)
   local index = orrery.nn.repeated(rows, self.members)
   local indices = {}
   for name in pairs(inputs) do indices[name] = index end
-  return compiled:run(inputs, { rows = rows * self.members, members = self.members, index = indices, seed = seed })
+  return compiled:run(inputs, { rows = rows * self.members, members = self.members,
+                                index = indices, seed = seed })
 end
 
 local function by_member(x, members, rows)
@@ -154,8 +164,8 @@ local function by_member(x, members, rows)
   return x:reshape(members, rows, table.unpack(shape, 2)):copy()
 end
 
---- model:predict(s, a): mean and deviation of the next state by every member: tensors of members x n x
---- state for n states and actions. The deviation is nil when the model is deterministic.
+--- model:predict(s, a): mean and deviation of the next state by every member: tensors of members x
+--- n x state for n states and actions. The deviation is nil when the model is deterministic.
 function Model:predict(s, a)
   s, a = batch_of(s, self.states, "states"), batch_of(a, self.actions, "actions")
   if s:size(1) ~= a:size(1) then
@@ -175,9 +185,9 @@ function Model:predict(s, a)
     out.deviation and by_member(out.deviation, self.members, s:size(1))
 end
 
---- model:rollout(s, plan, { sample = false, seed = 0 }): the states that follow from states s of n x state
---- under plans of n x steps x action, by every member: members x n x steps x state. sample draws each
---- next state instead of taking the mean.
+--- model:rollout(s, plan, { sample = false, seed = 0 }): the states that follow from states s of n
+--- x state under plans of n x steps x action, by every member: members x n x steps x state. sample
+--- draws each next state instead of taking the mean.
 function Model:rollout(s, plan, options)
   local o = check.options("rollout options", options, { sample = false, seed = 0 })
   s, plan = batch_of(s, self.states, "states"), orrery.tensor(plan)
@@ -206,8 +216,8 @@ end
 
 -- ---- planning
 
--- The rollout that a planner scores plans with, compiled: inputs state (uniform), plan and time, output
--- "return": the sum of rewards, none after a termination.
+-- The rollout that a planner scores plans with, compiled: inputs state (uniform), plan and time,
+-- output "return": the sum of rewards, none after a termination.
 local function rollout_program(self, task, horizon, sample)
   return trace.program {
     name = task.name or "rollout",
@@ -222,7 +232,8 @@ local function rollout_program(self, task, horizon, sample)
         local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
                                       returns = "number" }
         if not task.termination then return { s = next, total = carry.total + reward } end
-        local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t }, name = "termination" }
+        local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
+                                     name = "termination" }
         return { s = next, total = carry.total + orrery.where(carry.alive, reward, 0),
                  alive = orrery.where(ended, 0, carry.alive) }
       end
@@ -232,12 +243,13 @@ local function rollout_program(self, task, horizon, sample)
   }
 end
 
---- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling them out
---- in the model. task: a table with `reward`, a function of (s, a, next, t), and optionally `termination`;
---- or the reward function. Answers the compiled rollout, and options for a planner's objective: every
---- particle keeps one elite member for the whole plan (TS-infinity).
+--- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling
+--- them out in the model. task: a table with `reward`, a function of (s, a, next, t), and
+--- optionally `termination`; or the reward function. Answers the compiled rollout, and options for
+--- a planner's objective: every particle keeps one elite member for the whole plan (TS-infinity).
 function Model:objective(task, options)
-  local o = check.options("objective options", options, { horizon = 20, particles = 20, sample = true })
+  local o = check.options("objective options", options,
+    { horizon = 20, particles = 20, sample = true })
   if type(task) == "function" then task = { reward = task } end
   if type(task) ~= "table" or type(task.reward) ~= "function" then
     error("objective: a task needs a function `reward`", 2)
@@ -252,11 +264,14 @@ end
 
 -- ---- files
 
+local own_tensors = { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse",
+                      "low", "high" }
+
 -- Everything that makes the model what it is, by name.
 function Model:tensors()
   local tensors, names = self.net:parameters()
   for i, name in ipairs(names) do names[i] = "net." .. name end
-  for _, name in ipairs { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse", "low", "high" } do
+  for _, name in ipairs(own_tensors) do
     if self[name] then
       names[#names + 1], tensors[#tensors + 1] = name, self[name]
     end
@@ -275,8 +290,8 @@ function Model:save(path)
   return self
 end
 
---- model:load(path): reads what model:save wrote for a model of the same sizes. A file that does not fit is
---- refused as a whole.
+--- model:load(path): reads what model:save wrote for a model of the same sizes. A file that does
+--- not fit is refused as a whole.
 function Model:load(path)
   local names, tensors = self:tensors()
   local chosen = orrery.zeros(self.members)
@@ -292,8 +307,8 @@ function Model:load(path)
 end
 
 function Model:__tostring()
-  return ("model: %d members, %d + %d -> %d numbers; %s"):format(self.members, self.states, self.actions,
-    self.states, tostring(self.net))
+  return ("model: %d members, %d + %d -> %d numbers; %s")
+    :format(self.members, self.states, self.actions, self.states, tostring(self.net))
 end
 
 --- model:fit(replay, options): see model_fit.lua.

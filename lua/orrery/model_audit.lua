@@ -28,22 +28,24 @@ local function over(list, field)
 end
 
 function Audit:__tostring()
-  local lines = { ("%-20s %8s %12s %12s %8s"):format("field", "horizon", "error", "no change", "ratio") }
+  local head = "%-20s %8s %12s %12s %8s"
+  local lines = { head:format("field", "horizon", "error", "no change", "ratio") }
   for _, row in ipairs(self) do
-    lines[#lines + 1] = ("%-20s %8d %12.5g %12.5g %8.3f"):format(row.field, row.horizon, row.error, row.baseline,
-      row.ratio)
+    lines[#lines + 1] = ("%-20s %8d %12.5g %12.5g %8.3f")
+      :format(row.field, row.horizon, row.error, row.baseline, row.ratio)
   end
   return table.concat(lines, "\n")
 end
 
---- model:audit(replay, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 }): predicts that many steps
---- ahead from states of the replay under the actions taken there, following each elite's mean and
---- averaging them. replay: episodes the model was not trained on; or a table of tensors observation
---- [n, steps + 1, state] and action [n, steps, action].
---- Answers a list of { horizon, field, error, baseline, ratio }: root mean squared error, that of
---- predicting no change, and their ratio. print() shows it as a table.
+--- model:audit(replay, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 }): predicts that
+--- many steps ahead from states of the replay under the actions taken there, following each elite's
+--- mean and averaging them. replay: episodes the model was not trained on; or a table of tensors
+--- observation [n, steps + 1, state] and action [n, steps, action]. Answers a list of { horizon,
+--- field, error, baseline, ratio }: root mean squared error, that of predicting no change, and
+--- their ratio. print() shows it as a table.
 return function(model, replay, options)
-  local o = check.options("audit options", options, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })
+  local o = check.options("audit options", options,
+    { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })
   local longest = 0
   for _, horizon in ipairs(o.horizons) do longest = math.max(longest, horizon) end
   if longest < 1 then error("audit options: horizons must be 1 or more", 2) end
@@ -60,7 +62,8 @@ return function(model, replay, options)
   local rows = setmetatable({ horizons = o.horizons }, Audit)
   for _, horizon in ipairs(o.horizons) do
     local truth = observation:slice(horizon + 1, horizon + 1, 2):copy():reshape(-1, model.states)
-    local error_of = root_mean_square(mean:slice(horizon, horizon, 2):copy():reshape(-1, model.states) - truth)
+    local predicted = mean:slice(horizon, horizon, 2):copy():reshape(-1, model.states)
+    local error_of = root_mean_square(predicted - truth)
     local still = root_mean_square(start - truth)
     for _, field in ipairs(fields_of(model.observation)) do
       local err, baseline = over(error_of, field), over(still, field)

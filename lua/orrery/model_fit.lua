@@ -1,7 +1,7 @@
 --- model_fit.lua - model:fit: normaliser, bootstrap, validation, early stopping, elites.
 ---
---- Every member is a net of its own: its best parameters are kept when ITS validation error is at its
---- best, and it is ranked by the error that those very parameters have.
+--- Every member is a net of its own: its best parameters are kept when ITS validation error is at
+--- its best, and it is ranked by the error that those very parameters have.
 local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
@@ -11,10 +11,13 @@ local function read(replay)
   local data = type(replay) == "table" and replay or replay:transitions()
   for _, name in ipairs { "observation", "action", "next_observation" } do
     if not data[name] then error(("fit: the data have no '%s'"):format(name), 3) end
-    if not data[name]:all_finite() then error(("fit: %s holds numbers that are not finite"):format(name), 3) end
+    if not data[name]:all_finite() then
+      error(("fit: %s holds numbers that are not finite"):format(name), 3)
+    end
   end
   if data.observation:size(1) < 2 then error("fit: at least 2 transitions are needed", 3) end
-  return orrery.concat({ data.observation, data.action }, 2), data.next_observation - data.observation, data.episode
+  return orrery.concat({ data.observation, data.action }, 2),
+    data.next_observation - data.observation, data.episode
 end
 
 -- Numbers of rows for training and for validation, from 1.
@@ -36,8 +39,8 @@ local function split(rows, episodes, o, stream)
   local train, validation = {}, {}
   for i = 1, rows do table.insert(held[i] and validation or train, i) end
   if #train == 0 or #validation == 0 then
-    error(("fit: %d rows for training and %d for validation; collect more episodes, or split = \"rows\""):format(
-      #train, #validation), 3)
+    error(("fit: %d rows for training and %d for validation; collect more episodes, or "
+      .. "split = 'rows'"):format(#train, #validation), 3)
   end
   return orrery.tensor(train, "int"), orrery.tensor(validation, "int")
 end
@@ -72,9 +75,11 @@ local function training_update(model, o)
   local ensemble = model.members > 1
   local level = model.net:level()
   return orrery.update {
-    nets = { model.net }, parameters = ensemble and {} or bounds, member_parameters = ensemble and bounds or {},
+    nets = { model.net }, parameters = ensemble and {} or bounds,
+    member_parameters = ensemble and bounds or {},
     optimiser = o.optimiser or orrery.adam {
-      learning_rate = o.learning_rate, weight_decay = o.weight_decay, decay_vectors = false, clip = o.clip,
+      learning_rate = o.learning_rate, clip = o.clip, weight_decay = o.weight_decay,
+      decay_vectors = false,
     },
     loss = function(sample)
       local s, a = sample.x:slice(1, states), sample.x:slice(states + 1, -1)
@@ -82,7 +87,8 @@ local function training_update(model, o)
       local target = target_of(model, sample.y)
       if not log_variance then return nn.mse(mean, target) end
       -- keeps the bounds near what is needed; half of Chua et al.'s 0.01, as the likelihood is
-      local room = trace.parameter(model.high, level):sum() - trace.parameter(model.low, level):sum()
+      local low, high = trace.parameter(model.low, level), trace.parameter(model.high, level)
+      local room = orrery.sum(high - low)
       -- what never changes must not be sharpened without end
       local changes = orrery.less(0, model.target_inverse)
       return nn.gaussian_nll(mean * changes, log_variance * changes, target) + 0.005 * room
@@ -90,12 +96,14 @@ local function training_update(model, o)
   }
 end
 
--- Squared error of the predicted next state, in units of the targets' deviation, by member, over rows x, y.
+-- Squared error of the predicted next state, in units of the targets' deviation, by member, over
+-- rows x, y.
 local function evaluator(model, x, y)
   local level = model.members > 1 and "member" or "uniform"
   local compiled = trace.program {
     name = "validation",
-    inputs = { { name = "x", level = "row", shape = { x:size(2) } }, { name = "y", level = "row", shape = { y:size(2) } } },
+    inputs = { { name = "x", level = "row", shape = { x:size(2) } },
+               { name = "y", level = "row", shape = { y:size(2) } } },
     fn = function(row, change)
       local state = row:slice(1, model.states)
       local apart = model:step(state, row:slice(model.states + 1, -1)) - (state + change)
@@ -191,9 +199,22 @@ end
 
 local defaults = {
   epochs = 100, batch = 256, validation = 0.1, split = "rows", patience = 10, improvement = 0.01,
-  learning_rate = 1e-3, weight_decay = 1e-5, clip = 0, optimiser = "any", elites = "optional number",
+  learning_rate = 1e-3, weight_decay = 1e-5, clip = 0, optimiser = "any",
+  elites = "optional number",
   bootstrap = true, progress = false, log = "optional function", seed = "optional number",
 }
+
+local function check_ranges(o, model)
+  local function need(condition, message)
+    if not condition then error("fit options: " .. message, 4) end
+  end
+  need(o.split == "rows" or o.split == "episodes", "split must be 'rows' or 'episodes'")
+  need(o.validation >= 0 and o.validation < 1, "validation must be in [0, 1)")
+  need(o.epochs >= 1 and o.batch >= 1, "epochs and batch must be 1 or more")
+  local elites = o.elites or 1
+  need(math.type(elites) == "integer" and elites >= 1 and elites <= model.members,
+    ("elites must be 1 to %d"):format(model.members))
+end
 
 --- model:fit(replay, options): trains on all transitions, from where the model stands. replay: an
 --- orrery.replay, or a table of tensors observation, action, next_observation (and episode).
@@ -207,22 +228,17 @@ local defaults = {
 ---   bootstrap      true: each member draws its rows with replacement; false: all see the same rows
 ---   progress       false; true: a line on stderr
 ---   log            function(epoch): { epoch, train, validation }, losses and errors by member
---- Answers a history: train and validation (lists by epoch, then member), best (by member), elites, and
---- evaluate, a function that measures the validation error by member again.
---- When training diverges the parameters before this call, or each member's best, are put back and an error
---- is raised.
+--- Answers a history: train and validation (lists by epoch, then member), best (by member), elites,
+--- and evaluate, a function that measures the validation error by member again. When training
+--- diverges the parameters before this call, or each member's best, are put back and an error is
+--- raised.
 return function(model, replay, options)
   local o = check.options("fit options", options, defaults)
-  if o.split ~= "rows" and o.split ~= "episodes" then error("fit options: split must be \"rows\" or \"episodes\"", 2) end
-  if o.validation < 0 or o.validation >= 1 then error("fit options: validation must be in [0, 1)", 2) end
-  if o.epochs < 1 or o.batch < 1 then error("fit options: epochs and batch must be 1 or more", 2) end
-  if o.elites and (o.elites < 1 or o.elites > model.members) then
-    error(("fit options: elites must be 1 to %d"):format(model.members), 2)
-  end
+  check_ranges(o, model)
   local x, y, episodes = read(replay)
   if x:size(2) ~= model.states + model.actions then
-    error(("fit: the data have %d numbers in observation and action, the model %d"):format(x:size(2),
-      model.states + model.actions), 2)
+    error(("fit: the data have %d numbers in observation and action, the model %d")
+      :format(x:size(2), model.states + model.actions), 2)
   end
   model.fits = (model.fits or 0) + 1
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)

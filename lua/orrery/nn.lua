@@ -1,7 +1,7 @@
 --- nn.lua - nets by their usual shapes, losses, and nets applied to tensors.
 ---
----   local net = orrery.nn.mlp { inputs = 4, outputs = 3, hidden = { 200, 200 }, activation = "silu" }
----   local y = net(x)     -- a symbol in a traced function; else numbers, for one x or a batch of them
+---   local net = orrery.nn.mlp { inputs = 4, outputs = 3, hidden = { 200, 200 } }
+---   local y = net(x)     -- a symbol in a traced function; else numbers, for one x or a batch
 ---
 --- Losses take symbols, tensors and plain numbers, and answer one number.
 local orrery = require "orrery"
@@ -12,16 +12,19 @@ local nn = {}
 --- nn.mlp(options): fully connected layers with an activation between them.
 ---   inputs, outputs  sizes
 ---   hidden           { 200, 200 }: sizes between; {} makes one linear layer
----   activation       any op of one operand: "relu", "tanh", "silu" (the default), "gelu", "softplus"
+---   activation       any op of one operand: "relu", "tanh", "silu" (the default), "gelu",
+---                    "softplus"
 ---   output           the same after the last layer; none by default
 ---   layer_norm       false; true: before every activation
 ---   members          0; above 1 makes an ensemble
----   init             of the weights: "default" (PyTorch's), "normal", "truncated_normal", "orthogonal"
+---   init             of the weights: "default" (PyTorch's), "normal", "truncated_normal",
+---                    "orthogonal"
 ---   last_gain        factor on the first values of the last layer's weights; 1
 ---   seed             of the first values; without it they are drawn from the engine's stream
 function nn.mlp(options)
   local o = check.options("mlp options", options, {
-    inputs = "optional number", outputs = "optional number", hidden = { 200, 200 }, activation = "silu",
+    inputs = "optional number", outputs = "optional number", hidden = { 200, 200 },
+    activation = "silu",
     output = "optional string", layer_norm = false, members = 0, init = "default", last_gain = 1,
     seed = "optional number",
   })
@@ -53,15 +56,15 @@ function nn.huber(prediction, target, delta)
   return orrery.mean(near * (distance - 0.5 * near))
 end
 
---- nn.gaussian_nll(mean, log_variance, target): mean of ((target - mean)^2 / variance + log variance) / 2,
---- the negative log-likelihood without its constant.
+--- nn.gaussian_nll(mean, log_variance, target): mean of ((target - mean)^2 / variance + log
+--- variance) / 2, the negative log-likelihood without its constant.
 function nn.gaussian_nll(mean, log_variance, target)
   local error = orrery.square(target - mean) * orrery.exp(-log_variance)
   return 0.5 * orrery.mean(error + log_variance)
 end
 
---- nn.cross_entropy(logits, index): -log of the probability that softmax gives to class `index`, counted
---- from 1; the mean over leading axes.
+--- nn.cross_entropy(logits, index): -log of the probability that softmax gives to class `index`,
+--- counted from 1; the mean over leading axes.
 function nn.cross_entropy(logits, index)
   local chosen
   if logits:axes() == 1 then
@@ -74,13 +77,14 @@ function nn.cross_entropy(logits, index)
   return orrery.mean(orrery.logsumexp(logits, -1) - chosen)
 end
 
---- nn.binary_cross_entropy(logit, target): mean of -log of the probability that sigmoid gives to a target
---- of 0 or 1.
+--- nn.binary_cross_entropy(logit, target): mean of -log of the probability that sigmoid gives to a
+--- target of 0 or 1.
 function nn.binary_cross_entropy(logit, target)
   return orrery.mean(orrery.softplus(logit) - logit * target)
 end
 
---- nn.bound(x, low, high): x moved softly between low and high, its gradient never 0 (Chua et al. 2018).
+--- nn.bound(x, low, high): x moved softly between low and high, its gradient never 0 (Chua et al.
+--- 2018).
 function nn.bound(x, low, high)
   x = high - orrery.softplus(high - x)
   return low + orrery.softplus(x - low)
@@ -119,18 +123,21 @@ local function with_parameters(net, parameters)
   for i, tensor in ipairs(own) do
     local wanted, given = { tensor:shape() }, { orrery.tensor(parameters[i]):shape() }
     if table.concat(wanted, " x ") ~= table.concat(given, " x ") then
-      error(("net: %s is %s, not %s"):format(names[i], table.concat(wanted, " x "), table.concat(given, " x ")), 3)
+      error(("net: %s is %s, not %s"):format(names[i], table.concat(wanted, " x "),
+        table.concat(given, " x ")), 3)
     end
     tensor:assign(parameters[i])
   end
   return shadow
 end
 
---- nn.run(net, x, parameters): what net(x) does with numbers. x has the shape of one input, or one axis
---- more: a batch. An ensemble answers with one more axis in front: its members.
+--- nn.run(net, x, parameters): what net(x) does with numbers. x has the shape of one input, or one
+--- axis more: a batch. An ensemble answers with one more axis in front: its members.
 function nn.run(net, x, parameters)
   if type(x) == "table" or type(x) == "number" then x = orrery.tensor(x) end
-  if not orrery.is_tensor(x) then error(("net: a tensor is needed, not a %s"):format(type(x)), 3) end
+  if not orrery.is_tensor(x) then
+    error(("net: a tensor is needed, not a %s"):format(type(x)), 3)
+  end
   if parameters then net = with_parameters(net, parameters) end
   local inputs = net:shapes()
   local single = x:axes() == #inputs
@@ -144,7 +151,8 @@ function nn.run(net, x, parameters)
   local members, rows = net:members(), x:size(1)
   local options = { rows = rows }
   if members > 1 then
-    options = { rows = rows * members, members = members, index = { x = nn.repeated(rows, members) } }
+    options = { rows = rows * members, members = members,
+                index = { x = nn.repeated(rows, members) } }
   end
   local y = program_of(net):run({ x = x }, options)
   local shape = { select(2, y:shape()) }
@@ -153,7 +161,8 @@ function nn.run(net, x, parameters)
   return y:reshape(shape):copy()
 end
 
---- nn.repeated(rows, members): `members` times all rows in order, from 0, as an index of program runs.
+--- nn.repeated(rows, members): `members` times all rows in order, from 0, as an index of program
+--- runs.
 function nn.repeated(rows, members)
   return orrery.arange(0, rows - 1):broadcast(members, rows):copy():reshape(-1):to("int")
 end

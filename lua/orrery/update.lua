@@ -1,12 +1,12 @@
---- update.lua - a training step as one compiled program: loss of every row, its mean, gradients, clipping,
---- optimiser. No Lua runs inside.
+--- update.lua - a training step as one compiled program: loss of every row, its mean, gradients,
+--- clipping, optimiser. No Lua runs inside.
 ---
 ---   local update = orrery.update {
 ---     loss = function(sample) return orrery.nn.mse(net(sample.x), sample.y) end,
 ---     nets = { net }, optimiser = orrery.adam { learning_rate = 1e-3 },
 ---   }
 ---   for i = 1, 1000 do
----     local loss = update:step({ x = inputs, y = targets }, index)   -- the rows of the data in `index`
+---     local loss = update:step({ x = inputs, y = targets }, index)   -- the rows in `index`
 ---   end
 local orrery = require "orrery"
 local check = require "orrery.check"
@@ -38,21 +38,23 @@ local function gather_parameters(o)
 end
 
 --- orrery.update(options)
----   loss        function(sample, own) -> number [, table of named numbers]; sample.x is one row of batch.x.
----               Both are averaged over rows, in an ensemble over each member's own rows; own holds the
----               row's member's part of each of the member_parameters
+---   loss        function(sample, own) -> number [, table of named numbers]; sample.x is one row of
+---               batch.x. Both are averaged over rows, in an ensemble over each member's own rows;
+---               own holds the row's member's part of each of the member_parameters
 ---   nets        a list of nets whose parameters are trained
 ---   parameters  a list of further tensors; member_parameters: with a member axis in front
 ---   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }
 ---   seed        of draws inside the loss
 local function new(options)
   local o = check.options("update options", options, {
-    loss = "optional function", nets = {}, parameters = {}, member_parameters = {}, optimiser = "any", seed = 0,
+    loss = "optional function", nets = {}, parameters = {}, member_parameters = {},
+    optimiser = "any", seed = 0,
   })
   if not o.loss then error("update options: loss is missing", 2) end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, member_parameters = o.member_parameters, members = members, seed = o.seed, steps = 0, parameters = tensors,
+    loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
+    member_parameters = o.member_parameters,
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
   self:remember()
@@ -76,11 +78,12 @@ end
 local function mean_of(value, level, name)
   if type(value) == "number" then value = trace.number(value) end
   if not trace.is_symbol(value) then
-    error(("update: the loss function must return a number%s, not a %s"):format(name, type(value)), 0)
+    error(("update: the loss function must return a number%s, not a %s")
+      :format(name, type(value)), 0)
   end
   if value:axes() > 0 then
-    error(("update: the loss%s must be one number, not %d of them; take the mean or the sum"):format(
-      name, value:count()), 0)
+    error(("update: the loss%s must be one number, not %d of them; take the mean or the sum")
+      :format(name, value:count()), 0)
   end
   return value:level() == "row" and value:row_mean(level) or value
 end
@@ -102,10 +105,12 @@ local function build(self, batch)
       local sample = {}
       for i, name in ipairs(names) do sample[name] = (select(i, ...)) end
       local members = {}
-      for i, tensor in ipairs(self.member_parameters) do members[i] = trace.parameter(tensor, "member") end
+      for i, tensor in ipairs(self.member_parameters) do
+        members[i] = trace.parameter(tensor, "member")
+      end
       -- the plain function has no notion of members to be compared with
-      local loss, details = trace.inline { fn = self.loss, arguments = { sample, members }, name = "loss",
-        verify = self.members == 1 }
+      local loss, details = trace.inline { fn = self.loss, arguments = { sample, members },
+        name = "loss", verify = self.members == 1 }
       local outputs = { loss = mean_of(loss, level, "") }
       if type(details) == "table" then
         for _, name in ipairs(check.sorted_keys(details)) do
@@ -118,8 +123,8 @@ local function build(self, batch)
   }
 end
 
--- Rows of the run, and where they are read: everything for one net; for an ensemble without an index every
--- member gets all rows.
+-- Rows of the run, and where they are read: everything for one net; for an ensemble without an
+-- index every member gets all rows.
 local function rows_of(self, batch, index)
   local first = batch[self.names[1]]
   if index then
@@ -134,31 +139,32 @@ local function rows_of(self, batch, index)
   return rows * self.members, self.tiled
 end
 
---- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows. index: an int
---- tensor of the rows to take, counted from 1; for an ensemble as many for every member, one member after
---- the other (members x rows); without it all rows, for every member. Returns the loss before the update (of an ensemble
---- the mean) and a table of the loss and the other numbers, by member.
---- Where the gradient is not finite nothing is changed; after 10 such updates in a row the last good
---- parameters are put back and an error is raised.
+--- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows.
+--- index: an int tensor of the rows to take, counted from 1; for an ensemble as many for every
+--- member, one member after the other (members x rows); without it all rows, for every member.
+--- Returns the loss before the update (of an ensemble the mean) and a table of the loss and the
+--- other numbers, by member. Where the gradient is not finite nothing is changed; after 10 such
+--- updates in a row the last good parameters are put back and an error is raised.
 function Update:step(batch, index)
   if not self.compiled then build(self, batch) end
   local rows
   rows, index = rows_of(self, batch, index)
-  local options = { rows = rows, members = self.members, seed = self.seed, iteration = self.steps, index = {} }
+  local options = { rows = rows, members = self.members, seed = self.seed,
+                    iteration = self.steps, index = {} }
   for _, name in ipairs(self.names) do options.index[name] = index end
   local outputs = self.compiled:run(batch, options)
   self.steps = self.steps + 1
   local skipped, in_a_row = self.optimiser:skipped()
   if in_a_row >= PATIENCE then
     self:roll_back()
-    error(("update %d: the gradient was not finite %d times in a row; the parameters are back where they were "
-      .. "before; try a lower learning rate, or clip = 1"):format(self.steps, in_a_row), 2)
+    error(("update %d: the gradient was not finite %d times in a row; the parameters are back "
+      .. "where they were before; try a lower learning rate, or clip = 1")
+      :format(self.steps, in_a_row), 2)
   end
   self.skipped = skipped
   local loss = orrery.mean(outputs.loss)
-  if in_a_row == 0 and self.steps % SNAPSHOT == 0 and loss == loss and math.abs(loss) < math.huge then
-    self:remember()
-  end
+  local finite = loss == loss and math.abs(loss) < math.huge
+  if in_a_row == 0 and finite and self.steps % SNAPSHOT == 0 then self:remember() end
   return loss, outputs
 end
 
@@ -182,8 +188,8 @@ function Update:save(path)
   return self
 end
 
---- update:load(path): goes on where update:save was called, to the bit. A file that does not fit is refused
---- as a whole.
+--- update:load(path): goes on where update:save was called, to the bit. A file that does not fit is
+--- refused as a whole.
 function Update:load(path)
   local names, tensors = state_of(self)
   orrery.checkpoint.load(path, names, tensors)

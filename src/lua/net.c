@@ -8,7 +8,9 @@
 
 static void free_net(void *object) { orr_net_free(object); }
 
-orr_net *lua_check_net(lua_State *L, int index) { return lua_check_object(L, index, &lua_net_class); }
+orr_net *lua_check_net(lua_State *L, int index) {
+  return lua_check_object(L, index, &lua_net_class);
+}
 
 /* ---- making ---- */
 
@@ -28,14 +30,16 @@ static int find_unary(const char *name) {
 static void read_kind(lua_State *L, orr_layer *layer, const char *name, int number) {
   int kind = find_layer(name), op = kind < 0 ? find_unary(name) : -1;
   if (kind < 0 && op < 0)
-    lua_complain(L, "net: layer %d: there is no layer and no op of one operand called '%s'", number, name);
+    lua_complain(L, "net: layer %d: there is no layer and no op of one operand called '%s'", number,
+                 name);
   layer->kind = kind < 0 ? ORR_LAYER_activation : (orr_layer_kind)kind;
   if (op >= 0) layer->op = (orr_op)op;
 }
 
 /* One layer's description at the top of the stack: a name, or a table. */
 static void read_layer(lua_State *L, orr_layer *layer, int number) {
-  static const char *const names[] = {"kind", "outputs", "bias", "init", "gain", "op", "epsilon", NULL};
+  static const char *const names[] = {"kind", "outputs", "bias",    "init",
+                                      "gain", "op",      "epsilon", NULL};
   const char *inits[ORR_INIT_COUNT + 1] = {NULL};
   for (int i = 0; i < ORR_INIT_COUNT; i++) inits[i] = orr_init_name((orr_init)i);
   memset(layer, 0, sizeof *layer);
@@ -55,14 +59,16 @@ static void read_layer(lua_State *L, orr_layer *layer, int number) {
   const char *op = lua_option_string(L, at, "op", NULL);
   if (!op) return;
   int found = find_unary(op);
-  if (found < 0) lua_complain(L, "net: layer %d: there is no op of one operand called '%s'", number, op);
+  if (found < 0)
+    lua_complain(L, "net: layer %d: there is no op of one operand called '%s'", number, op);
   layer->op = (orr_op)found;
 }
 
-/*** orrery.net { inputs = 3, layers = { { kind = "linear", outputs = 64 }, "tanh", ... }, members = 0,
-seed = }: a chain of layers. `inputs` is a size or a list of sizes; a layer is a table (kind, outputs,
-bias, init, gain, op, epsilon) or a name: "layer_norm", or any op of one operand. `members` above 1
-make an ensemble. Without a seed the engine's stream is drawn from. See also orrery.nn.mlp. */
+/*** orrery.net { inputs = 3, layers = { { kind = "linear", outputs = 64 }, "tanh", ... },
+members = 0, seed = }: a chain of layers. `inputs` is a size or a list of sizes; a layer is a table
+(kind, outputs, bias, init, gain, op, epsilon) or a name: "layer_norm", or any op of one operand.
+`members` above 1 make an ensemble. Without a seed the engine's stream is drawn from. See also
+orrery.nn.mlp. */
 static int new_net(lua_State *L) {
   static const char *const names[] = {"inputs", "layers", "members", "seed", NULL};
   lua_settop(L, 1);
@@ -73,7 +79,8 @@ static int new_net(lua_State *L) {
   if (lua_option_need(L, 1, "layers", "net options") != LUA_TTABLE)
     lua_complain(L, "net options: layers must be a list");
   int count = (int)luaL_len(L, 3);
-  luaL_argcheck(L, count >= 1 && count <= 1000, 1, "net options: layers must be a list of 1 to 1000 layers");
+  luaL_argcheck(L, count >= 1 && count <= 1000, 1,
+                "net options: layers must be a list of 1 to 1000 layers");
   orr_layer *layers = lua_newuserdatauv(L, (size_t)count * sizeof *layers, 0);
   for (int i = 0; i < count; i++) {
     lua_geti(L, 3, i + 1);
@@ -85,8 +92,7 @@ static int new_net(lua_State *L) {
   orr_random stream;
   if (lua_option_push(L, 1, "seed") == LUA_TNIL)
     stream = orr_random_split(orr_engine_random(engine));
-  else
-    stream = orr_random_new((uint64_t)luaL_checkinteger(L, -1), 0);
+  else stream = orr_random_new((uint64_t)luaL_checkinteger(L, -1), 0);
   lua_handle *handle = lua_new_handle(L, &lua_net_class);
   return lua_fill(L, handle, orr_net_new(engine, axes, shape, count, layers, members, &stream));
 }
@@ -221,7 +227,8 @@ static int shapes(lua_State *L) {
 static int text(lua_State *L) {
   orr_net *net = lua_check_net(L, 1);
   int64_t numbers = 0;
-  for (int i = 0; i < orr_net_parameters(net); i++) numbers += orr_tensor_count(orr_net_parameter(net, i));
+  for (int i = 0; i < orr_net_parameters(net); i++)
+    numbers += orr_tensor_count(orr_net_parameter(net, i));
   luaL_Buffer buffer;
   luaL_buffinit(L, &buffer);
   luaL_addstring(&buffer, "net: ");
@@ -257,7 +264,8 @@ static int checkpoint(lua_State *L) {
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
   int count = (int)luaL_len(L, 2);
-  luaL_argcheck(L, count >= 0 && count == (int)luaL_len(L, 3), 3, "as many tensors as names are needed");
+  luaL_argcheck(L, count >= 0 && count == (int)luaL_len(L, 3), 3,
+                "as many tensors as names are needed");
   const char **names = lua_newuserdatauv(L, (size_t)(count + 1) * sizeof *names, 0);
   orr_tensor **tensors = lua_newuserdatauv(L, (size_t)(count + 1) * sizeof *tensors, 0);
   for (int i = 0; i < count; i++) { /* both lists keep their entries alive */
@@ -274,9 +282,9 @@ static int checkpoint(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg methods[] = {{"parameters", parameters}, {"copy", copy},       {"save", save},
-                                   {"load", load},             {"members", members}, {"level", level},
-                                   {"shapes", shapes},         {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"parameters", parameters}, {"copy", copy},   {"save", save},     {"load", load},
+    {"members", members},       {"level", level}, {"shapes", shapes}, {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", text}, {NULL, NULL}};
 
 const lua_class lua_net_class = {"orrery.net", "net", free_net, methods, metamethods};

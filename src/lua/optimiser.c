@@ -13,14 +13,17 @@ static orr_optimiser *check_optimiser(lua_State *L, int index) {
   return lua_check_object(L, index, &lua_optimiser_class);
 }
 
-static const char *const option_names[] = {
-    "kind",   "learning_rate", "momentum", "nesterov", "beta1", "beta2", "epsilon", "weight_decay", "decay_vectors",
-    "clip",   "schedule",      "warmup",   "steps",    "final", NULL};
+static const char *const option_names[] = {"kind",     "learning_rate", "momentum",
+                                           "nesterov", "beta1",         "beta2",
+                                           "epsilon",  "weight_decay",  "decay_vectors",
+                                           "clip",     "schedule",      "warmup",
+                                           "steps",    "final",         NULL};
 
 static orr_optimiser_options read_options(lua_State *L, int at) {
   static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
   const char *kinds[ORR_OPTIMISER_COUNT + 1] = {NULL};
-  for (int i = 0; i < ORR_OPTIMISER_COUNT; i++) kinds[i] = orr_optimiser_name((orr_optimiser_kind)i);
+  for (int i = 0; i < ORR_OPTIMISER_COUNT; i++)
+    kinds[i] = orr_optimiser_name((orr_optimiser_kind)i);
   lua_check_options(L, at, "optimiser options", option_names);
   orr_optimiser_options o = orr_optimiser_options_defaults();
   o.kind = (orr_optimiser_kind)lua_option_choice(L, at, "kind", (int)o.kind, kinds);
@@ -40,15 +43,16 @@ static orr_optimiser_options read_options(lua_State *L, int at) {
   return o;
 }
 
-/* orrery.optimiser(options, tensors, levels): levels[i] is "uniform" or "member". The two lists stay
-   with the object: minimise needs them. */
+/* orrery.optimiser(options, tensors, levels): levels[i] is "uniform" or "member". The two lists
+   stay with the object: minimise needs them. */
 static int new_optimiser(lua_State *L) {
   luaL_checktype(L, 2, LUA_TTABLE);
   luaL_checktype(L, 3, LUA_TTABLE);
   lua_settop(L, 3);
   orr_optimiser_options options = read_options(L, 1);
   int count = (int)luaL_len(L, 2);
-  luaL_argcheck(L, count >= 1 && count == (int)luaL_len(L, 3), 2, "parameters and as many levels are needed");
+  luaL_argcheck(L, count >= 1 && count == (int)luaL_len(L, 3), 2,
+                "parameters and as many levels are needed");
   orr_tensor **tensors = lua_newuserdatauv(L, (size_t)count * sizeof *tensors, 0);
   orr_level *levels = lua_newuserdatauv(L, (size_t)count * sizeof *levels, 0);
   lua_createtable(L, count, 0); /* a list of our own: the caller's may change */
@@ -68,8 +72,8 @@ static int new_optimiser(lua_State *L) {
   return lua_fill(L, handle, orr_optimiser_new(lua_engine(L), &options, count, tensors, levels));
 }
 
-/* optimiser:minimise(loss): adds to the loss's graph its gradients and the update of every parameter.
-   Outermost graphs only: an update is done once per run. */
+/* optimiser:minimise(loss): adds to the loss's graph its gradients and the update of every
+   parameter. Outermost graphs only: an update is done once per run. */
 static int minimise(lua_State *L) {
   orr_optimiser *optimiser = check_optimiser(L, 1);
   lua_symbol *loss = lua_check_symbol(L, 2);
@@ -80,7 +84,8 @@ static int minimise(lua_State *L) {
   int count = (int)(lua_rawlen(L, 3) / sizeof *tensors);
   lua_getiuservalue(L, 1, 2);
   orr_level *levels = lua_touserdata(L, 4);
-  orr_node *nodes = lua_newuserdatauv(L, 2 * (size_t)count * sizeof *nodes, 0), *gradients = nodes + count;
+  orr_node *nodes = lua_newuserdatauv(L, 2 * (size_t)count * sizeof *nodes, 0),
+           *gradients = nodes + count;
   for (int i = 0; i < count; i++) {
     nodes[i] = orr_parameter(graph, tensors[i], levels[i]);
     if (nodes[i] == ORR_NONE) lua_raise(L);
@@ -124,7 +129,8 @@ static int skipped(lua_State *L) {
 /* optimiser:from_zero(index): an index counted from 1 as a program's run takes it: flat, from 0. */
 static int from_zero(lua_State *L) {
   orr_tensor *index = lua_check_tensor(L, 2);
-  if (orr_tensor_dtype(index) != ORR_INT) lua_complain(L, "update: the index must be a tensor of ints");
+  if (orr_tensor_dtype(index) != ORR_INT)
+    lua_complain(L, "update: the index must be a tensor of ints");
   int64_t count = orr_tensor_count(index);
   orr_tensor *rows = orr_tensor_copy(index);
   orr_tensor *flat = orr_tensor_reshape(rows, 1, &count);
@@ -136,16 +142,18 @@ static int from_zero(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"minimise", minimise},   {"states", states},   {"reset", reset},
-                                   {"set_scale", set_scale}, {"skipped", skipped}, {"from_zero", from_zero}, {NULL, NULL}};
+static const luaL_Reg methods[] = {
+    {"minimise", minimise}, {"states", states},       {"reset", reset}, {"set_scale", set_scale},
+    {"skipped", skipped},   {"from_zero", from_zero}, {NULL, NULL}};
 
-const lua_class lua_optimiser_class = {"orrery.optimiser", "optimiser", free_optimiser, methods, NULL};
+const lua_class lua_optimiser_class = {"orrery.optimiser", "optimiser", free_optimiser, methods,
+                                       NULL};
 
-/*** orrery.adam(options), orrery.adamw(options), orrery.sgd(options): an optimiser for orrery.update,
-as torch.optim has it. learning_rate 1e-3; beta1 0.9, beta2 0.999, epsilon 1e-8 (adam, adamw); momentum 0,
-nesterov false (sgd); weight_decay 0, decay_vectors true (false: biases do not decay); clip 0: the
-greatest length of all gradients together; schedule "constant", "linear" or "cosine" from 1 to final (0)
-over steps updates, after a warmup of that many. */
+/*** orrery.adam(options), orrery.adamw(options), orrery.sgd(options): an optimiser for
+orrery.update, as torch.optim has it. learning_rate 1e-3; beta1 0.9, beta2 0.999, epsilon 1e-8
+(adam, adamw); momentum 0, nesterov false (sgd); weight_decay 0, decay_vectors true (false: biases
+do not decay); clip 0: the greatest length of all gradients together; schedule "constant", "linear"
+or "cosine" from 1 to final (0) over steps updates, after a warmup of that many. */
 static int recipe(lua_State *L) {
   lua_settop(L, 1);
   read_options(L, 1);

@@ -6,7 +6,9 @@
 
 #define STREAM "orrery.stream"
 
-static orr_random *check_stream(lua_State *L, int index) { return luaL_checkudata(L, index, STREAM); }
+static orr_random *check_stream(lua_State *L, int index) {
+  return luaL_checkudata(L, index, STREAM);
+}
 
 /*** orrery.stream(seed [, number]): a stream of random numbers apart from the engine's; streams of
 one seed with different numbers are independent. */
@@ -67,12 +69,14 @@ static int draws(lua_State *L) {
   return 1;
 }
 
-/*** stream:shuffle(table): changes the order within each row of an int tensor of two axes, in place. */
+/*** stream:shuffle(table): changes the order within each row of an int tensor of two axes, in
+place. */
 static int shuffle(lua_State *L) {
   orr_random *stream = check_stream(L, 1);
   orr_tensor *table = lua_check_tensor(L, 2);
-  luaL_argcheck(L, orr_tensor_dtype(table) == ORR_INT && orr_tensor_axes(table) == 2 &&
-                       orr_tensor_is_contiguous(table),
+  luaL_argcheck(L,
+                orr_tensor_dtype(table) == ORR_INT && orr_tensor_axes(table) == 2 &&
+                    orr_tensor_is_contiguous(table),
                 2, "a contiguous int tensor of two axes is needed");
   int64_t rows = orr_tensor_shape(table)[0], n = orr_tensor_shape(table)[1];
   int32_t *row = orr_tensor_data(table);

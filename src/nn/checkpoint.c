@@ -3,17 +3,17 @@
 
 #include "nn/nn.h"
 
-orr_status orr_checkpoint_save(orr_engine *engine, const char *path, int count, const char *const *names,
-                               orr_tensor *const *tensors) {
+orr_status orr_checkpoint_save(orr_engine *engine, const char *path, int count,
+                               const char *const *names, orr_tensor *const *tensors) {
   orr_bundle *bundle = orr_bundle_new(engine);
   if (!bundle) return orr_engine_status(engine);
   orr_status status = ORR_OK;
   for (int i = 0; i < count && !status; i++) {
     if (!orr_tensor_all_finite(tensors[i]))
-      status = engine_fail(engine, ORR_NUMBER, "%s: %s holds a value that is not finite, nothing is saved",
-                           path, names[i]);
-    else
-      status = orr_bundle_add(bundle, names[i], tensors[i]);
+      status =
+          engine_fail(engine, ORR_NUMBER,
+                      "%s: %s holds a value that is not finite, nothing is saved", path, names[i]);
+    else status = orr_bundle_add(bundle, names[i], tensors[i]);
   }
   if (!status) status = orr_bundle_write(bundle, path);
   orr_bundle_free(bundle);
@@ -21,22 +21,23 @@ orr_status orr_checkpoint_save(orr_engine *engine, const char *path, int count, 
 }
 
 /* One tensor of the file against the one that shall receive it. */
-static orr_status compare(orr_engine *engine, const char *path, const char *name, const orr_tensor *own,
-                          const orr_tensor *given) {
+static orr_status compare(orr_engine *engine, const char *path, const char *name,
+                          const orr_tensor *own, const orr_tensor *given) {
   int axes = orr_tensor_axes(own);
   bool same = axes == orr_tensor_axes(given) && orr_tensor_dtype(own) == orr_tensor_dtype(given);
-  for (int i = 0; same && i < axes; i++) same = orr_tensor_shape(own)[i] == orr_tensor_shape(given)[i];
+  for (int i = 0; same && i < axes; i++)
+    same = orr_tensor_shape(own)[i] == orr_tensor_shape(given)[i];
   if (same) return ORR_OK;
   char wanted[NN_SHAPE_TEXT], other[NN_SHAPE_TEXT];
-  return engine_fail(engine, ORR_SHAPE, "%s: %s is %s (%s) in the file, but %s (%s) here", path, name,
-                     nn_shape_text(other, orr_tensor_axes(given), orr_tensor_shape(given)),
+  return engine_fail(engine, ORR_SHAPE, "%s: %s is %s (%s) in the file, but %s (%s) here", path,
+                     name, nn_shape_text(other, orr_tensor_axes(given), orr_tensor_shape(given)),
                      orr_dtype_name(orr_tensor_dtype(given)),
                      nn_shape_text(wanted, axes, orr_tensor_shape(own)),
                      orr_dtype_name(orr_tensor_dtype(own)));
 }
 
-static orr_status compare_all(orr_engine *engine, const char *path, const orr_bundle *bundle, int count,
-                              const char *const *names, orr_tensor *const *tensors) {
+static orr_status compare_all(orr_engine *engine, const char *path, const orr_bundle *bundle,
+                              int count, const char *const *names, orr_tensor *const *tensors) {
   int in_file = orr_bundle_count(bundle);
   for (int i = 0; i < in_file; i++) {
     bool found = false;
@@ -44,7 +45,8 @@ static orr_status compare_all(orr_engine *engine, const char *path, const orr_bu
     if (!found) {
       const char *near = nearest_name(orr_bundle_name(bundle, i), names, count);
       return engine_fail(engine, ORR_FIELD, "%s: holds %s, which is not known here%s%s%s", path,
-                         orr_bundle_name(bundle, i), near ? " (nearest: " : "", near ? near : "", near ? ")" : "");
+                         orr_bundle_name(bundle, i), near ? " (nearest: " : "", near ? near : "",
+                         near ? ")" : "");
     }
   }
   for (int j = 0; j < count; j++) {
@@ -57,8 +59,8 @@ static orr_status compare_all(orr_engine *engine, const char *path, const orr_bu
   return ORR_OK;
 }
 
-orr_status orr_checkpoint_load(orr_engine *engine, const char *path, int count, const char *const *names,
-                               orr_tensor *const *tensors) {
+orr_status orr_checkpoint_load(orr_engine *engine, const char *path, int count,
+                               const char *const *names, orr_tensor *const *tensors) {
   orr_bundle *bundle = orr_bundle_read(engine, path, false);
   if (!bundle) return orr_engine_status(engine);
   orr_status status = compare_all(engine, path, bundle, count, names, tensors);

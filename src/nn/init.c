@@ -13,7 +13,8 @@ const char *nn_shape_text(char *text, int axes, const int64_t *shape) {
   size_t used = 0;
   text[0] = 0;
   for (int i = 0; i < axes && used < NN_SHAPE_TEXT; i++)
-    used += (size_t)snprintf(text + used, NN_SHAPE_TEXT - used, "%s%lld", i ? " x " : "", (long long)shape[i]);
+    used += (size_t)snprintf(text + used, NN_SHAPE_TEXT - used, "%s%lld", i ? " x " : "",
+                             (long long)shape[i]);
   return text;
 }
 
@@ -23,7 +24,8 @@ static orr_real *numbers(orr_tensor *x) {
   if (orr_tensor_dtype(x) != ORR_REAL || !orr_tensor_is_contiguous(x)) {
     engine_fail(orr_tensor_engine(x), ORR_ARGUMENT,
                 "only contiguous tensors of reals can be initialised, this one is %s%s",
-                orr_dtype_name(orr_tensor_dtype(x)), orr_tensor_is_contiguous(x) ? "" : " and not contiguous");
+                orr_dtype_name(orr_tensor_dtype(x)),
+                orr_tensor_is_contiguous(x) ? "" : " and not contiguous");
     return NULL;
   }
   return orr_tensor_data(x);
@@ -33,7 +35,8 @@ orr_status orr_init_uniform(orr_tensor *x, orr_random *random, double low, doubl
   orr_real *to = numbers(x);
   if (!to) return x ? orr_engine_status(orr_tensor_engine(x)) : ORR_ARGUMENT;
   int64_t count = orr_tensor_count(x);
-  for (int64_t i = 0; i < count; i++) to[i] = (orr_real)(low + (high - low) * orr_random_uniform(random));
+  for (int64_t i = 0; i < count; i++)
+    to[i] = (orr_real)(low + (high - low) * orr_random_uniform(random));
   orr_tensor_touch(x);
   return ORR_OK;
 }
@@ -42,18 +45,19 @@ orr_status orr_init_normal(orr_tensor *x, orr_random *random, double mean, doubl
   orr_real *to = numbers(x);
   if (!to) return x ? orr_engine_status(orr_tensor_engine(x)) : ORR_ARGUMENT;
   int64_t count = orr_tensor_count(x);
-  for (int64_t i = 0; i < count; i++) to[i] = (orr_real)(mean + deviation * orr_random_normal(random));
+  for (int64_t i = 0; i < count; i++)
+    to[i] = (orr_real)(mean + deviation * orr_random_normal(random));
   orr_tensor_touch(x);
   return ORR_OK;
 }
 
-orr_status orr_init_truncated_normal(orr_tensor *x, orr_random *random, double mean, double deviation,
-                                     double low, double high) {
+orr_status orr_init_truncated_normal(orr_tensor *x, orr_random *random, double mean,
+                                     double deviation, double low, double high) {
   orr_real *to = numbers(x);
   if (!to) return x ? orr_engine_status(orr_tensor_engine(x)) : ORR_ARGUMENT;
   if (!(low < high))
-    return engine_fail(orr_tensor_engine(x), ORR_ARGUMENT, "a truncated normal needs low < high, not %g and %g",
-                       low, high);
+    return engine_fail(orr_tensor_engine(x), ORR_ARGUMENT,
+                       "a truncated normal needs low < high, not %g and %g", low, high);
   int64_t count = orr_tensor_count(x);
   for (int64_t i = 0; i < count; i++) {
     double draw = mean + deviation * orr_random_normal(random);
@@ -91,14 +95,16 @@ orr_status orr_init_orthogonal(orr_tensor *x, orr_random *random, double gain) {
   orr_engine *engine = orr_tensor_engine(x);
   int axes = orr_tensor_axes(x);
   if (axes < 2)
-    return engine_fail(engine, ORR_SHAPE, "an orthogonal matrix needs two axes, the tensor has %d", axes);
+    return engine_fail(engine, ORR_SHAPE, "an orthogonal matrix needs two axes, the tensor has %d",
+                       axes);
   int64_t rows = orr_tensor_shape(x)[axes - 2], columns = orr_tensor_shape(x)[axes - 1];
   if (rows == 0 || columns == 0) return ORR_OK;
   bool wide = rows < columns;
   int64_t vectors = wide ? rows : columns, length = wide ? columns : rows;
   size_t size;
   if (!multiply_sizes((size_t)vectors, (size_t)length, &size))
-    return engine_fail(engine, ORR_MEMORY, "a matrix of %lld x %lld is too large", (long long)rows, (long long)columns);
+    return engine_fail(engine, ORR_MEMORY, "a matrix of %lld x %lld is too large", (long long)rows,
+                       (long long)columns);
   double *v = engine_new(engine, size, sizeof *v);
   if (!v) return ORR_MEMORY;
   for (int64_t first = 0; first < orr_tensor_count(x); first += rows * columns) {
@@ -106,7 +112,8 @@ orr_status orr_init_orthogonal(orr_tensor *x, orr_random *random, double gain) {
     orthonormalise(v, vectors, length);
     for (int64_t r = 0; r < rows; r++)
       for (int64_t c = 0; c < columns; c++)
-        to[first + r * columns + c] = (orr_real)(gain * (wide ? v[r * length + c] : v[c * length + r]));
+        to[first + r * columns + c] =
+            (orr_real)(gain * (wide ? v[r * length + c] : v[c * length + r]));
   }
   engine_free_memory(engine, v);
   orr_tensor_touch(x);

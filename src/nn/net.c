@@ -46,7 +46,8 @@ static orr_net *empty_net(orr_engine *engine, int layers, const orr_layer *layer
   net->layers = layers;
   net->layer = engine_new(engine, (size_t)layers, sizeof *net->layer);
   net->first = engine_new_zeroed(engine, (size_t)layers, sizeof *net->first);
-  net->parameter = engine_new_zeroed(engine, (size_t)layers * LAYER_PARAMETERS, sizeof *net->parameter);
+  net->parameter =
+      engine_new_zeroed(engine, (size_t)layers * LAYER_PARAMETERS, sizeof *net->parameter);
   if (!net->layer || !net->first || !net->parameter) {
     orr_net_free(net);
     return NULL;
@@ -99,7 +100,8 @@ static orr_status make_layers(orr_net *net, layer_plan *plan) {
     snprintf(name, sizeof name, "%s%d", orr_layer_name(layer->kind), ++of_kind[layer->kind]);
     plan->count = 0;
     orr_status status = type->prepare(net->engine, layer, plan);
-    if (status) return engine_fail_in(net->engine, "layer %d (%s)", i + 1, orr_layer_name(layer->kind));
+    if (status)
+      return engine_fail_in(net->engine, "layer %d (%s)", i + 1, orr_layer_name(layer->kind));
     net->first[i] = net->parameters;
     for (int j = 0; j < plan->count; j++)
       if ((status = make_parameter(net, name, &plan->parameters[j]))) return status;
@@ -111,7 +113,8 @@ orr_net *orr_net_new(orr_engine *engine, int input_axes, const int64_t *input_sh
                      const orr_layer *layers, int members, orr_random *random) {
   if (!engine) return NULL;
   if (count < 1 || members < 0 || input_axes < 0 || input_axes > ORR_AXES - 1) {
-    engine_fail(engine, ORR_ARGUMENT, "a net needs a layer (%d given), at least 0 members (%d) and 0 to %d axes (%d)",
+    engine_fail(engine, ORR_ARGUMENT,
+                "a net needs a layer (%d given), at least 0 members (%d) and 0 to %d axes (%d)",
                 count, members, ORR_AXES - 1, input_axes);
     return NULL;
   }
@@ -154,7 +157,9 @@ orr_net *orr_net_copy(const orr_net *net) {
 
 orr_engine *orr_net_engine(const orr_net *net) { return net ? net->engine : NULL; }
 int orr_net_members(const orr_net *net) { return net ? net->members : 0; }
-orr_level orr_net_level(const orr_net *net) { return net && net->members > 1 ? ORR_MEMBER : ORR_UNIFORM; }
+orr_level orr_net_level(const orr_net *net) {
+  return net && net->members > 1 ? ORR_MEMBER : ORR_UNIFORM;
+}
 int orr_net_layers(const orr_net *net) { return net ? net->layers : 0; }
 int orr_net_input_axes(const orr_net *net) { return net ? net->input_axes : 0; }
 const int64_t *orr_net_input_shape(const orr_net *net) { return net ? net->input_shape : NULL; }
@@ -189,7 +194,8 @@ static bool input_fits(const orr_net *net, orr_graph *graph, orr_node x) {
   if (fits) return true;
   char wanted[NN_SHAPE_TEXT], given[NN_SHAPE_TEXT];
   engine_fail(net->engine, ORR_SHAPE, "the net takes %s, not %s",
-              nn_shape_text(wanted, net->input_axes, net->input_shape), nn_shape_text(given, axes, shape));
+              nn_shape_text(wanted, net->input_axes, net->input_shape),
+              nn_shape_text(given, axes, shape));
   return false;
 }
 
@@ -198,7 +204,8 @@ static bool parameters_fit(const orr_net *net, orr_graph *graph, const orr_node 
     if (parameters[i] == ORR_NONE) return false;
     const orr_tensor *own = net->parameter[i].tensor;
     int skip = net->members > 1, axes = orr_tensor_axes(own) - skip;
-    const int64_t *shape = orr_tensor_shape(own) + skip, *given = orr_node_shape(graph, parameters[i]);
+    const int64_t *shape = orr_tensor_shape(own) + skip,
+                  *given = orr_node_shape(graph, parameters[i]);
     bool fits = orr_node_axes(graph, parameters[i]) == axes;
     for (int j = 0; fits && j < axes; j++) fits = given[j] == shape[j];
     if (fits) continue;
@@ -211,7 +218,8 @@ static bool parameters_fit(const orr_net *net, orr_graph *graph, const orr_node 
   return true;
 }
 
-orr_node orr_net_apply(const orr_net *net, orr_graph *graph, orr_node x, const orr_node *parameters) {
+orr_node orr_net_apply(const orr_net *net, orr_graph *graph, orr_node x,
+                       const orr_node *parameters) {
   if (!net || !graph || x == ORR_NONE || !input_fits(net, graph, x)) return ORR_NONE;
   if (parameters && !parameters_fit(net, graph, parameters)) return ORR_NONE;
   orr_level level = orr_net_level(net);

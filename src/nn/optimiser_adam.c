@@ -21,16 +21,17 @@ void adam_prepare(const orr_optimiser_options *options, orr_graph *g, optimiser_
   group->extra[M_SHARE] = nn_scale(g, 1 - options->beta1, group->alive);
   group->extra[V_SHARE] = nn_scale(g, 1 - options->beta2, group->alive);
   group->extra[SIZE] = nn_div(g, group->rate, bias_correction(g, options->beta1, group->number));
-  group->extra[ROOT] = orr_unary(
-      g, ORR_OP_reciprocal, orr_unary(g, ORR_OP_sqrt, bias_correction(g, options->beta2, group->number)));
+  group->extra[ROOT] =
+      orr_unary(g, ORR_OP_reciprocal,
+                orr_unary(g, ORR_OP_sqrt, bias_correction(g, options->beta2, group->number)));
 }
 
 orr_node adam_move(const orr_optimiser_options *options, orr_graph *g, const optimiser_group *group,
                    orr_node p, orr_node gradient, orr_node *state) {
   orr_node m = state[0], v = state[1];
   m = nn_add(g, m, nn_mul(g, group->extra[M_SHARE], nn_sub(g, gradient, m)));
-  v = nn_add(g, v, nn_mul(g, group->extra[V_SHARE],
-                          nn_sub(g, orr_unary(g, ORR_OP_square, gradient), v)));
+  v = nn_add(g, v,
+             nn_mul(g, group->extra[V_SHARE], nn_sub(g, orr_unary(g, ORR_OP_square, gradient), v)));
   orr_node root = nn_mul(g, group->extra[ROOT], orr_unary(g, ORR_OP_sqrt, v));
   orr_node direction = nn_div(g, m, nn_add(g, root, orr_number(g, options->epsilon)));
   state[0] = m;
@@ -38,8 +39,9 @@ orr_node adam_move(const orr_optimiser_options *options, orr_graph *g, const opt
   return nn_sub(g, p, nn_mul(g, group->extra[SIZE], direction));
 }
 
-static orr_node step(const orr_optimiser_options *options, orr_graph *g, const optimiser_group *group,
-                     orr_node p, orr_node gradient, double decay, orr_node *state) {
+static orr_node step(const orr_optimiser_options *options, orr_graph *g,
+                     const optimiser_group *group, orr_node p, orr_node gradient, double decay,
+                     orr_node *state) {
   if (decay > 0) gradient = nn_add(g, gradient, nn_scale(g, decay, p));
   return adam_move(options, g, group, p, gradient, state);
 }

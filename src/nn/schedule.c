@@ -13,7 +13,8 @@ static orr_node decay(const orr_optimiser_options *options, orr_graph *g, orr_no
   orr_node part = least(g, nn_scale(g, 1 / (double)options->steps, k), 1);
   if (options->schedule == ORR_SCHEDULE_LINEAR)
     return nn_add(g, orr_number(g, 1), nn_scale(g, options->final - 1, part));
-  orr_node half = nn_scale(g, 0.5, orr_unary(g, ORR_OP_cos, nn_scale(g, 3.14159265358979323846, part)));
+  orr_node half =
+      nn_scale(g, 0.5, orr_unary(g, ORR_OP_cos, nn_scale(g, 3.14159265358979323846, part)));
   return nn_add(g, orr_number(g, options->final),
                 nn_scale(g, 1 - options->final, nn_add(g, half, orr_number(g, 0.5))));
 }

@@ -13,18 +13,24 @@ static const char script[] =
     "local step, tolerance = double and 1e-5 or 1e-2, double and 1e-6 or 2e-2\n"
     "local cases = {\n"
     "  mse = { { 0.3, -1.2, 2 }, function(p, t) return nn.mse(p, t) end, { 1, -1, 0.5 } },\n"
-    "  huber = { { 0.3, -1.2, 2.5 }, function(p, t) return nn.huber(p, t, 0.6) end, { 0.1, -1, 0.5 } },\n"
-    "  nll_mean = { { 0.3, -1.2, 2 }, function(p, t) return nn.gaussian_nll(p, orrery.tensor { 0.2, -1, 1 }, t) end,\n"
+    "  huber = { { 0.3, -1.2, 2.5 }, function(p, t) return nn.huber(p, t, 0.6) end, { 0.1, -1, 0.5 "
+    "} },\n"
+    "  nll_mean = { { 0.3, -1.2, 2 }, function(p, t) return nn.gaussian_nll(p, orrery.tensor { "
+    "0.2, -1, 1 }, t) end,\n"
     "    { 1, -1, 0.5 } },\n"
-    "  nll_variance = { { 0.3, -1.2, 1 }, function(v, t) return nn.gaussian_nll(orrery.tensor { 0, 1, 2 }, v, t) end,\n"
+    "  nll_variance = { { 0.3, -1.2, 1 }, function(v, t) return nn.gaussian_nll(orrery.tensor { 0, "
+    "1, 2 }, v, t) end,\n"
     "    { 1, -1, 0.5 } },\n"
     "  cross_entropy = { { 0.3, -1.2, 2 }, function(p) return nn.cross_entropy(p, 2) end, {} },\n"
     "  cross_entropy_rows = { { 0.3, -1.2, 2, 0.1, 0.4, -1 }, function(p, t)\n"
     "    return nn.cross_entropy(p:reshape(2, 3), t) end, { 3, 1 } },\n"
-    "  binary_cross_entropy = { { 0.3, -1.2, 4 }, function(p, t) return nn.binary_cross_entropy(p, t) end, { 1, 0, 0 } },\n"
+    "  binary_cross_entropy = { { 0.3, -1.2, 4 }, function(p, t) return nn.binary_cross_entropy(p, "
+    "t) end, { 1, 0, 0 } },\n"
     "  bound = { { -3, -0.5, 2 }, function(x) return orrery.sum(nn.bound(x, -1, 1)) end, {} },\n"
-    "  bound_low = { { -3, -0.5, -2 }, function(low) return orrery.sum(nn.bound(orrery.tensor { 0.1, -0.4, -3 }, low, 1)) end, {} },\n"
-    "  bound_high = { { 3, 0.5, 2 }, function(high) return orrery.sum(nn.bound(orrery.tensor { 0.1, 0.4, 3 }, -4, high)) end, {} },\n"
+    "  bound_low = { { -3, -0.5, -2 }, function(low) return orrery.sum(nn.bound(orrery.tensor { "
+    "0.1, -0.4, -3 }, low, 1)) end, {} },\n"
+    "  bound_high = { { 3, 0.5, 2 }, function(high) return orrery.sum(nn.bound(orrery.tensor { "
+    "0.1, 0.4, 3 }, -4, high)) end, {} },\n"
     "}\n"
     "local checked = 0\n"
     "for _, name in ipairs(orrery.check.sorted_keys(cases)) do\n"
@@ -36,7 +42,8 @@ static const char script[] =
     "    return { gradient = gradient, value = value }\n"
     "  end }\n"
     "  local function run(values)\n"
-    "    return compiled:run { x = orrery.tensor(values), t = #t > 0 and orrery.tensor(t) or nil }\n"
+    "    return compiled:run { x = orrery.tensor(values), t = #t > 0 and orrery.tensor(t) or nil "
+    "}\n"
     "  end\n"
     "  local claimed = run(x).gradient:totable()\n"
     "  for i = 1, #x do\n"
@@ -60,7 +67,8 @@ Test(gradient_losses, against_differences) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, luaopen_orrery);
   lua_setfield(L, -2, "orrery");
-  cr_assert_eq(luaL_loadbufferx(L, script, sizeof script - 1, "=losses", "t"), LUA_OK, "%s", lua_tostring(L, -1));
+  cr_assert_eq(luaL_loadbufferx(L, script, sizeof script - 1, "=losses", "t"), LUA_OK, "%s",
+               lua_tostring(L, -1));
 #ifdef ORR_DOUBLE
   lua_pushboolean(L, 1);
 #else

@@ -44,9 +44,11 @@ static bench open_bench(const orr_layer *layers, int count, int members) {
   for (int i = 0; i < parameters; i++)
     wrt[i] = orr_parameter(g, orr_net_parameter(b.net, i), orr_net_level(b.net));
   wrt[parameters] = x;
-  cr_assert_eq(orr_gradient(g, loss, parameters + 1, wrt, gradients), ORR_OK, "%s", orr_engine_message(engine));
+  cr_assert_eq(orr_gradient(g, loss, parameters + 1, wrt, gradients), ORR_OK, "%s",
+               orr_engine_message(engine));
   orr_output(g, "loss", loss);
-  for (int i = 0; i < parameters; i++) orr_output(g, orr_net_parameter_name(b.net, i), gradients[i]);
+  for (int i = 0; i < parameters; i++)
+    orr_output(g, orr_net_parameter_name(b.net, i), gradients[i]);
   orr_output(g, "dx", gradients[parameters]);
   orr_program *program = orr_compile(g);
   cr_assert(program, "%s", orr_engine_message(engine));
@@ -80,8 +82,8 @@ static void check_tensor(bench *b, const char *what, orr_tensor *x, orr_tensor *
     numbers[i] = kept;
     orr_tensor_touch(x);
     double found = (sides[1] - sides[0]) / (2 * step), given = orr_tensor_get(claimed, i);
-    cr_expect_lt(fabs(found - given), tolerance * (1 + fabs(found)), "%s[%ld]: %.9g, by differences %.9g", what,
-                 (long)i, given, found);
+    cr_expect_lt(fabs(found - given), tolerance * (1 + fabs(found)),
+                 "%s[%ld]: %.9g, by differences %.9g", what, (long)i, given, found);
   }
   orr_tensor_free(claimed);
 }
@@ -107,11 +109,14 @@ static void check(const orr_layer *layers, int count) {
 
 Test(gradient_nn, linear) {
   check((orr_layer[]){{.kind = ORR_LAYER_linear, .outputs = 4}}, 1);
-  check((orr_layer[]){{.kind = ORR_LAYER_linear, .outputs = 19, .no_bias = true}, {.kind = ORR_LAYER_linear, .outputs = 2}}, 2);
+  check((orr_layer[]){{.kind = ORR_LAYER_linear, .outputs = 19, .no_bias = true},
+                      {.kind = ORR_LAYER_linear, .outputs = 2}},
+        2);
 }
 
 Test(gradient_nn, activations) {
-  orr_op ops[] = {ORR_OP_tanh, ORR_OP_sigmoid, ORR_OP_silu, ORR_OP_gelu, ORR_OP_softplus, ORR_OP_sin};
+  orr_op ops[] = {ORR_OP_tanh, ORR_OP_sigmoid,  ORR_OP_silu,
+                  ORR_OP_gelu, ORR_OP_softplus, ORR_OP_sin};
   for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
     check((orr_layer[]){{.kind = ORR_LAYER_linear, .outputs = 9},
                         {.kind = ORR_LAYER_activation, .op = ops[i]},

@@ -24,7 +24,8 @@ static orr_real *data(orr_tensor *x) { return orr_tensor_data(x); }
 static const char *path_of(const char *name) {
   static char path[256];
   const char *folder = getenv("TMPDIR");
-  snprintf(path, sizeof path, "%s/orrery-nn-%ld-%s", folder ? folder : "/tmp", (long)getpid(), name);
+  snprintf(path, sizeof path, "%s/orrery-nn-%ld-%s", folder ? folder : "/tmp", (long)getpid(),
+           name);
   return path;
 }
 
@@ -88,8 +89,8 @@ static orr_net *small_net(int members, uint64_t seed) {
 Test(nn, parameters_have_names_shapes_and_bounds) {
   orr_net *net = small_net(0, 1), *ensemble = small_net(3, 1);
   cr_assert(net && ensemble);
-  const char *names[] = {"linear1.weight", "linear1.bias", "layer_norm1.scale", "layer_norm1.offset",
-                         "linear2.weight"};
+  const char *names[] = {"linear1.weight", "linear1.bias", "layer_norm1.scale",
+                         "layer_norm1.offset", "linear2.weight"};
   cr_assert_eq(orr_net_parameters(net), 5);
   for (int i = 0; i < 5; i++) {
     cr_expect_str_eq(orr_net_parameter_name(net, i), names[i]);
@@ -105,7 +106,8 @@ Test(nn, parameters_have_names_shapes_and_bounds) {
   cr_expect_eq(orr_tensor_shape(weight)[0], 3);
   cr_expect_eq(orr_tensor_shape(weight)[1], 7);
   for (int i = 0; i < 21; i++) cr_expect_leq(fabs(data(weight)[i]), 1 / sqrt(3) + 1e-6);
-  cr_expect_neq(orr_tensor_get(orr_net_parameter(ensemble, 0), 0), orr_tensor_get(orr_net_parameter(ensemble, 0), 21));
+  cr_expect_neq(orr_tensor_get(orr_net_parameter(ensemble, 0), 0),
+                orr_tensor_get(orr_net_parameter(ensemble, 0), 21));
   cr_expect_eq(orr_net_level(net), ORR_UNIFORM);
   cr_expect_eq(orr_net_level(ensemble), ORR_MEMBER);
   orr_net_free(net);
@@ -114,9 +116,11 @@ Test(nn, parameters_have_names_shapes_and_bounds) {
 
 Test(nn, bad_layers_are_refused_with_their_place) {
   orr_random random = orr_random_new(1, 0);
-  orr_layer none[] = {{.kind = ORR_LAYER_linear, .outputs = 4}, {.kind = ORR_LAYER_linear, .outputs = 0}};
+  orr_layer none[] = {{.kind = ORR_LAYER_linear, .outputs = 4},
+                      {.kind = ORR_LAYER_linear, .outputs = 0}};
   cr_expect_null(orr_net_new(engine, 1, (int64_t[]){3}, 2, none, 0, &random));
-  cr_expect(strstr(orr_engine_message(engine), "layer 2 (linear)"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "layer 2 (linear)"), "%s",
+            orr_engine_message(engine));
   orr_layer binary[] = {{.kind = ORR_LAYER_activation, .op = ORR_OP_add}};
   cr_expect_null(orr_net_new(engine, 1, (int64_t[]){3}, 1, binary, 0, &random));
   cr_expect(strstr(orr_engine_message(engine), "add"), "%s", orr_engine_message(engine));
@@ -145,15 +149,19 @@ static orr_tensor *run_net(orr_net *net, orr_tensor *x, orr_run **kept) {
 
 static void plain_net(orr_net *net, int member, const double *x, double *y) {
   double h[7], mean = 0, variance = 0;
-#define P(i, at) orr_tensor_get(orr_net_parameter(net, i), \
-    (int64_t)member * (orr_tensor_count(orr_net_parameter(net, i)) / orr_net_members(net)) + (at))
+#define P(i, at)                                                                 \
+  orr_tensor_get(orr_net_parameter(net, i),                                      \
+                 (int64_t)member *(orr_tensor_count(orr_net_parameter(net, i)) / \
+                                   orr_net_members(net)) +                       \
+                     (at))
   for (int j = 0; j < 7; j++) {
     h[j] = P(1, j);
     for (int i = 0; i < 3; i++) h[j] += x[i] * P(0, i * 7 + j);
     mean += h[j] / 7;
   }
   for (int j = 0; j < 7; j++) variance += (h[j] - mean) * (h[j] - mean) / 7;
-  for (int j = 0; j < 7; j++) h[j] = tanh((h[j] - mean) / sqrt(variance + 1e-5) * P(2, j) + P(3, j));
+  for (int j = 0; j < 7; j++)
+    h[j] = tanh((h[j] - mean) / sqrt(variance + 1e-5) * P(2, j) + P(3, j));
   for (int k = 0; k < 2; k++) {
     y[k] = 0;
     for (int j = 0; j < 7; j++) y[k] += h[j] * P(4, j * 2 + k);
@@ -189,7 +197,8 @@ Test(nn, wrong_shapes_are_named) {
   orr_node good = orr_input(graph, "good", ORR_ROW, 1, (int64_t[]){3});
   orr_node given[5] = {x, x, x, x, x};
   cr_expect_eq(orr_net_apply(net, graph, good, given), ORR_NONE);
-  cr_expect(strstr(orr_engine_message(engine), "linear1.weight is 3 x 7, not 4"), "%s", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), "linear1.weight is 3 x 7, not 4"), "%s",
+            orr_engine_message(engine));
   orr_graph_free(graph);
   orr_net_free(net);
 }
@@ -221,8 +230,10 @@ Test(nn, checkpoints_come_back_the_same) {
 static void refused(const char *path, const char *text) {
   orr_net *net = small_net(2, 7), *before = orr_net_copy(net);
   cr_expect_neq(orr_net_load(net, path), ORR_OK);
-  cr_expect(strstr(orr_engine_message(engine), text), "'%s' is not in '%s'", text, orr_engine_message(engine));
-  cr_expect(strstr(orr_engine_message(engine), path), "no file in '%s'", orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), text), "'%s' is not in '%s'", text,
+            orr_engine_message(engine));
+  cr_expect(strstr(orr_engine_message(engine), path), "no file in '%s'",
+            orr_engine_message(engine));
   for (int i = 0; i < orr_net_parameters(net); i++)
     cr_expect(orr_tensor_same(orr_net_parameter(net, i), orr_net_parameter(before, i)));
   orr_net_free(net);

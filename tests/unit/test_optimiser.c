@@ -38,9 +38,11 @@ static bench open_bench(const orr_optimiser_options *options) {
   for (int i = 0; i < N; i++) {
     ((orr_real *)orr_tensor_data(goals))[i] = (orr_real)goal(i);
     ((orr_real *)orr_tensor_data(b.c))[i] = (orr_real)stiffness(i);
-    for (int k = 0; k < 2; k++) ((orr_real *)orr_tensor_data(b.p[k]))[i] = (orr_real)start(i + 100 * k);
+    for (int k = 0; k < 2; k++)
+      ((orr_real *)orr_tensor_data(b.p[k]))[i] = (orr_real)start(i + 100 * k);
   }
-  orr_node c = orr_input(g, "c", ORR_UNIFORM, 1, (int64_t[]){N}), loss = orr_number(g, 0), gradients[2], nodes[2];
+  orr_node c = orr_input(g, "c", ORR_UNIFORM, 1, (int64_t[]){N}), loss = orr_number(g, 0),
+           gradients[2], nodes[2];
   for (int k = 0; k < 2; k++) {
     nodes[k] = orr_parameter(g, b.p[k], ORR_UNIFORM);
     orr_node p = orr_reshape(g, nodes[k], 1, (int64_t[]){N});
@@ -51,10 +53,12 @@ static bench open_bench(const orr_optimiser_options *options) {
                                orr_binary(g, ORR_OP_mul, far, orr_number(g, 0.25)));
     loss = orr_binary(g, ORR_OP_add, loss, orr_sum_all(g, both));
   }
-  cr_assert_eq(orr_gradient(g, loss, 2, nodes, gradients), ORR_OK, "%s", orr_engine_message(engine));
+  cr_assert_eq(orr_gradient(g, loss, 2, nodes, gradients), ORR_OK, "%s",
+               orr_engine_message(engine));
   b.optimiser = orr_optimiser_new(engine, options, 2, b.p, (orr_level[]){ORR_UNIFORM, ORR_UNIFORM});
   cr_assert(b.optimiser, "%s", orr_engine_message(engine));
-  cr_assert_eq(orr_optimiser_build(b.optimiser, g, gradients), ORR_OK, "%s", orr_engine_message(engine));
+  cr_assert_eq(orr_optimiser_build(b.optimiser, g, gradients), ORR_OK, "%s",
+               orr_engine_message(engine));
   orr_output(g, "loss", loss);
   b.program = orr_compile(g);
   cr_assert(b.program, "%s", orr_engine_message(engine));
@@ -66,7 +70,9 @@ static bench open_bench(const orr_optimiser_options *options) {
   return b;
 }
 
-static void step(bench *b) { cr_assert_eq(orr_run_go(b->run), ORR_OK, "%s", orr_engine_message(engine)); }
+static void step(bench *b) {
+  cr_assert_eq(orr_run_go(b->run), ORR_OK, "%s", orr_engine_message(engine));
+}
 
 static void close_bench(bench *b) {
   orr_run_free(b->run);
@@ -86,8 +92,8 @@ static double factor_of(const orr_optimiser_options *o, int k) {
   return warm;
 }
 
-static void plain_step(const orr_optimiser_options *o, int t, double rate, double decay, double *p, double g,
-                       double *m, double *v) {
+static void plain_step(const orr_optimiser_options *o, int t, double rate, double decay, double *p,
+                       double g, double *m, double *v) {
   if (o->kind != ORR_OPTIMISER_adamw) g += decay * *p;
   else *p *= 1 - rate * decay;
   if (o->kind == ORR_OPTIMISER_sgd) {
@@ -119,8 +125,8 @@ static void plain(const orr_optimiser_options *o, int steps, double p[2][N]) {
     double rate = o->learning_rate * factor_of(o, t - 1);
     for (int k = 0; k < 2; k++)
       for (int i = 0; i < N; i++)
-        plain_step(o, t, rate, k == 1 || o->decay_vectors ? o->weight_decay : 0, &p[k][i], g[k][i] * clip,
-                   &m[k][i], &v[k][i]);
+        plain_step(o, t, rate, k == 1 || o->decay_vectors ? o->weight_decay : 0, &p[k][i],
+                   g[k][i] * clip, &m[k][i], &v[k][i]);
   }
 }
 
@@ -132,41 +138,46 @@ static void compare(const char *what, orr_optimiser_options options) {
   for (int k = 0; k < 2; k++)
     for (int i = 0; i < N; i++)
       cr_expect_float_eq(orr_tensor_get(b.p[k], i), wanted[k][i], 1e-5 * (1 + fabs(wanted[k][i])),
-                         "%s: parameter %d, %d is %.9g, not %.9g", what, k, i, orr_tensor_get(b.p[k], i),
-                         wanted[k][i]);
+                         "%s: parameter %d, %d is %.9g, not %.9g", what, k, i,
+                         orr_tensor_get(b.p[k], i), wanted[k][i]);
   cr_expect_eq(orr_optimiser_skipped(b.optimiser), 0);
   close_bench(&b);
 }
 
-#define OPTIONS(...)                                                           \
-  ({                                                                           \
-    orr_optimiser_options o_ = orr_optimiser_options_defaults();               \
-    orr_optimiser_options *o = &o_;                                            \
-    __VA_ARGS__;                                                               \
-    o_;                                                                        \
+#define OPTIONS(...)                                             \
+  ({                                                             \
+    orr_optimiser_options o_ = orr_optimiser_options_defaults(); \
+    orr_optimiser_options *o = &o_;                              \
+    __VA_ARGS__;                                                 \
+    o_;                                                          \
   })
 
 Test(optimiser, adam_is_torchs) {
   compare("adam", OPTIONS(o->learning_rate = 0.02));
   compare("adam, decay", OPTIONS(o->learning_rate = 0.02; o->weight_decay = 0.1));
-  compare("adam, weights decay", OPTIONS(o->learning_rate = 0.02; o->weight_decay = 0.1; o->decay_vectors = false));
-  compare("adam, betas", OPTIONS(o->learning_rate = 0.02; o->beta1 = 0; o->beta2 = 0.99; o->epsilon = 0.3));
+  compare("adam, weights decay",
+          OPTIONS(o->learning_rate = 0.02; o->weight_decay = 0.1; o->decay_vectors = false));
+  compare("adam, betas",
+          OPTIONS(o->learning_rate = 0.02; o->beta1 = 0; o->beta2 = 0.99; o->epsilon = 0.3));
 }
 
 Test(optimiser, adamw_is_torchs) {
-  compare("adamw", OPTIONS(o->kind = ORR_OPTIMISER_adamw; o->learning_rate = 0.02; o->weight_decay = 0.3));
+  compare("adamw",
+          OPTIONS(o->kind = ORR_OPTIMISER_adamw; o->learning_rate = 0.02; o->weight_decay = 0.3));
 }
 
 Test(optimiser, sgd_is_torchs) {
   compare("sgd", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05));
-  compare("momentum", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->momentum = 0.9));
-  compare("nesterov", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->momentum = 0.8;
-                              o->nesterov = true; o->weight_decay = 0.01));
+  compare("momentum",
+          OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->momentum = 0.9));
+  compare("nesterov", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05;
+                              o->momentum = 0.8; o->nesterov = true; o->weight_decay = 0.01));
 }
 
 Test(optimiser, gradients_are_clipped_together) {
   compare("clip", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->clip = 2));
-  compare("no need to clip", OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->clip = 1000));
+  compare("no need to clip",
+          OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->learning_rate = 0.05; o->clip = 1000));
 }
 
 Test(optimiser, schedules_follow_their_formulas) {
@@ -199,7 +210,8 @@ static void skip(orr_optimiser_options options, double spoiled) {
     if (i % 7 != 3) continue;
     int states = orr_optimiser_states(b.optimiser);
     orr_tensor *before[32];
-    for (int s = 0; s < states; s++) before[s] = orr_tensor_copy(orr_optimiser_state(b.optimiser, s));
+    for (int s = 0; s < states; s++)
+      before[s] = orr_tensor_copy(orr_optimiser_state(b.optimiser, s));
     orr_tensor *parameter = orr_tensor_copy(b.p[0]);
     orr_real *c = orr_tensor_data(b.c), kept = c[5];
     c[5] = (orr_real)spoiled;
@@ -212,7 +224,8 @@ static void skip(orr_optimiser_options options, double spoiled) {
     for (int s = 0; s < states; s++) {
       const char *name = orr_optimiser_state_name(b.optimiser, s);
       if (!strstr(name, "skipped") && !strstr(name, "length"))
-        cr_expect(orr_tensor_same(before[s], orr_optimiser_state(b.optimiser, s)), "%s moved", name);
+        cr_expect(orr_tensor_same(before[s], orr_optimiser_state(b.optimiser, s)), "%s moved",
+                  name);
       orr_tensor_free(before[s]);
     }
     cr_expect_eq(orr_optimiser_skipped_in_a_row(b.optimiser), 2);
@@ -230,7 +243,8 @@ Test(optimiser, updates_that_are_not_finite_are_skipped) {
   skip(OPTIONS(o->learning_rate = 0.02; o->clip = 1; o->weight_decay = 0.1), INFINITY);
   skip(OPTIONS(o->kind = ORR_OPTIMISER_adamw; o->learning_rate = 0.02; o->weight_decay = 0.1), NAN);
   skip(OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->momentum = 0.9; o->learning_rate = 0.02), -INFINITY);
-  skip(OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->momentum = 0.9; o->nesterov = true; o->clip = 2), NAN);
+  skip(OPTIONS(o->kind = ORR_OPTIMISER_sgd; o->momentum = 0.9; o->nesterov = true; o->clip = 2),
+       NAN);
 }
 
 /* Members clip and skip on their own: the NaN of one leaves the others as they would have been. */
@@ -247,12 +261,14 @@ Test(optimiser, a_member_that_is_not_finite_stays_alone) {
     orr_node d = orr_binary(g, ORR_OP_mul, node, orr_parameter(g, scale[k], ORR_MEMBER));
     orr_node loss = orr_sum_all(g, orr_unary(g, ORR_OP_square, d));
     cr_assert_eq(orr_gradient(g, loss, 1, &node, &gradient), ORR_OK);
-    cr_assert_eq(orr_optimiser_build(optimiser, g, &gradient), ORR_OK, "%s", orr_engine_message(engine));
+    cr_assert_eq(orr_optimiser_build(optimiser, g, &gradient), ORR_OK, "%s",
+                 orr_engine_message(engine));
     orr_program *program = orr_compile(g);
     cr_assert(program, "%s", orr_engine_message(engine));
     orr_run *run = orr_run_new(program);
     orr_run_rows(run, 3, 3);
-    for (int i = 0; i < 5; i++) cr_assert_eq(orr_run_go(run), ORR_OK, "%s", orr_engine_message(engine));
+    for (int i = 0; i < 5; i++)
+      cr_assert_eq(orr_run_go(run), ORR_OK, "%s", orr_engine_message(engine));
     cr_expect_eq(orr_optimiser_skipped(optimiser), k ? 5 : 0);
     cr_expect_eq(orr_optimiser_skipped_in_a_row(optimiser), k ? 5 : 0);
     orr_run_free(run);
@@ -289,11 +305,11 @@ Test(optimiser, a_reset_starts_over) {
 Test(optimiser, options_out_of_range_are_named) {
   orr_tensor *p = orr_tensor_new(engine, ORR_REAL, 1, (int64_t[]){2});
   orr_level level = ORR_UNIFORM;
-#define REFUSED(name, ...)                                                                      \
-  do {                                                                                          \
-    orr_optimiser_options bad = OPTIONS(__VA_ARGS__);                                           \
-    cr_expect_null(orr_optimiser_new(engine, &bad, 1, &p, &level));                             \
-    cr_expect(strstr(orr_engine_message(engine), name), "%s", orr_engine_message(engine));      \
+#define REFUSED(name, ...)                                                                 \
+  do {                                                                                     \
+    orr_optimiser_options bad = OPTIONS(__VA_ARGS__);                                      \
+    cr_expect_null(orr_optimiser_new(engine, &bad, 1, &p, &level));                        \
+    cr_expect(strstr(orr_engine_message(engine), name), "%s", orr_engine_message(engine)); \
   } while (0)
   REFUSED("learning_rate", o->learning_rate = -1);
   REFUSED("learning_rate", o->learning_rate = NAN);
@@ -302,7 +318,8 @@ Test(optimiser, options_out_of_range_are_named) {
   REFUSED("steps", o->schedule = ORR_SCHEDULE_COSINE);
   REFUSED("momentum", o->nesterov = true);
   orr_tensor *twice[] = {p, p};
-  cr_expect_null(orr_optimiser_new(engine, NULL, 2, twice, (orr_level[]){ORR_UNIFORM, ORR_UNIFORM}));
+  cr_expect_null(
+      orr_optimiser_new(engine, NULL, 2, twice, (orr_level[]){ORR_UNIFORM, ORR_UNIFORM}));
   cr_expect_null(orr_optimiser_new(engine, NULL, 0, twice, &level));
   orr_tensor_free(p);
 }
