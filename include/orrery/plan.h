@@ -96,8 +96,7 @@ ORR_API orr_rollout_options orr_rollout_options_defaults(void);
 ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
                                              const orr_rollout_options *options);
 
-/* The true simulator: plans start from the state that env is in when they are scored (the observation
-   is not looked at), on copies of env in all threads, or one after the other when it is not
+/* The true simulator: plans start from the state that env is in when they are scored, on copies of env in all threads, or one after the other when it is not
    thread-safe. A noisy environment is averaged over particles. The reward is the environment's own, or
    a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
@@ -106,6 +105,8 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
+  bool any_observation; /* false: an observation that is not env's present one is refused, because
+                           plans would start from another state than the caller believes */
   orr_program *reward;
   orr_reward_function reward_function; /* reward must be NULL then */
   void *user;

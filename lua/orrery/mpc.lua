@@ -29,9 +29,19 @@ local function plain(task)
     trace.is_interpreted(task.termination) or task.termination
 end
 
--- What makes an objective, and the compiled function that it is made of (nil: there is none).
-local function maker(compiled, make)
-  return function() return make(compiled and compiled:enter()) end, compiled
+-- What makes an objective, and whether it is due to be made anew (nil: it never is): numbers that the
+-- reward captured are looked at again by compiled:enter; `version` tells of other changes.
+local function maker(compiled, make, version)
+  local made_of
+  local function remake()
+    made_of = version and version()
+    return make(compiled and compiled:enter())
+  end
+  local function is_due()
+    local _, is_new = compiled:enter()
+    return is_new or (version and version() ~= made_of)
+  end
+  return remake, compiled and is_due
 end
 
 -- ---- the true dynamics
@@ -87,6 +97,16 @@ local function states_program(model, horizon)
   }
 end
 
+-- A fit may choose other elites.
+local function elites_of(model) return function() return model.elites end end
+
+local function objective_of(model, options)
+  return function(program)
+    options.elites = model.elites
+    return orrery.objective.program(program, options)
+  end
+end
+
 local function of_model(model, task, o)
   if not task then error("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }", 3) end
   local horizon = o.planner.horizon
@@ -94,12 +114,10 @@ local function of_model(model, task, o)
     local reward, termination = plain(task)
     local _, options = model:objective({ reward = function() return 0 end }, { horizon = horizon, particles = o.particles })
     options.reward, options.termination = reward, termination
-    return maker(states_program(model, horizon), function(program)
-      return orrery.objective.program(program, options)
-    end)
+    return maker(states_program(model, horizon), objective_of(model, options), elites_of(model))
   end
   local compiled, options = model:objective(task, { horizon = horizon, particles = o.particles })
-  return maker(compiled, function(program) return orrery.objective.program(program, options) end)
+  return maker(compiled, objective_of(model, options), elites_of(model))
 end
 
 -- ---- the mpc
@@ -128,23 +146,21 @@ return function(options)
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
   if sources ~= 1 then error("mpc options: one of model, env and objective is needed", 2) end
   o.planner = o.planner or orrery.plan.cem {}
-  local make, compiled
+  local make, is_due
   if o.objective then
     if o.task or o.particles then
       error("mpc options: task and particles belong to the objective, which is given already", 2)
     end
     make = maker(nil, function() return o.objective end)
   elseif o.env then
-    make, compiled = of_env(o.env, task_of(o.task), o)
+    make, is_due = of_env(o.env, task_of(o.task), o)
   else
-    make, compiled = of_model(o.model, task_of(o.task), o)
+    make, is_due = of_model(o.model, task_of(o.task), o)
   end
   local given = {}
   for _, name in ipairs(runtime) do given[name] = o[name] end
-  -- numbers that the reward captured are looked at again whenever Lua calls act
   local function enter(mpc)
-    local _, is_new = compiled:enter()
-    if is_new then core.set_objective(mpc, make()) end
+    if is_due() then core.set_objective(mpc, make()) end
   end
-  return core.new(make(), o.planner, given, compiled and enter)
+  return core.new(make(), o.planner, given, is_due and enter)
 end

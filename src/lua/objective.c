@@ -69,15 +69,17 @@ static int objective_fn(lua_State *L) {
 }
 
 /*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
-options: particles = 1 to average over noise; reward, for another one than its own: a compiled program of s, a,
+An observation that is not its present one is an error, unless any_observation = true.
+options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
 static int objective_env(lua_State *L) {
-  static const char *const names[] = {"particles", "reward", "termination", NULL};
+  static const char *const names[] = {"particles", "any_observation", "reward", "termination", NULL};
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
   orr_simulator_options options = orr_simulator_options_defaults();
   options.particles = (int)lua_option_integer(L, 2, "particles", 1, 1, 1000000);
+  options.any_observation = lua_option_boolean(L, 2, "any_observation", false);
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);

@@ -16,6 +16,7 @@ typedef struct simulator {
   orr_env **copies;         /* [workers]; NULL: env itself is played, not being thread-safe */
   int workers;
   double *state;
+  orr_real *seen;        /* [observation] */
   int capacity, horizon; /* plans that the buffers below hold */
   orr_real *rewards;     /* [rollouts][horizon] */
   int *steps;            /* [rollouts], that count */
@@ -222,9 +223,29 @@ static orr_status make_copies(simulator *sim) {
   return ORR_OK;
 }
 
+/* Planning for one environment while another one is stepped would go unnoticed otherwise. */
+static orr_status check_observation(simulator *sim, const orr_scoring *scoring) {
+  const orr_real *given = scoring->observation;
+  if (!given || sim->options.any_observation || scoring->iteration > 0) return ORR_OK;
+  if (orr_env_observe(sim->env, sim->seen)) return ORR_OK; /* it cannot tell */
+  for (int i = 0; i < sim->observation; i++) {
+    double apart = fabs((double)given[i] - (double)sim->seen[i]);
+    if (apart <= 1e-4 * (1 + fabs((double)sim->seen[i]))) continue;
+    char name[ORR_FIELD_NAME + 16];
+    orr_space_element_name(orr_env_observation_space(sim->env), i, name, sizeof name);
+    return engine_fail(
+        sim->engine, ORR_STATE,
+        "the observation has %s = %g, but environment '%s', on which plans are tried, "
+        "has %g: step that environment, not another one",
+        name, (double)given[i], orr_env_name(sim->env), (double)sim->seen[i]);
+  }
+  return ORR_OK;
+}
+
 static orr_status score(void *user, const orr_scoring *scoring) {
   simulator *sim = user;
-  orr_status status = orr_env_get_state(sim->env, sim->state);
+  orr_status status = check_observation(sim, scoring);
+  if (!status) status = orr_env_get_state(sim->env, sim->state);
   if (!status) status = make_copies(sim);
   if (status) return status;
   sim->scoring = scoring;
@@ -319,6 +340,7 @@ static void free_simulator(void *user) {
   for (int i = 0; i < sim->workers; i++) orr_env_free(sim->copies[i]);
   engine_free_memory(sim->engine, sim->copies);
   engine_free_memory(sim->engine, sim->state);
+  engine_free_memory(sim->engine, sim->seen);
   if (sim->rows) orr_run_free(sim->rows->run);
   engine_free_memory(sim->engine, sim->rows);
   orr_program_free(sim->options.reward);
@@ -380,7 +402,8 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
   sim->options = *options;
   sim->options.reward = NULL;
   sim->options.free_user = NULL; /* until nothing can fail any more */
-  if (!sim->state) return ORR_MEMORY;
+  sim->seen = engine_new_zeroed(engine, (size_t)sim->observation + 1, sizeof(orr_real));
+  if (!sim->state || !sim->seen) return ORR_MEMORY;
   sim->function = (reward_rows){.function = options->reward_function,
                                 .user = options->user,
                                 .observation = sim->observation,

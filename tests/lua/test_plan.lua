@@ -151,6 +151,12 @@ wanted = -1
 turn:reset() -- a mean at its bound takes several plans to leave it
 assert(turn:act(observation).torque < -1.5)
 
+-- stepping another environment than the one that plans are tried on does not go unnoticed
+fails("step that environment", orrery.evaluate, orrery.env "pendulum", orrery.mpc { env = env })
+local lax = orrery.mpc { objective = orrery.objective.env(env, { any_observation = true }),
+                         planner = orrery.plan.cem { horizon = 2 } }
+lax:act { cos = 0.5, sin = 0.5, velocity = 3 }
+
 -- an environment written in Lua
 local walk = orrery.env {
   name = "walk", observation = { { name = "x" } }, state = { { name = "x" } },

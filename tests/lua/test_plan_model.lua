@@ -67,6 +67,11 @@ local allocated = kept:statistics().plans
 assert(allocated == 3)
 model:fit(replay, { epochs = 1 })
 kept:act(observation)
+local before_elites = kept:objective()
+model:use_elites { 2 }
+kept:act(observation)
+assert(kept:objective() ~= before_elites)
+model:use_elites()
 
 local ok, message = pcall(orrery.mpc, { model = model })
 assert(not ok and message:find("needs a task", 1, true))
