@@ -301,3 +301,87 @@ Test(nn, what_is_not_finite_is_neither_saved_nor_loaded) {
   orr_bundle_free(bundle);
   orr_net_free(net);
 }
+
+/* ---- an allocator that fails once, at the n-th call */
+
+typedef struct failing {
+  long calls, fail_at;
+  long blocks;
+} failing;
+
+static void *allocate(void *user, void *old, size_t old_size, size_t new_size) {
+  failing *f = user;
+  (void)old_size;
+  if (new_size == 0) {
+    if (old) f->blocks--;
+    free(old);
+    return NULL;
+  }
+  if (f->calls++ == f->fail_at) return NULL;
+  if (!old) f->blocks++;
+  return realloc(old, new_size);
+}
+
+/* Makes, copies, saves and loads a net, and builds its update; false when a step failed. */
+static bool scenario(orr_engine *own, const char *path) {
+  orr_layer layers[] = {{.kind = ORR_LAYER_linear, .outputs = 6, .init = ORR_INIT_orthogonal},
+                        {.kind = ORR_LAYER_layer_norm},
+                        {.kind = ORR_LAYER_linear, .outputs = 1}};
+  orr_random random = orr_random_new(1, 0);
+  orr_net *net = orr_net_new(own, 1, (int64_t[]){3}, 3, layers, 2, &random),
+          *copy = orr_net_copy(net);
+  bool good =
+      net && copy && orr_net_save(net, path) == ORR_OK && orr_net_load(copy, path) == ORR_OK;
+  orr_tensor *tensors[8];
+  orr_level levels[8];
+  int count = orr_net_parameters(net);
+  for (int i = 0; i < count; i++) {
+    tensors[i] = orr_net_parameter(net, i);
+    levels[i] = ORR_MEMBER;
+  }
+  orr_optimiser *optimiser = good ? orr_optimiser_new(own, NULL, count, tensors, levels) : NULL;
+  orr_graph *graph = optimiser ? orr_graph_new(own) : NULL;
+  good = graph != NULL;
+  if (good) {
+    orr_node wrt[8], gradients[8];
+    orr_node x = orr_input(graph, "x", ORR_ROW, 1, (int64_t[]){3});
+    orr_node loss =
+        orr_row_mean(graph, orr_sum_all(graph, orr_net_apply(net, graph, x, NULL)), ORR_MEMBER);
+    for (int i = 0; i < count; i++) wrt[i] = orr_parameter(graph, tensors[i], ORR_MEMBER);
+    good = orr_gradient(graph, loss, count, wrt, gradients) == ORR_OK &&
+           orr_optimiser_build(optimiser, graph, gradients) == ORR_OK;
+  }
+  orr_graph_free(graph);
+  orr_optimiser_free(optimiser);
+  orr_net_free(copy);
+  orr_net_free(net);
+  return good;
+}
+
+Test(nn, allocations_that_fail_leave_nothing_behind) {
+  const char *path = path_of("memory");
+  for (long n = 0;; n++) {
+    failing f = {0, -1, 0};
+    orr_engine_options options = orr_engine_options_defaults();
+    options.threads = 1;
+    options.allocate = allocate;
+    options.allocate_user = &f;
+    orr_engine *own = orr_engine_new(&options);
+    cr_assert(own);
+    long before = f.blocks;
+    f.fail_at = f.calls + n;
+    bool good = scenario(own, path);
+    if (!good)
+      cr_expect_eq(orr_engine_status(own), ORR_MEMORY, "%ld: %s", n, orr_engine_message(own));
+    cr_expect_eq(f.blocks, before, "allocation %ld: %ld blocks are left", n, f.blocks - before);
+    f.fail_at = -1;
+    cr_expect(scenario(own, path), "the engine must stay usable");
+    orr_engine_free(own);
+    cr_expect_eq(f.blocks, 0);
+    if (good) {
+      cr_expect_gt(n, 50);
+      break;
+    }
+  }
+  remove(path);
+}
