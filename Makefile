@@ -22,12 +22,17 @@ SANITIZE =
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 # options for the experiment that `make demo` runs
 DEMO =
+# 1: show whole commands
+V =
 
 # ---- nothing below needs changing
 
 VERSION_OF = $(shell sed -n 's/^.define ORR_VERSION_$(1) //p' include/orrery/base.h)
 VERSION := $(call VERSION_OF,MAJOR).$(call VERSION_OF,MINOR).$(call VERSION_OF,PATCH)
 SONAME := liborrery.so.$(call VERSION_OF,MAJOR)
+
+q := $(if $(V),,@)
+say = $(if $(V),,@echo "  $(1)")
 
 variant := $(if $(DOUBLE),double)$(if $(SANITIZE),$(if $(findstring thread,$(SANITIZE)),tsan,asan))
 BUILD := build$(if $(variant),/$(variant))
@@ -96,6 +101,7 @@ bench_scripts := $(wildcard tests/bench/*.lua)
 .SECONDARY:
 
 all: $(program) lib $(module)
+	@:
 lib: $(static) $(BUILD)/liborrery.so $(BUILD)/orrery.pc $(BUILD)/orrery-lua.pc
 
 # What needs packages asks for them first, then starts over so that pkg-config sees them.
@@ -104,7 +110,7 @@ packages:
 
 demo: packages
 	@$(MAKE) all
-	$(program) run experiments/one_model_many_rewards.lua $(DEMO)
+	@$(program) run experiments/one_model_many_rewards.lua $(DEMO)
 
 test: packages
 	@$(MAKE) check
@@ -141,7 +147,8 @@ documented := $(wildcard lua/orrery/*.lua src/lua/*.c src/env/*.def src/plan/*.d
 
 $(BUILD)/docs/reference.md: $(program) tools/docs.lua $(documented)
 	@mkdir -p $(@D)
-	$(program) run tools/docs.lua $(@D) $(documented)
+	$(call say,docs)
+	$(q)$(program) run tools/docs.lua $(@D) $(documented)
 
 format-check:
 	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
@@ -153,56 +160,65 @@ clean:
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(flags) $(CFLAGS) -c $< -o $@
+	$(call say,cc $<)
+	$(q)$(CC) $(flags) $(CFLAGS) -c $< -o $@
 
 define kernel_rule
 $(BUILD)/obj/src/kernel/%.$(1).o: src/kernel/%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(flags) $$(CFLAGS) $$(kernel_flags) $$(kernel_flags_$(1)) -DKERNELS=kernels_$(1) -c $$< -o $$@
+	$$(call say,cc $$< for $(1))
+	$(q)$$(CC) $$(flags) $$(CFLAGS) $$(kernel_flags) $$(kernel_flags_$(1)) -DKERNELS=kernels_$(1) -c $$< -o $$@
 endef
 $(foreach set,$(kernel_sets),$(eval $(call kernel_rule,$(set))))
 
 $(BUILD)/obj/kernel_tables.o: $(kernel_objects)
-	$(CC) -r -nostdlib $^ -o $@
+	$(q)$(CC) -r -nostdlib $^ -o $@
 
 # The Lua library, lua/orrery/*.lua, as strings in C.
 $(BUILD)/lua_sources.c: $(wildcard lua/orrery/*.lua) lua/orrery tools/embed_lua
 	@mkdir -p $(@D)
-	tools/embed_lua $(filter %.lua,$^) > $@
+	$(q)tools/embed_lua $(filter %.lua,$^) > $@
 
 $(BUILD)/obj/lua_sources.o: $(BUILD)/lua_sources.c
 	@mkdir -p $(@D)
-	$(CC) $(flags) $(CFLAGS) -c $< -o $@
+	$(call say,cc $<)
+	$(q)$(CC) $(flags) $(CFLAGS) -c $< -o $@
 
 # ---- linking
 
 $(static): $(core_objects) $(lua_objects)
 	@mkdir -p $(@D)
 	@rm -f $@
-	ar rcs $@ $^
+	$(call say,ar $@)
+	$(q)ar rcs $@ $^
 
 # The engine without Lua: a host that only plans needs none.
 $(shared): $(core_objects)
-	$(CC) -shared -Wl,-soname,$(SONAME) $(if $(SANITIZE),,-Wl,-z,defs) $(link) $^ $(CORE_LIBS) -o $@
+	$(call say,link $@)
+	$(q)$(CC) -shared -Wl,-soname,$(SONAME) $(if $(SANITIZE),,-Wl,-z,defs) $(link) $^ $(CORE_LIBS) -o $@
 
 $(BUILD)/liborrery.so: $(shared)
-	ln -sf $(SONAME) $@
+	$(q)ln -sf $(SONAME) $@
 
 # For `require "orrery"` in a stock Lua 5.4, whose symbols the host provides.
 $(module): $(lua_objects) $(BUILD)/liborrery.so
-	$(CC) -shared -Wl,-soname,orrery.so $(link) $(lua_objects) -L$(BUILD) -lorrery -lm -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../..' -o $@
+	$(call say,link $@)
+	$(q)$(CC) -shared -Wl,-soname,orrery.so $(link) $(lua_objects) -L$(BUILD) -lorrery -lm -Wl,-rpath,'$$ORIGIN:$$ORIGIN/../..' -o $@
 
 # -Wl,-E: C modules that a script requires find Lua in the program.
 $(program): $(cli_objects) $(static)
-	$(CC) $(link) -Wl,-E $(cli_objects) $(static) $(EDIT_LIBS) $(LUA_LIBS) $(CORE_LIBS) -o $@
+	$(call say,link $@)
+	$(q)$(CC) $(link) -Wl,-E $(cli_objects) $(static) $(EDIT_LIBS) $(LUA_LIBS) $(CORE_LIBS) -o $@
 
 $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(static)
 	@mkdir -p $(@D)
-	$(CC) $(link) $< $(static) -lcriterion $(LUA_LIBS) $(CORE_LIBS) -o $@
+	$(call say,link $@)
+	$(q)$(CC) $(link) $< $(static) -lcriterion $(LUA_LIBS) $(CORE_LIBS) -o $@
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(static)
 	@mkdir -p $(@D)
-	$(CC) $(link) $< $(static) $(LUA_LIBS) $(CORE_LIBS) -o $@
+	$(call say,link $@)
+	$(q)$(CC) $(link) $< $(static) $(LUA_LIBS) $(CORE_LIBS) -o $@
 
 # ---- installing
 
@@ -211,7 +227,7 @@ pc = sed -e 's|@version@|$(VERSION)|' -e 's|@requires@|$(CORE_PC)|' -e 's|@libdi
 
 $(BUILD)/%.pc: tools/%.pc.in include/orrery/base.h Makefile
 	@mkdir -p $(@D)
-	$(call pc,$(CURDIR)/$(BUILD),$(CURDIR)/include,$(CURDIR)/$(BUILD)) $< > $@
+	$(q)$(call pc,$(CURDIR)/$(BUILD),$(CURDIR)/include,$(CURDIR)/$(BUILD)) $< > $@
 
 install: all
 	install -d $(addprefix $(DESTDIR)$(PREFIX)/,bin include/orrery lib/pkgconfig lib/lua/5.4)

@@ -67,11 +67,11 @@ function run:log(values)
   self.lines = self.lines + 1
 end
 
---- run:path(name): where a file of this run goes; run:close() lists it.
-function run:path(name)
+--- run:path(name, about): where a file of this run goes; run:close() lists it, with a word on it.
+function run:path(name, about)
   local parent = name:match "^(.*)/[^/]*$"
   if parent then system.make_folder(self.folder .. "/" .. parent) end
-  self.files[#self.files + 1] = name
+  self.files[#self.files + 1] = { name = name, about = about or "" }
   return self.folder .. "/" .. name
 end
 
@@ -147,7 +147,7 @@ function run:close()
   end
   list("options.json", "options and seed")
   list("metrics.jsonl", ("%d lines"):format(self.lines))
-  for _, name in ipairs(self.files) do list(name, "") end
+  for _, file in ipairs(self.files) do list(file.name, file.about) end
   io.stdout:flush()
   if #problems > 0 then error("run: while closing: " .. table.concat(problems, "; "), 2) end
 end
