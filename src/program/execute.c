@@ -263,15 +263,15 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
 
 /* ---- chunks of grouped elementwise instructions ---- */
 
-static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int64_t first,
-                               int64_t room) {
+static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int member,
+                               int64_t first, int64_t room) {
   const value *x = &run->program->values[v];
   if (x->place == PLACE_CHUNK) return w->chunk + x->offset * room;
-  return run->base[v] + (x->stored > 1 ? first : 0);
+  return single_pointer(run, v, member) + (x->stored > 1 ? first : 0);
 }
 
-void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first,
-                   int64_t n, int64_t room) {
+void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
+                   int64_t first, int64_t n, int64_t room) {
   const kernels *k = engine_kernels(run->engine);
   const value *values = run->program->values;
   for (int j = g->first; j < g->last; j++) {

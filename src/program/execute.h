@@ -47,7 +47,10 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */
 void execute_single(orr_run *run, const instruction *i, worker *w, int member);
-void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int64_t first,
-                   int64_t n, int64_t room);
+/* Numbers first .. first + n - 1 of one member's value, or of a uniform one (member 0). */
+void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
+                   int64_t first, int64_t n, int64_t room);
+/* Where a single value lies for the rows of group `member`. */
+orr_real *single_pointer(const orr_run *run, int v, int member);
 
 #endif
