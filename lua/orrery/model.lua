@@ -37,7 +37,7 @@ local function bounds_of(space, side, none)
   return any and orrery.tensor(list) or nil
 end
 
---- orrery.model(options)
+--- orrery.model(options): an untrained model.
 ---   env            whose observations and actions it learns; or the spaces `observation` and
 ---                  `action`
 ---   members        5 nets
@@ -231,6 +231,7 @@ local function rollout_program(self, task, horizon, sample)
         local a, t = trace.record(self.action, action), time + step - 1
         local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
                                       returns = "number" }
+        reward = reward + 0 * next:sum() -- a state that is not finite spoils the return, and ranks last
         if not task.termination then return { s = next, total = carry.total + reward } end
         local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
                                      name = "termination" }
@@ -311,10 +312,10 @@ function Model:__tostring()
     :format(self.members, self.states, self.actions, self.states, tostring(self.net))
 end
 
---- model:fit(replay, options): see model_fit.lua.
+-- Documented in model_fit.lua.
 function Model:fit(...) return require "orrery.model_fit" (self, ...) end
 
---- model:audit(replay, options): see model_audit.lua.
+-- Documented in model_audit.lua.
 function Model:audit(...) return require "orrery.model_audit" (self, ...) end
 
 return new

@@ -37,7 +37,7 @@ local function gather_parameters(o)
   return tensors, levels, members
 end
 
---- orrery.update(options)
+--- orrery.update(options): training steps for a loss. The program is made by the first step.
 ---   loss        function(sample, own) -> number [, table of named numbers]; sample.x is one row of
 ---               batch.x. Both are averaged over rows, in an ensemble over each member's own rows;
 ---               own holds the row's member's part of each of the member_parameters
