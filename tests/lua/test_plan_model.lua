@@ -79,3 +79,15 @@ ok, message = pcall(orrery.mpc, { model = model, task = { reward = function(s) r
 assert(not ok and message:find("did you mean 'velocity'", 1, true), message)
 ok, message = pcall(orrery.mpc, { model = model, task = { reward = function() end } })
 assert(not ok and message:find("return", 1, true), message)
+
+-- A state that is not finite ranks a plan last, also where the reward does not look at the state.
+do
+  local world = orrery.env "pendulum"
+  local broken = orrery.model { env = world, members = 2, hidden = { 8 } }
+  broken.target_scale:assign(orrery.full(0 / 0, { 3 }))
+  local mpc = orrery.mpc { model = broken, task = { reward = function(s, a) return -a.torque ^ 2 end }, particles = 2,
+    planner = orrery.plan.cem { horizon = 3, population = 20, elites = 4, iterations = 1 } }
+  local action, note = mpc:act(world:reset(1))
+  assert(note == "safe action" and action.torque == action.torque, note)
+  assert(mpc:statistics().non_finite == 20, mpc:statistics().non_finite)
+end
