@@ -235,6 +235,9 @@ bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in
 
 static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
   if (!compiler_find_operands(c, s, n->inputs, n->in)) return false;
+  if (s->outer && n->level != ORR_ROW && !op_class_of(n->op)->reduces)
+    return engine_fail(c->program->engine, ORR_STATE, "compile: %s inside a loop that never changes",
+                       orr_op_name(n->op)) == ORR_OK;
   instruction *i = compiler_emit(c, s->code, DO_OP);
   if (!i) return false;
   i->class = op_class_of(n->op);

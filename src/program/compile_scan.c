@@ -21,14 +21,16 @@ bool compiler_open_scope(compiler *c, scope *inner, scope *outer, orr_graph *gra
   return inner->number && inner->uses && inner->needed && inner->scan_of;
 }
 
-static int scan_buffer(compiler *c, const node *n, int64_t copies) {
-  return compiler_new_result(c, ORR_ROW, n->count * copies);
+/* `level` is the loop's: where it runs once per member, each member has buffers of its own. */
+static int scan_buffer(compiler *c, orr_level level, const node *n, int64_t copies) {
+  return compiler_new_result(c, compiler_by_rows(c) ? ORR_ROW : level, n->count * copies);
 }
 
 /* Buffers of the loop: carries, slices, step, stacked results. They live as long as the loop. */
 static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_code *loop) {
   const scan *spec = node_at(s->graph, at)->scan;
   arena *memory = &c->program->memory;
+  orr_level level = node_at(s->graph, at)->level;
   *loop = (scan_code){.length = spec->length,
                       .backwards = spec->backwards,
                       .carries = spec->carries,
@@ -47,25 +49,25 @@ static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_co
   for (int i = 0; i < spec->carries; i++) {
     loop->initial[i] = s->number[spec->initial[i]];
     loop->carry[i] = body->number[spec->carry[i]] =
-        scan_buffer(c, node_at(body->graph, spec->carry[i]), 1);
+        scan_buffer(c, level, node_at(body->graph, spec->carry[i]), 1);
     if (loop->carry[i] < 0) return false;
     body->needed[spec->next[i]] = true;
     body->uses[spec->next[i]]++;
     if (!picked(s, at, PICK_STATE, i)) continue;
-    loop->state[i] = scan_buffer(c, node_at(body->graph, spec->carry[i]), spec->length);
+    loop->state[i] = scan_buffer(c, level, node_at(body->graph, spec->carry[i]), spec->length);
     if (loop->state[i] < 0) return false;
   }
   for (int i = 0; i < spec->slices; i++) {
     loop->sequence[i] = s->number[spec->sequence[i]];
     loop->slice[i] = body->number[spec->slice[i]] =
-        scan_buffer(c, node_at(body->graph, spec->slice[i]), 1);
+        scan_buffer(c, level, node_at(body->graph, spec->slice[i]), 1);
     if (loop->slice[i] < 0) return false;
   }
   for (int i = 0; i < spec->outputs; i++) {
     if (!picked(s, at, PICK_OUTPUT, i)) continue;
     body->needed[spec->output[i]] = true;
     body->uses[spec->output[i]]++;
-    loop->stacked[i] = scan_buffer(c, node_at(body->graph, spec->output[i]), spec->length);
+    loop->stacked[i] = scan_buffer(c, level, node_at(body->graph, spec->output[i]), spec->length);
     if (loop->stacked[i] < 0) return false;
   }
   for (int i = 0; i < spec->reduced; i++)

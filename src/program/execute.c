@@ -238,10 +238,11 @@ static void scan_single(orr_run *run, const instruction *i, worker *w, int membe
   const orr_program *p = run->program;
   for (int v = 0; v < p->value_count; v++)
     w->pointer[v] = run->base[v] ? single_pointer(run, v, member) : NULL;
-  for (int j = 0; j < i->scan->reduced; j++)
-    if (i->scan->sum[j] >= 0)
-      memset(w->pointer[i->scan->sum[j]], 0,
-             (size_t)p->values[i->scan->sum[j]].stored * sizeof(orr_real));
+  for (int j = 0; j < i->scan->reduced; j++) {
+    int sum = i->scan->sum[j]; /* one over all members starts with the first */
+    if (sum >= 0 && (member == 0 || p->values[sum].level == ORR_MEMBER))
+      memset(w->pointer[sum], 0, (size_t)p->values[sum].stored * sizeof(orr_real));
+  }
   frame f = {run, w, w->pointer, engine_kernels(run->engine), 1, 1, 1, 0, 0};
   run_scan(&f, i);
 }

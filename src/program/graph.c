@@ -235,11 +235,13 @@ static orr_node merge_newest(orr_graph *graph) {
 
 static bool is_draw(orr_op op) { return op == ORR_OP_normal || op == ORR_OP_uniform; }
 
-/* Unchanging inside the loop: made outside and captured. */
-static bool belongs_outside(const orr_graph *graph, orr_op op, int inputs, const orr_node *in) {
-  if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op) || op == ORR_OP_spread)
-    return false;
-  bool any = false;
+/* Unchanging inside the loop: made outside and captured. Nothing of a lower level than a row's is left
+   inside, but for sums; what folds stays a constant. */
+static bool belongs_outside(const orr_graph *graph, orr_op op, orr_level level, int inputs,
+                            const orr_node *in) {
+  if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op)) return false;
+  if (op == ORR_OP_spread && level == ORR_ROW) return false;
+  bool any = !op_is_unary(op) && !op_is_binary(op);
   for (int i = 0; i < inputs; i++) {
     const node *n = node_at(graph, in[i]);
     bool captured = n->op == ORR_OP_input && n->attribute[0] == INPUT_CAPTURE;
@@ -249,16 +251,20 @@ static bool belongs_outside(const orr_graph *graph, orr_op op, int inputs, const
   return any;
 }
 
-static orr_node add_outside(orr_graph *graph, orr_op op, int axes, const int64_t *shape, int inputs,
-                            const orr_node *in, const int64_t *attributes, int attribute_count) {
+static orr_node add_outside(orr_graph *graph, orr_op op, orr_level level, int axes,
+                            const int64_t *shape, int inputs, const orr_node *in,
+                            const int64_t *attributes, int attribute_count) {
   orr_node outer[OPERANDS];
   for (int i = 0; i < inputs; i++) {
     const node *n = node_at(graph, in[i]);
     outer[i] = n->op == ORR_OP_constant ? orr_number(graph->parent, n->number)
                                         : graph->building->captured[n->attribute[1]];
   }
-  orr_node made =
-      graph_add(graph->parent, op, axes, shape, inputs, outer, attributes, attribute_count);
+  orr_node made = op == ORR_OP_spread
+                      ? graph_add_leveled(graph->parent, op, level, axes, shape, inputs, outer,
+                                          attributes, attribute_count)
+                      : graph_add(graph->parent, op, axes, shape, inputs, outer, attributes,
+                                  attribute_count);
   return made == ORR_NONE ? ORR_NONE : orr_scan_capture(graph, made);
 }
 
@@ -289,8 +295,8 @@ orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axe
     operands[i] = in[i];
     if (in[i] == ORR_NONE) return ORR_NONE;
   }
-  if (belongs_outside(graph, op, inputs, operands))
-    return add_outside(graph, op, axes, shape, inputs, operands, attributes, attribute_count);
+  if (belongs_outside(graph, op, level, inputs, operands))
+    return add_outside(graph, op, level, axes, shape, inputs, operands, attributes, attribute_count);
   double number;
   if (fold(graph, op, inputs, operands, &number)) return orr_number(graph, number);
   if (level == ORR_ROW && !op_class_of(op)->mixed && op != ORR_OP_spread)

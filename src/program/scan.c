@@ -145,7 +145,7 @@ static bool take_results(orr_graph *body, const orr_node *next, int outputs, con
 
 /* The scan's node in `graph`. Per-row loops get per-row starts and sequences. */
 static orr_node add_scan(orr_graph *graph, scan *s) {
-  orr_level level = has_draws(s->body) ? ORR_ROW : ORR_UNIFORM;
+  orr_level level = has_draws(s->body) || graph->parent ? ORR_ROW : ORR_UNIFORM;
   int inputs = s->carries + s->slices + s->captures, n = 0;
   for (int i = 0; i < inputs; i++) {
     orr_node in = i < s->carries               ? s->initial[i]
@@ -347,14 +347,21 @@ static bool differentiate_step(reverse *r, const orr_node *cotangents, int nodes
   return orr_gradient_from(r->body, r->products, r->y, r->seeds, n, r->wrt, r->gradient) == ORR_OK;
 }
 
+static bool is_zero(const orr_graph *graph, orr_node x) {
+  const node *n = node_at(graph, x);
+  if (n->op == ORR_OP_constant) return n->number == 0;
+  if (n->op == ORR_OP_broadcast || n->op == ORR_OP_spread || n->op == ORR_OP_reshape)
+    return is_zero(graph, n->in[0]);
+  return n->op == ORR_OP_input && n->attribute[0] == INPUT_CAPTURE &&
+         is_zero(graph->parent, graph->building->captured[n->attribute[1]]);
+}
+
 /* The gradient to a shared value is a sum of sums over rows; each leaf adds up by itself. */
 static bool collect_sums(reverse *r, orr_node x, int *count) {
   const node *n = node_at(r->body, x);
-  if (n->op == ORR_OP_constant && n->number == 0) return true;
+  if (is_zero(r->body, x)) return true;
   if (n->op == ORR_OP_add)
     return collect_sums(r, n->in[0], count) && collect_sums(r, n->in[1], count);
-  if (n->op == ORR_OP_broadcast || n->op == ORR_OP_spread)
-    return collect_sums(r, n->in[0], count); /* of zero */
   if (!op_class_of(n->op)->reduces) {
     engine_fail(r->graph->engine, ORR_STATE,
                 "scan: the gradient of a shared value is not a sum over rows (%s)",
