@@ -81,15 +81,19 @@ local function decide(condition, opposite)
   return step.outcome
 end
 
--- number == symbol, which Lua itself never asks about.
+-- number == symbol and x == x, which Lua itself never asks about. The latter is false where x is NaN;
+-- a vector is one object and equals itself, as a tensor does.
 local function decide_equal(symbol, number)
   if not core.is_symbol(symbol) then symbol, number = number, symbol end
-  if symbol:axes() > 0 then return false end
+  if symbol:axes() > 0 then return rawequal(symbol, number) end
   local condition = symbol:equal(number)
   local known = condition:known()
   if known then return known ~= 0 end
   return decide(condition)
 end
+
+--- explore.equal(a, b): whether two values, one a symbol, are equal on the path being followed.
+explore.equal = decide_equal
 
 -- ---- paths
 
@@ -108,7 +112,7 @@ local function lines_of(path)
     if not seen[line] then lines[#lines + 1] = line end
     seen[line] = true
   end
-  return table.concat(lines, ", ")
+  return (#lines == 1 and "line " or "lines ") .. table.concat(lines, ", ")
 end
 
 -- Makes `path`, of which `length` steps were taken, the next one: its last comparison that was true
@@ -195,7 +199,7 @@ function explore.run(name, f, ...)
     check_unassigned(f, before)
     leaves[#leaves + 1] = { results = results, path = taken }
     if #leaves > MOST_PATHS then
-      refuse(("%s: %s takes more than %d paths by its comparisons in lines %s; use orrery.where, math.max or "
+      refuse(("%s: %s takes more than %d paths by its comparisons in %s; use orrery.where, math.max or "
         .. "math.min in place of some, or mark it with orrery.interpret"):format(
         bytecode.words(path[#path].where), name, MOST_PATHS, lines_of(path)))
     end

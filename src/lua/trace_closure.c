@@ -6,7 +6,13 @@
    numbers of their own, one for each instruction (lua/orrery/trace_bytecode.lua), which is how the
    hook knows what comes next; operands are read as the frame's local variables. Where a symbol is
    compared with a number for equality and the tracer wants the outcome "equal", the hook puts the
-   number into the symbol's register for that one instruction. */
+   number into the symbol's register for that one instruction. Nor does Lua ask about a symbol and
+   itself, which differ where the value is NaN: there the hook puts NaN.
+
+   Lua names the variable whose value cannot be computed with ("global 'gain'") only where it finds
+   no metamethod, and symbols have them all. So before such an error the hook puts a number into the
+   symbol's register, and Lua words the error itself. */
+#include <math.h>
 #include <string.h>
 
 #include "lua/symbol.h"
@@ -14,7 +20,17 @@
 void lua_add_closure_functions(lua_State *L, int index);
 
 /* Instructions of Lua 5.4 (lopcodes.h): 7 bits of operation, then A 8, k 1, B 8, C 8. */
-enum { OP_SETUPVAL = 10, OP_GETTABLE = 12, OP_SETTABLE = 16, OP_EQ = 57, OP_EQK = 60, OP_EQI = 61 };
+enum {
+  OP_SETUPVAL = 10,
+  OP_GETTABLE = 12,
+  OP_SETTABLE = 16,
+  OP_MMBIN = 46, /* the metamethod of the arithmetic just before, which has failed */
+  OP_EQ = 57,
+  OP_LT = 58,
+  OP_LE = 59,
+  OP_EQK = 60,
+  OP_EQI = 61
+};
 #define OPERATION(i) ((int)((i)&0x7f))
 #define ARGUMENT_A(i) ((int)((i) >> 7 & 0xff))
 #define ARGUMENT_B(i) ((int)((i) >> 16 & 0xff))
@@ -180,11 +196,35 @@ static void refuse(lua_State *L, int table, const char *kind) {
   lua_call(L, 2, 0);
 }
 
-/* Left and right of == are on top. reg: the register of either, -1 where it has none. */
+/* Gives a register the value on top for one instruction; kept: index of what it holds now. */
+static void replace_register(lua_State *L, lua_Debug *ar, watcher *w, int table, int reg,
+                             int kept) {
+  lua_pushvalue(L, kept);
+  lua_setfield(L, table, "pending");
+  w->pending = reg;
+  lua_setlocal(L, ar, reg + 1);
+}
+
+/* Whether the symbols left and right, which are the same one, are to be equal. */
+static bool same_is_equal(lua_State *L, int table, int left) {
+  lua_getfield(L, table, "equal");
+  lua_pushvalue(L, left);
+  lua_pushvalue(L, left);
+  lua_call(L, 2, 1);
+  return lua_toboolean(L, -1);
+}
+
+/* Left and right of == are on top, and their registers, -1 where there is none. */
 static void on_equal(lua_State *L, lua_Debug *ar, watcher *w, int table, int left, int right) {
   int top = lua_gettop(L);
   bool left_symbol = is_symbol_at(L, top - 1), right_symbol = is_symbol_at(L, top);
-  if (left_symbol == right_symbol) return; /* two symbols: the metamethod is called */
+  if (left_symbol && right_symbol) { /* of two that are not the same, the metamethod is called */
+    if (!lua_rawequal(L, top - 1, top) || same_is_equal(L, table, top)) return;
+    lua_pushnumber(L, NAN);
+    replace_register(L, ar, w, table, left, top);
+    return;
+  }
+  if (!left_symbol && !right_symbol) return;
   int other = left_symbol ? top : top - 1, symbol = left_symbol ? top - 1 : top;
   if (lua_type(L, other) != LUA_TNUMBER) return; /* a number never equals it either */
   lua_getfield(L, table, "equal");
@@ -192,15 +232,36 @@ static void on_equal(lua_State *L, lua_Debug *ar, watcher *w, int table, int lef
   lua_pushvalue(L, other);
   lua_call(L, 2, 1);
   if (!lua_toboolean(L, -1)) return;
-  lua_pushvalue(L, symbol);
-  lua_setfield(L, table, "pending");
-  w->pending = left_symbol ? left : right;
   lua_pushvalue(L, other);
-  lua_setlocal(L, ar, w->pending + 1);
+  replace_register(L, ar, w, table, left_symbol ? left : right, symbol);
 }
 
 static void push_register(lua_State *L, lua_Debug *ar, int reg) {
   if (!lua_getlocal(L, ar, reg + 1)) lua_pushnil(L);
+}
+
+/* What plain Lua cannot compute with, nor a symbol's metamethod: the error is Lua's own. A text is
+   given away as an empty object called "string", as Lua would first try to read it as a number. */
+static void on_operands(lua_State *L, lua_Debug *ar, int left, int right) {
+  push_register(L, ar, left);
+  push_register(L, ar, right);
+  int top = lua_gettop(L);
+  bool left_symbol = is_symbol_at(L, top - 1), right_symbol = is_symbol_at(L, top);
+  if (left_symbol == right_symbol) return;
+  int other = left_symbol ? top : top - 1, kind = lua_type(L, other);
+  bool text = kind == LUA_TSTRING && !lua_stringtonumber(L, lua_tostring(L, other));
+  if (!text && kind != LUA_TNIL && kind != LUA_TBOOLEAN && kind != LUA_TFUNCTION) return;
+  if (!text && lua_getmetatable(L, other)) return;
+  if (text) {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "string");
+    lua_setfield(L, -2, "__name");
+    lua_setmetatable(L, -2);
+    lua_setlocal(L, ar, (left_symbol ? right : left) + 1);
+  }
+  lua_pushnumber(L, 1);
+  lua_setlocal(L, ar, (left_symbol ? left : right) + 1);
 }
 
 static void on_key(lua_State *L, lua_Debug *ar, int table, int object, int index) {
@@ -241,6 +302,9 @@ static void look(lua_State *L, lua_Debug *ar, watcher *w, int table, const code_
     lua_call(L, 2, 1);
     on_equal(L, ar, w, table, ARGUMENT_A(i), -1);
     break;
+  case OP_MMBIN:
+  case OP_LT:
+  case OP_LE: on_operands(L, ar, ARGUMENT_A(i), ARGUMENT_B(i)); break;
   case OP_GETTABLE: on_key(L, ar, table, ARGUMENT_B(i), ARGUMENT_C(i)); break;
   case OP_SETTABLE: on_key(L, ar, table, ARGUMENT_A(i), ARGUMENT_B(i)); break;
   case OP_SETUPVAL: on_assign(L, ar, table, ARGUMENT_B(i)); break;

@@ -80,7 +80,7 @@ local message = fails("takes more than 256 paths", orrery.rowwise(function(x)
   end
   return n
 end), rows)
-assert(message:find(":" .. here + 4 .. ":", 1, true) and message:find("in lines " .. here + 4, 1, true), message)
+assert(message:find(":" .. here + 4 .. ":", 1, true) and message:find("in line " .. here + 4 .. ";", 1, true), message)
 fails("cannot choose one branch", orrery.rowwise(function(p) if p > 0 then return 1 end return 0 end), T { { 1, 2 } })
 fails("orrery.equal", orrery.rowwise(function(p) if p == p * 1 then return 1 end return 0 end), T { { 1, 2 } })
 

@@ -51,6 +51,19 @@ exact(function(x)
 end)
 exact(function(x) return rawequal(x, x) and 1 or 0 end)
 
+-- NaN equals nothing, itself neither: Lua does not ask about a symbol and itself, the tracer does.
+local some_nan = T { 0 / 0, 1, -1 / 0 }
+exact(function(x) if x ~= x then return 1 end return 0 end, some_nan)
+exact(function(x) if x == x then return 1 end return 0 end, some_nan)
+exact(function(x) local y = x if y == x then return x == x and 1 or 2 end return 0 end, some_nan)
+exact(function(x) return (x * 1 == x * 1 and 1 or 0) + (x ~= x and 2 or 0) end, some_nan)
+exact(function(x) local function is_nan(v) return v ~= v end return is_nan(x) and 5 or is_nan(2) and 6 or 7 end, some_nan)
+exact(function(x) local y = x if y ~= x then y = 3 end return (y > 0 and x > 0) and 2 or y == 3 and 1 or 0 end, some_nan)
+exact(function(x) return rawequal(x, x) and 1 or 0 end, some_nan)
+exact(function(x) return rawequal(x, x * 1) and 1 or 0 end, some_nan)
+local pairs_of = orrery.rowwise(function(p) return (p == p and 1 or 0) + (p[1] ~= p[1] and 2 or 0) end)
+assert(pairs_of(T { { 0 / 0, 1 }, { 1, 2 } }):same { 3, 1 }) -- vectors are objects, as in plain Lua
+
 -- Numbers are true, so are symbols.
 exact(function(x) return not x and 1 or 0 end)
 exact(function(x) return x and 1 or 0 end)
@@ -128,6 +141,40 @@ refused("my own words", function(x)
   error("my own words, " .. type(y))
 end, 2)
 refused("attempt to index a nil value (local 't')", function(x) local t = nil return t.field + x end)
+-- What is missing is named as plain Lua names it.
+refused("arithmetic on a nil value (global 'gain')", function(x)
+  local y = x + 1
+  return gain * y
+end, 2)
+refused("arithmetic on a nil value (field 'speed')", function(x) local t = {} return x / t.speed end)
+refused("arithmetic on a nil value (local 'missing')", function(x, missing) return x ^ missing end)
+local empty, word = nil, "oops"
+refused("arithmetic on a nil value (upvalue 'empty')", function(x) return x - empty end)
+refused("arithmetic on a string value (upvalue 'word')", function(x) return word * x end)
+refused("arithmetic on a boolean value (local 'flag')", function(x) local flag = true return x + flag end)
+refused("arithmetic on a function value (local 'f')", function(x) local function f() end return f % x end)
+refused("attempt to compare number with nil", function(x) return x < empty end)
+exact(function(x) -- caught, and what goes on computes with the symbol
+  local ok = pcall(function(y) return y + empty end, x)
+  return (ok and 1 or 2) * x
+end)
+
+-- Refusals in tail position keep their line.
+refused("draws with math.random", function(x)
+  if x == nil then return 0 end
+  return math.random()
+end, 2)
+refused("whole number", function(x)
+  local y = x * 2
+  return math.tointeger(y)
+end, 2)
+exact(function(x) -- and tail calls do what they did: several results, methods, recursion
+  local function three(a) return a, 2, 3 end
+  local function all(...) return three(...) end
+  local function count(n, sum) if n == 0 then return sum end return count(n - 1, sum + x) end
+  return select("#", all(x)) + count(1000, 0)
+end)
+
 refused("attempt to call a nil value (global 'absent')", function(x) return absent(x) end)
 local thrown = setmetatable({}, { __tostring = function() return "an object" end })
 local good, object = pcall(orrery.rowwise(function() error(thrown) end), rows)
