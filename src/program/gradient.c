@@ -61,7 +61,7 @@ static orr_node fit(gradient_walk *walk, orr_node x, orr_node g, bool summed) {
   if (g == ORR_NONE) return g;
   g = unbroadcast(graph, g, x);
   if (g != ORR_NONE && !summed && self->level > target->level)
-    g = orr_row_sum(graph, raise_level(graph, g, self->level), target->level);
+    g = graph_sum_down(graph, raise_level(graph, g, self->level), target->level);
   return g;
 }
 

@@ -235,6 +235,14 @@ static orr_node merge_newest(orr_graph *graph) {
 
 static bool is_draw(orr_op op) { return op == ORR_OP_normal || op == ORR_OP_uniform; }
 
+orr_node graph_captured(const orr_graph *body, orr_node x) {
+  const node *n = node_at(body, x);
+  if (n->op == ORR_OP_input && n->attribute[0] == INPUT_CAPTURE)
+    return body->building->captured[n->attribute[1]];
+  engine_fail(body->engine, ORR_STATE, "a %s inside a loop is not what the loop was given", orr_op_name(n->op));
+  return ORR_NONE;
+}
+
 /* Unchanging inside the loop: made outside and captured. Nothing of a lower level than a row's is left
    inside, but for sums; what folds stays a constant. */
 static bool belongs_outside(const orr_graph *graph, orr_op op, orr_level level, int inputs,

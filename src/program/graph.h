@@ -118,6 +118,10 @@ orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axe
 /* Appends without merging or hoisting; the caller fills the rest. NULL on failure. */
 node *graph_append(orr_graph *graph, orr_op op, orr_level level, int axes, const int64_t *shape,
                    int inputs, const orr_node *in, orr_node *index);
+/* Adds a value of a higher level up to a lower one: rows to their member or all, members to one. */
+orr_node graph_sum_down(orr_graph *graph, orr_node x, orr_level level);
+/* The parent's node that x, inside a loop, stands for; ORR_NONE when x changes there. */
+orr_node graph_captured(const orr_graph *body, orr_node x);
 orr_graph *graph_outermost(orr_graph *graph);
 orr_graph *graph_new_body(orr_graph *parent);
 

@@ -22,15 +22,29 @@ static void spread_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
 
 /* ---- row_sum ---- */
 
+/* Of a MEMBER value: over the members, each counted once. */
+orr_node graph_sum_down(orr_graph *graph, orr_node x, orr_level level) {
+  if (x == ORR_NONE) return ORR_NONE;
+  const node *n = node_at(graph, x);
+  return graph_add_leveled(graph, ORR_OP_row_sum, level, n->axes, n->shape, 1, &x, NULL, 0);
+}
+
 orr_node orr_row_sum(orr_graph *graph, orr_node x, orr_level level) {
   if (x == ORR_NONE) return ORR_NONE;
   const node *n = node_at(graph, x);
   if (level >= ORR_ROW)
     return graph_fail(graph, ORR_OP_row_sum, "sums over rows are uniform or per member");
-  if (n->level == level && level == ORR_MEMBER) return x;
   if (n->level == ORR_UNIFORM) /* the same for all rows: count times */
     return orr_binary(graph, ORR_OP_mul, x, orr_row_count(graph, level));
-  return graph_add_leveled(graph, ORR_OP_row_sum, level, n->axes, n->shape, 1, &x, NULL, 0);
+  if (n->level == ORR_MEMBER && graph->parent) { /* inside a loop only what is captured */
+    orr_node outer = orr_row_sum(graph->parent, graph_captured(graph, x), level);
+    return outer == ORR_NONE ? ORR_NONE : orr_scan_capture(graph, outer);
+  }
+  if (n->level == ORR_MEMBER) {
+    x = orr_binary(graph, ORR_OP_mul, x, orr_row_count(graph, ORR_MEMBER));
+    return level == ORR_MEMBER ? x : graph_sum_down(graph, x, level);
+  }
+  return graph_sum_down(graph, x, level);
 }
 
 orr_node orr_row_mean(orr_graph *graph, orr_node x, orr_level level) {
