@@ -44,6 +44,9 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 LUA_PC := $(shell for name in lua5.4 lua-5.4 lua54 lua; do \
 	pkg-config --exists $$name 2>/dev/null && echo $$name && break; done)
+ifeq ($(LUA_PC)$(filter packages demo test asan tsan bench clean,$(MAKECMDGOALS)),)
+  $(error Lua 5.4 is missing, and perhaps more: `make packages` installs what is needed)
+endif
 CORE_PC := openblas libpng zlib jansson
 CORE_LIBS := $(shell pkg-config --libs $(CORE_PC) 2>/dev/null) -lm -pthread
 LUA_LIBS := $(if $(LUA_PC),$(shell pkg-config --libs $(LUA_PC)))
@@ -63,7 +66,7 @@ object = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # src/kernel/kernels*.c are compiled once for each instruction set; engine_kernels() chooses.
 kernel_sets := portable
-ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
+ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine 2>/dev/null)),)
   kernel_sets += avx2 avx512
 endif
 kernel_flags := -O3
