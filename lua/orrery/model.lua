@@ -106,14 +106,20 @@ end
 
 local function flat(x) return trace.is_symbol(x) and x or trace.vector(x) end
 
+-- The learned bounds of the log-variance. Those of a single net are tensors like any other, so that
+-- the loss also works on plain numbers, where it is compared with its program.
+function Model:variance_bounds()
+  if self.members == 1 then return self.low, self.high end
+  return trace.parameter(self.low, "member"), trace.parameter(self.high, "member")
+end
+
 --- model:normalised(s, a): in a traced function: mean and log-variance (nil when deterministic) of
 --- the change of state in normalised units; s and a are flat symbols or records.
 function Model:normalised(s, a)
   local x = (orrery.concat { flat(s), flat(a) } - self.input_mean) * self.input_scale
   local y = self.net(x)
   if not self.probabilistic then return y end
-  local level = self.net:level()
-  local low, high = trace.parameter(self.low, level), trace.parameter(self.high, level)
+  local low, high = self:variance_bounds()
   local n = self.states
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end

@@ -73,7 +73,6 @@ local function training_update(model, o)
   local nn, states = orrery.nn, model.states
   local bounds = model.probabilistic and { model.low, model.high } or {}
   local ensemble = model.members > 1
-  local level = model.net:level()
   return orrery.update {
     nets = { model.net }, parameters = ensemble and {} or bounds,
     member_parameters = ensemble and bounds or {},
@@ -87,7 +86,7 @@ local function training_update(model, o)
       local target = target_of(model, sample.y)
       if not log_variance then return nn.mse(mean, target) end
       -- keeps the bounds near what is needed; half of Chua et al.'s 0.01, as the likelihood is
-      local low, high = trace.parameter(model.low, level), trace.parameter(model.high, level)
+      local low, high = model:variance_bounds()
       local room = orrery.sum(high - low)
       -- what never changes must not be sharpened without end
       local changes = orrery.less(0, model.target_inverse)
