@@ -1,6 +1,21 @@
 --- check.lua - options tables that refuse what they do not know, naming the nearest known name.
 local check = {}
 
+--- check.fail(format, ...): raises the formatted message at the line of the nearest script outside
+--- the library, however deep in the library, or in which tail call, the mistake is found.
+function check.fail(format, ...)
+  local message, where = format:format(...), ""
+  for level = 2, math.huge do
+    local frame = debug.getinfo(level, "Sl")
+    if not frame then break end
+    if frame.currentline > 0 and not frame.source:find("lua/orrery/", 1, true) then
+      where = ("%s:%d: "):format(frame.short_src, frame.currentline)
+      break
+    end
+  end
+  error(where .. message, 0)
+end
+
 -- Edit distance of two words (Levenshtein), counting a swap of neighbours as one.
 local function distance(a, b)
   local rows = { [0] = {} }
@@ -61,12 +76,12 @@ function check.options(what, given, defaults)
   end
   if given == nil then return result end
   if type(given) ~= "table" then
-    error(("%s: a table of named options is needed, not a %s"):format(what, type(given)), 3)
+    check.fail("%s: a table of named options is needed, not a %s", what, type(given))
   end
   for name, value in pairs(given) do
     local default = defaults[name]
     if default == nil then
-      error(check.unknown(what, name, check.sorted_keys(defaults)), 3)
+      check.fail("%s", check.unknown(what, name, check.sorted_keys(defaults)))
     end
     local wanted = type(default)
     if wanted == "string" and (default == "any" or default:match("^optional ")) then
@@ -74,7 +89,7 @@ function check.options(what, given, defaults)
     end
     local kind = type(value)
     if wanted and wanted ~= "any" and kind ~= wanted then
-      error(("%s: %s must be a %s, not a %s"):format(what, name, wanted, kind), 3)
+      check.fail("%s: %s must be a %s, not a %s", what, name, wanted, kind)
     end
     result[name] = value
   end

@@ -31,8 +31,9 @@ function Audit:__tostring()
   local head = "%-20s %8s %12s %12s %8s"
   local lines = { head:format("field", "horizon", "error", "no change", "ratio") }
   for _, row in ipairs(self) do
-    lines[#lines + 1] = ("%-20s %8d %12.5g %12.5g %8.3f")
-      :format(row.field, row.horizon, row.error, row.baseline, row.ratio)
+    local ratio = row.baseline > 0 and ("%8.3f"):format(row.ratio) or ("%8s"):format("-")
+    lines[#lines + 1] = ("%-20s %8d %12.5g %12.5g %s")
+      :format(row.field, row.horizon, row.error, row.baseline, ratio)
   end
   return table.concat(lines, "\n")
 end
@@ -42,7 +43,8 @@ end
 --- mean and averaging them. replay: episodes the model was not trained on; or a table of tensors
 --- observation [n, steps + 1, state] and action [n, steps, action]. Answers a list of { horizon,
 --- field, error, baseline, ratio }: root mean squared error, that of predicting no change, and
---- their ratio. print() shows it as a table.
+--- their ratio (0 or infinite for what never changes). print() shows it as a table, with "-" for such
+--- a ratio.
 return function(model, replay, options)
   local o = check.options("audit options", options,
     { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })

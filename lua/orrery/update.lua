@@ -26,6 +26,7 @@ local function gather_parameters(o)
       tensors[#tensors + 1], levels[#levels + 1] = tensor, level
     end
   end
+  if not o.nets[1] and next(o.nets) then check.fail("update options: nets must be a list, as in { net }") end
   for _, net in ipairs(o.nets) do
     add(net:parameters(), net:level())
     members = math.max(members, net:members())
@@ -33,7 +34,9 @@ local function gather_parameters(o)
   add(o.parameters, "uniform")
   add(o.member_parameters, "member")
   for _, tensor in ipairs(o.member_parameters) do members = math.max(members, tensor:size(1)) end
-  if #tensors == 0 then error("update options: no parameters; give nets, parameters or both", 3) end
+  if #tensors == 0 then
+    check.fail("update options: no parameters; give nets, parameters or both, as in nets = { net }")
+  end
   return tensors, levels, members
 end
 
@@ -43,14 +46,17 @@ end
 ---               own holds the row's member's part of each of the member_parameters
 ---   nets        a list of nets whose parameters are trained
 ---   parameters  a list of further tensors; member_parameters: with a member axis in front
----   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }
+---   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }; none: orrery.adam {},
+---               with a learning rate of 1e-3
 ---   seed        of draws inside the loss
 local function new(options)
   local o = check.options("update options", options, {
     loss = "optional function", nets = {}, parameters = {}, member_parameters = {},
     optimiser = "any", seed = 0,
   })
-  if not o.loss then error("update options: loss is missing", 2) end
+  if not o.loss then
+    check.fail("update options: loss is missing, a function(sample) that returns a number")
+  end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
     loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
@@ -78,14 +84,29 @@ end
 local function mean_of(value, level, name)
   if type(value) == "number" then value = trace.number(value) end
   if not trace.is_symbol(value) then
-    error(("update: the loss function must return a number%s, not a %s")
-      :format(name, type(value)), 0)
+    check.fail("update: the loss function must return a number%s, not %s", name,
+      value == nil and "nothing" or "a " .. type(value))
   end
   if value:axes() > 0 then
-    error(("update: the loss%s must be one number, not %d of them; take the mean or the sum")
-      :format(name, value:count()), 0)
+    check.fail("update: the loss%s must be one number, without axes, not of shape [%s]; take the mean "
+      .. "or the sum", name, table.concat({ value:shape() }, ", "))
   end
   return value:level() == "row" and value:row_mean(level) or value
+end
+
+-- A batch is a table of tensors.
+local function check_batch(batch)
+  if type(batch) ~= "table" or next(batch) == nil then
+    check.fail("update:step: a batch is needed, a table of tensors as in { x = inputs, y = targets }, "
+      .. "not %s", batch == nil and "nothing" or type(batch) == "table" and "an empty one"
+      or "a " .. type(batch))
+  end
+  for name, tensor in pairs(batch) do
+    if not orrery.is_tensor(tensor) or tensor:axes() < 1 then
+      check.fail("update:step: '%s' of the batch must be a tensor whose first axis is rows, not a %s",
+        tostring(name), orrery.is_tensor(tensor) and "single number" or type(tensor))
+    end
+  end
 end
 
 -- Compiles the update for samples of the shapes that the batch has.
@@ -117,7 +138,11 @@ local function build(self, batch)
           outputs[name] = mean_of(details[name], level, "'s " .. name)
         end
       end
-      self.optimiser:minimise(outputs.loss)
+      if self.optimiser:minimise(outputs.loss) == 0 then
+        check.fail("update: the loss does not depend on any of the %d trained parameters, so nothing "
+          .. "would be learnt; compute it from what the nets give for the sample, without "
+          .. "orrery.stop_gradient, and list in `nets` and `parameters` what it uses", #self.parameters)
+      end
       return outputs
     end,
   }
@@ -128,6 +153,10 @@ end
 local function rows_of(self, batch, index)
   local first = batch[self.names[1]]
   if index then
+    if type(index) == "table" then index = orrery.tensor(index, "int") end
+    if not orrery.is_tensor(index) then
+      check.fail("update:step: the index must be a list or a tensor of rows from 1, not a %s", type(index))
+    end
     index = self.optimiser:from_zero(index)
     return index:size(1), index
   end
@@ -140,13 +169,19 @@ local function rows_of(self, batch, index)
 end
 
 --- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows.
---- index: an int tensor of the rows to take, counted from 1; for an ensemble as many for every
+--- index: a list or an int tensor of the rows to take, counted from 1; for an ensemble as many for every
 --- member, one member after the other (members x rows); without it all rows, for every member.
 --- Returns the loss before the update (of an ensemble the mean) and a table of the loss and the
 --- other numbers, by member. Where the gradient is not finite nothing is changed; after 10 such
 --- updates in a row the last good parameters are put back and an error is raised.
 function Update:step(batch, index)
-  if not self.compiled then build(self, batch) end
+  if getmetatable(self) ~= Update then
+    check.fail("update:step is called with a colon, as in update:step(batch)")
+  end
+  if not self.compiled then
+    check_batch(batch)
+    build(self, batch)
+  end
   local rows
   rows, index = rows_of(self, batch, index)
   local options = { rows = rows, members = self.members, seed = self.seed,

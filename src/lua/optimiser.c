@@ -72,8 +72,19 @@ static int new_optimiser(lua_State *L) {
   return lua_fill(L, handle, orr_optimiser_new(lua_engine(L), &options, count, tensors, levels));
 }
 
+/* How many of the gradients are more than the 0 of what a loss does not depend on: equal nodes of a
+   graph are one, so such gradients are those of a constant. Memory for count nodes at zeros. */
+static int count_reached(lua_State *L, orr_graph *graph, int count, const orr_node *wrt,
+                         const orr_node *gradients, orr_node *zeros) {
+  int reached = 0;
+  lua_check_status(L, orr_gradient(graph, orr_number(graph, 1), count, wrt, zeros));
+  for (int i = 0; i < count; i++) reached += gradients[i] != zeros[i];
+  return reached;
+}
+
 /* optimiser:minimise(loss): adds to the loss's graph its gradients and the update of every
-   parameter. Outermost graphs only: an update is done once per run. */
+   parameter. Outermost graphs only: an update is done once per run. Answers on how many of the
+   parameters the loss depends. */
 static int minimise(lua_State *L) {
   orr_optimiser *optimiser = check_optimiser(L, 1);
   lua_symbol *loss = lua_check_symbol(L, 2);
@@ -84,7 +95,7 @@ static int minimise(lua_State *L) {
   int count = (int)(lua_rawlen(L, 3) / sizeof *tensors);
   lua_getiuservalue(L, 1, 2);
   orr_level *levels = lua_touserdata(L, 4);
-  orr_node *nodes = lua_newuserdatauv(L, 2 * (size_t)count * sizeof *nodes, 0),
+  orr_node *nodes = lua_newuserdatauv(L, 3 * (size_t)count * sizeof *nodes, 0),
            *gradients = nodes + count;
   for (int i = 0; i < count; i++) {
     nodes[i] = orr_parameter(graph, tensors[i], levels[i]);
@@ -92,7 +103,8 @@ static int minimise(lua_State *L) {
   }
   lua_check_status(L, orr_gradient(graph, loss->node, count, nodes, gradients));
   lua_check_status(L, orr_optimiser_build(optimiser, graph, gradients));
-  return 0;
+  lua_pushinteger(L, count_reached(L, graph, count, nodes, gradients, gradients + count));
+  return 1;
 }
 
 static int states(lua_State *L) {
