@@ -289,22 +289,33 @@ static const node *fuse_bias(compiler *c, scope *s, const node *n) {
 }
 
 static bool waits_for_bias(scope *s, orr_node at) {
-  const node *n = node_at(s->graph, at);
+  const node *n = node_at(s->graph, at), *user = NULL;
   if (n->op != ORR_OP_linear || s->uses[at] != 1) return false;
-  for (int i = at + 1; i < s->graph->count; i++) {
-    const node *user = node_at(s->graph, i);
-    if (!s->needed[i] || user->op != ORR_OP_add || (user->in[0] != at && user->in[1] != at))
-      continue;
-    const node *b = node_at(s->graph, user->in[0] == at ? user->in[1] : user->in[0]);
-    return user->level == ORR_ROW && b->level != ORR_ROW && b->axes == 1 &&
-           b->count == node_at(s->graph, n->in[1])->shape[1] &&
-           shape_equal(user->axes, user->shape, n->axes, n->shape);
+  for (int i = at + 1; i < s->graph->count && !user; i++) /* the only one, and rarely far */
+    for (int j = 0; s->needed[i] && j < node_at(s->graph, i)->inputs; j++)
+      if (node_at(s->graph, i)->in[j] == at) user = node_at(s->graph, i);
+  if (!user || user->op != ORR_OP_add) return false;
+  const node *b = node_at(s->graph, user->in[0] == at ? user->in[1] : user->in[0]);
+  return user->level == ORR_ROW && b->level != ORR_ROW && b->axes == 1 &&
+         b->count == node_at(s->graph, n->in[1])->shape[1] &&
+         shape_equal(user->axes, user->shape, n->axes, n->shape);
+}
+
+/* A sum over rows is only whole when all rows are through: nothing in the loop can use it. */
+static bool uses_whole_values(compiler *c, const scope *s, const node *n) {
+  for (int i = 0; s->outer && i < n->inputs; i++) {
+    const node *in = node_at(s->graph, n->in[i]);
+    if (in->level != ORR_ROW && in->op != ORR_OP_input && in->op != ORR_OP_constant)
+      return engine_fail(c->program->engine, ORR_SHAPE,
+                         "scan: %s uses a sum over rows inside the loop; return the values and sum "
+                         "them after", orr_op_name(n->op)) == ORR_OK;
   }
-  return false;
+  return true;
 }
 
 bool compiler_write_node(compiler *c, scope *s, orr_node at) {
   const node *n = node_at(s->graph, at);
+  if (!uses_whole_values(c, s, n)) return false;
   switch (n->op) {
   case ORR_OP_input:
   case ORR_OP_constant: return true; /* when used */

@@ -362,7 +362,8 @@ static bool collect_sums(reverse *r, orr_node x, int *count) {
   if (is_zero(r->body, x)) return true;
   if (n->op == ORR_OP_add)
     return collect_sums(r, n->in[0], count) && collect_sums(r, n->in[1], count);
-  if (!op_class_of(n->op)->reduces) {
+  bool nested = n->op == ORR_OP_pick && n->attribute[0] == PICK_REDUCED;
+  if (!op_class_of(n->op)->reduces && !nested) {
     engine_fail(r->graph->engine, ORR_STATE,
                 "scan: the gradient of a shared value is not a sum over rows (%s)",
                 orr_op_name(n->op));
