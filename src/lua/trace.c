@@ -200,20 +200,14 @@ static int gradient(lua_State *L) {
 
 /* core.copy(x): x as a node of its own in the graph being built, which no other is merged with: what
    a derivative is taken with respect to. In a scan's body it is one of the body, even for an x from
-   outside: a sum with the step times 0; elsewhere, with a parameter that holds 0. */
+   outside. */
 static int copy(lua_State *L) {
   lua_settop(L, 1);
   current(L);
   lua_graph *now = luaL_testudata(L, -1, LUA_GRAPH), *of_x = lua_target_graph(L, 1, 1);
   lua_graph *g = now && now->graph && now->depth > of_x->depth ? now : of_x;
-  orr_node x = lua_to_node(L, 1, g), zero;
-  if (g->parent) {
-    zero = orr_binary(g->graph, ORR_OP_mul, orr_scan_step(g->graph), orr_number(g->graph, 0));
-  } else {
-    lua_push_tensor(L, orr_tensor_number(lua_engine(L), 0));
-    zero = orr_parameter(g->graph, lua_check_tensor(L, -1), ORR_UNIFORM);
-  }
-  return lua_push_symbol(L, g, orr_binary(g->graph, ORR_OP_add, x, zero));
+  orr_node x = lua_to_node(L, 1, g);
+  return lua_push_symbol(L, g, orr_copy(g->graph, x));
 }
 
 /* core.output(name, symbol) */

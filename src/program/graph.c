@@ -248,7 +248,7 @@ orr_node graph_captured(const orr_graph *body, orr_node x) {
 static bool belongs_outside(const orr_graph *graph, orr_op op, orr_level level, int inputs,
                             const orr_node *in) {
   if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op)) return false;
-  if (op == ORR_OP_spread && level == ORR_ROW) return false;
+  if ((op == ORR_OP_spread || op == ORR_OP_copy) && level == ORR_ROW) return false;
   bool any = !op_is_unary(op) && !op_is_binary(op);
   for (int i = 0; i < inputs; i++) {
     const node *n = node_at(graph, in[i]);

@@ -220,9 +220,8 @@ orr_node orr_concat(orr_graph *graph, int count, const orr_node *parts, int axis
     other[which] = first->shape[which];
     if (!shape_equal(first->axes, first->shape, n->axes, other)) {
       char a[SHAPE_TEXT], b[SHAPE_TEXT];
-      return graph_fail(graph, ORR_OP_concat, "shapes %s and %s differ beside axis %d",
-                        shape_text(a, first->axes, first->shape), shape_text(b, n->axes, n->shape),
-                        which);
+      return graph_fail(graph, ORR_OP_concat, "shapes %s and %s differ beside the axis to join",
+                        shape_text(a, first->axes, first->shape), shape_text(b, n->axes, n->shape));
     }
     shape[which] += n->shape[which];
   }
@@ -296,10 +295,10 @@ orr_node orr_stop_gradient(orr_graph *graph, orr_node x) {
 /* A node of its own, never merged with x: what a gradient is taken by, apart from other uses of x. */
 orr_node orr_copy(orr_graph *graph, orr_node x) {
   if (x == ORR_NONE) return ORR_NONE;
-  orr_graph *outermost = graph_outermost(graph);
-  int64_t site = outermost->sites++;
-  return graph_add(graph, ORR_OP_copy, node_at(graph, x)->axes, node_at(graph, x)->shape, 1, &x,
-                   &site, 1);
+  const node *n = node_at(graph, x);
+  int64_t site = graph_outermost(graph)->sites++;
+  orr_level level = graph->parent ? ORR_ROW : n->level; /* stays inside a scan's body */
+  return graph_add_leveled(graph, ORR_OP_copy, level, n->axes, n->shape, 1, &x, &site, 1);
 }
 
 static void copy_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
