@@ -48,6 +48,9 @@ local function try(report, fix, f, ...)
   for _, start in ipairs { "environment '", "space: " } do
     message = message:gsub("^[^\n]-:%d+: " .. start, start)
   end
+  if message:find("does not end: stopped after", 1, true) then
+    fix = "look for a loop whose end is never reached; orrery.check_env(env, { instructions = n }) allows more"
+  end
   add(report, "error", message, fix)
   return false
 end
@@ -290,13 +293,15 @@ end
 --- orrery.check_env(env, options): plays an environment, or a definition as orrery.env takes it, and
 --- reports what is wrong: missing functions, wrong fields, numbers out of bounds or not finite, chance
 --- that a seed does not fix, resets and states that leave something behind, time limits that pass for
---- termination. Print the report, or look at its ok and findings. options: steps, the longest episode
---- played (1000).
+--- termination, calls that do not end. Print the report, or look at its ok and findings. options: steps,
+--- the longest episode played (1000); instructions, how many of Lua's one call may take (100 million).
 ---@param env table|userdata
----@param options? { steps: integer }
+---@param options? { steps: integer, instructions: integer }
 ---@return orrery.EnvReport
 local function check_env(env, options)
-  local o = check.options("check_env options", options, { steps = 1000 })
+  local o = check.options("check_env options", options, { steps = 1000, instructions = 100000000 })
+  local limit = orrery.system.limit_callbacks(math.max(o.instructions, 1))
+  local restore <close> = setmetatable({}, { __close = function() orrery.system.limit_callbacks(limit) end })
   local definition = type(env) == "table" and env or env.definition
   local report = setmetatable({ ok = true, findings = {}, steps = 0, name = "?", outside = {} }, Report)
   local make

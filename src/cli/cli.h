@@ -10,7 +10,11 @@
    script to stop, the second ends the process at once. */
 void interrupt_watch(lua_State *L, orr_engine *engine);
 void interrupt_rest(void);      /* signals do again what they did before interrupt_watch */
+void interrupt_pass(lua_State *L); /* to a thread that begins or goes on to run */
 int interrupt_exit_code(void);  /* 128 + the signal that came since interrupt_watch, or 0 */
+
+/* coroutine.c: replaces what keeps Ctrl-C from coroutines. */
+void watch_coroutines(lua_State *L);
 
 /* call.c: the function and its arguments on top of the stack are replaced by all its results, or
    by one message with a traceback. Returns a Lua status. */

@@ -1,6 +1,6 @@
 /* interrupt.c - Ctrl-C. The handlers live here and never in the library: they raise the engine's
    flag, which is async-signal-safe, and set a hook that raises an error in the script, as lua.c
-   does. A coroutine that never calls the engine is reached when it yields. */
+   does: in the main thread and in the one that runs, of a coroutine or of a callback of the engine. */
 #include <lauxlib.h>
 #include <signal.h>
 #include <stddef.h>
@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "orrery/lua.h"
 
 static lua_State *volatile watched_state;
+static lua_State *volatile *volatile watched_running;
 static orr_engine *volatile watched_engine;
 static volatile sig_atomic_t signal_seen;
 static struct sigaction old_interrupt, old_terminate;
@@ -30,18 +32,25 @@ static void raise_interrupted(lua_State *L, lua_Debug *activation) {
   lua_error(L);
 }
 
+static void stop(lua_State *L) {
+  lua_sethook(L, raise_interrupted, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
 static void on_signal(int number) {
   if (signal_seen) _exit(128 + number);
   signal_seen = number;
   orr_interrupt(watched_engine);
-  lua_sethook(watched_state, raise_interrupted,
-              LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+  lua_State *inner = *watched_running;
+  stop(watched_state);
+  if (inner != NULL) stop(inner);
 }
 
 void interrupt_watch(lua_State *L, orr_engine *engine) {
   struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
   sigemptyset(&action.sa_mask);
   watched_state = L;
+  watched_running = orr_lua_running(L);
+  *watched_running = NULL;
   watched_engine = engine;
   signal_seen = 0;
   orr_interrupt_clear(engine);
@@ -53,6 +62,10 @@ void interrupt_rest(void) {
   sigaction(SIGINT, &old_interrupt, NULL);
   sigaction(SIGTERM, &old_terminate, NULL);
   lua_sethook(watched_state, NULL, 0, 0);
+}
+
+void interrupt_pass(lua_State *L) {
+  if (watched_engine != NULL && orr_interrupted(watched_engine)) stop(L);
 }
 
 int interrupt_exit_code(void) { return signal_seen ? 128 + signal_seen : 0; }

@@ -103,6 +103,7 @@ static int run_command(lua_State *L, orr_engine *engine, char **arguments, int c
 /* Runs protected: opens the libraries and `require "orrery"`. */
 static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
+  watch_coroutines(L);
   luaL_requiref(L, "orrery", luaopen_orrery, 1);
   return 0;
 }

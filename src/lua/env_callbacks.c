@@ -4,6 +4,7 @@
    environment lives. */
 #include <string.h>
 
+#include "lua/callback.h"
 #include "lua/canvas.h"
 #include "lua/env.h"
 #include "lua/space.h"
@@ -70,15 +71,9 @@ void lua_open_random(lua_State *L) {
 
 /* ---- calling */
 
-static int add_traceback(lua_State *L) {
-  const char *message = lua_tostring(L, 1);
-  if (message) luaL_traceback(L, L, message, 1);
-  else lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
-  return 1;
-}
-
 /* What a call works on; handed through lua_pcall as a light userdata. */
 typedef struct job {
+  const char *name; /* of the function */
   lua_env *e;
   const orr_real *action;
   double *state;
@@ -98,19 +93,12 @@ static orr_status run(lua_env *e, lua_CFunction body, job *j, orr_random *random
   e->running = true;
   j->e = e;
   lua_settop(L, SLOTS);
-  lua_pushcfunction(L, add_traceback);
   lua_pushcfunction(L, body);
   lua_pushvalue(L, DEFINITION);
   lua_pushvalue(L, SELF);
   lua_pushvalue(L, RANDOM);
   lua_pushlightuserdata(L, j);
-  int failed = lua_pcall(L, 4, 0, SLOTS + 1);
-  orr_status status = ORR_OK;
-  if (failed) {
-    const char *message = lua_tostring(L, -1);
-    status = orr_engine_fail(e->engine, failed == LUA_ERRMEM ? ORR_MEMORY : ORR_CALLBACK,
-                             message ? message : "error without a text");
-  }
+  orr_status status = lua_call_back(L, e->engine, j->name, 4);
   lua_settop(L, SLOTS);
   *borrowed = NULL;
   e->running = false;
@@ -233,20 +221,20 @@ static int draw_body(lua_State *L) {
 }
 
 static orr_status reset(void *user, orr_random *random, double *state) {
-  job j = {.state = state};
+  job j = {.name = "reset", .state = state};
   return run(user, reset_body, &j, random);
 }
 
 static orr_status step(void *user, double *state, const orr_real *action, orr_random *random,
                        orr_env_result *result) {
-  job j = {.state = state, .action = action, .result = result};
+  job j = {.name = "step", .state = state, .action = action, .result = result};
   return run(user, step_body, &j, random);
 }
 
 static orr_status observe(void *user, const double *state, orr_real *observation) {
   (void)state;
   lua_env *e = user;
-  job j = {0};
+  job j = {.name = "observe"};
   orr_status status = e->has_observed ? ORR_OK : run(e, observe_body, &j, NULL);
   if (!status)
     memcpy(observation, e->observed, (size_t)orr_space_size(e->observation) * sizeof *observation);
@@ -254,13 +242,13 @@ static orr_status observe(void *user, const double *state, orr_real *observation
 }
 
 static orr_status restore(void *user, const double *state) {
-  job j = {.given = state};
+  job j = {.name = "set_state", .given = state};
   return run(user, restore_body, &j, NULL);
 }
 
 static orr_status draw(void *user, const double *state, orr_canvas *canvas) {
   (void)state;
-  job j = {.canvas = canvas};
+  job j = {.name = "draw", .canvas = canvas};
   return run(user, draw_body, &j, NULL);
 }
 

@@ -3,6 +3,7 @@
    message, with its traceback. */
 #include <string.h>
 
+#include "lua/callback.h"
 #include "lua/objective.h"
 #include "lua/space.h"
 
@@ -24,13 +25,6 @@ typedef struct job {
   orr_real *rewards, *terminated;
 } job;
 
-static int add_traceback(lua_State *L) {
-  const char *message = lua_tostring(L, 1);
-  if (message) luaL_traceback(L, L, message, 1);
-  else lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
-  return 1;
-}
-
 /* The body finds function and termination at 1 and 2, and the job at 3. */
 static orr_status run(lua_scorer *scorer, lua_CFunction body, job *j) {
   lua_State *L = scorer->L;
@@ -39,18 +33,11 @@ static orr_status run(lua_scorer *scorer, lua_CFunction body, job *j) {
   scorer->running = true;
   j->scorer = scorer;
   lua_settop(L, SLOTS);
-  lua_pushcfunction(L, add_traceback);
   lua_pushcfunction(L, body);
   lua_pushvalue(L, FUNCTION);
   lua_pushvalue(L, TERMINATION);
   lua_pushlightuserdata(L, j);
-  int failed = lua_pcall(L, 3, 0, SLOTS + 1);
-  orr_status status = ORR_OK;
-  if (failed) {
-    const char *message = lua_tostring(L, -1);
-    status = orr_engine_fail(scorer->engine, failed == LUA_ERRMEM ? ORR_MEMORY : ORR_CALLBACK,
-                             message ? message : "error without a text");
-  }
+  orr_status status = lua_call_back(L, scorer->engine, "the objective", 3);
   lua_settop(L, SLOTS);
   scorer->running = false;
   return status;

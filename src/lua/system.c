@@ -9,7 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "lua/lua_orrery.h"
+#include "lua/callback.h"
 
 static int fail(lua_State *L, const char *what, const char *path) {
   return lua_complain(L, "%s %s: %s", what, path, strerror(errno));
@@ -112,7 +112,8 @@ static int system_clock(lua_State *L) {
 
 static const luaL_Reg functions[] = {
     {"make_folder", system_make_folder}, {"write", system_write}, {"exists", system_exists},
-    {"terminal", system_terminal},       {"clock", system_clock}, {NULL, NULL}};
+    {"terminal", system_terminal},       {"clock", system_clock},
+    {"limit_callbacks", lua_limit_callbacks}, {NULL, NULL}};
 
 void open_system(lua_State *L, int module) {
   module = lua_absindex(L, module);
