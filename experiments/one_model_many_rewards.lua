@@ -79,10 +79,14 @@ local function planner()
 end
 
 local function film(task, frames)
-  local strip = {}
-  for i = 1, 8 do strip[i] = frames[1 + (i - 1) * (#frames - 1) // 7] end
-  orrery.film_strip(strip, { title = task.about, captions = false }):save(run:path(task.name .. "_film.png"))
-  orrery.save_animation(run:path(task.name .. ".png"), frames, { fps = 20 })
+  local strip, captions = {}, {}
+  for i = 1, 8 do
+    local at = (i - 1) * (#frames - 1) // 7
+    strip[i], captions[i] = frames[1 + at], ("%.1f s"):format(at * 0.05)
+  end
+  orrery.film_strip(strip, { title = task.about, captions = captions, columns = 4 })
+    :save(run:path(task.name .. "_film.png"))
+  orrery.save_animation(run:path(task.name .. "_animation.png"), frames, { fps = 20 })
 end
 
 local rows = {}
