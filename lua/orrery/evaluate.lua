@@ -32,8 +32,8 @@ local function task_of(task)
   if function_of(task) then return { reward = function_of(task) } end
   local reward = type(task) == "table" and function_of(task.reward)
   if not reward then
-    error("evaluate: a task is a table with a function `reward`, as in "
-      .. "{ reward = function(s, a) ... end }", 3)
+    check.fail("evaluate: a task is a table with a function `reward`, as in "
+      .. "{ reward = function(s, a) ... end }")
   end
   return { name = task.name, reward = reward, termination = function_of(task.termination) }
 end
@@ -45,11 +45,13 @@ local function number_of(reward, task, step)
   if type(reward) ~= "number" then
     local whose = task.name and (" of task '%s'"):format(task.name) or ""
     local what = reward == nil and "nothing" or "a " .. type(reward)
-    error(("evaluate: the reward%s gave %s at step %d; it must return a number")
-      :format(whose, what, step), 0)
+    check.fail("evaluate: the reward%s gave %s at step %d; it must return a number", whose, what,
+      step)
   end
   if reward ~= reward or reward == math.huge or reward == -math.huge then
-    error(("evaluate: the reward is %s at step %d"):format(reward, step), 0)
+    local whose = task.name and (" of task '%s'"):format(task.name) or ""
+    check.fail("evaluate: the reward%s is %s at step %d; look for a division by 0, or a root or logarithm "
+      .. "of a negative number", whose, reward ~= reward and "NaN" or "infinite", step)
   end
   return reward
 end
@@ -107,11 +109,10 @@ return function(env, policy, options)
   local task = task_of(given.task)
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
-    error("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }", 2)
+    check.fail("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }")
   end
   if given.episodes < 1 or given.episodes ~= math.floor(given.episodes) then
-    error(("evaluate: episodes must be a whole number, 1 or more, got %s")
-      :format(given.episodes), 2)
+    check.fail("evaluate: episodes must be a whole number, 1 or more, got %s", given.episodes)
   end
   policy = orrery.policy.of(policy, "evaluate")
   local tell = orrery.policy.teller(given.progress)

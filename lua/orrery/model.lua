@@ -14,11 +14,18 @@ local trace = require "orrery.trace"
 local Model = {}
 Model.__index = Model
 
+-- For the methods that scripts call most.
+local function is_model(self, name)
+  if getmetatable(self) ~= Model then
+    check.fail("a model's methods are called with a colon, as in model:%s(...)", name)
+  end
+end
+
 local function space_of(o, name)
   local space = o[name] or o.env and o.env[name .. "_space"]
   if not space then
-    error(("model options: an environment is needed, as in { env = env }, or the space '%s'")
-      :format(name), 3)
+    check.fail("model options: an environment is needed, as in { env = env }, or the space '%s'",
+      name)
   end
   return space
 end
@@ -54,6 +61,9 @@ local function new(options)
     activation = "silu", probabilistic = true, layer_norm = false, bounded = true,
     init = "truncated_normal", seed = 0,
   })
+  if math.type(o.members) ~= "integer" or o.members < 1 then
+    check.fail("model options: members must be a whole number, 1 or more, not %s", o.members)
+  end
   local self = setmetatable({ options = o, members = o.members }, Model)
   self.probabilistic = o.probabilistic
   self.observation, self.action = space_of(o, "observation"), space_of(o, "action")
@@ -87,11 +97,10 @@ function Model:use_elites(list)
   end
   for _, m in ipairs(list) do
     if math.type(m) ~= "integer" or m < 1 or m > self.members then
-      error(("use_elites: %s is not one of the members 1 to %d")
-        :format(tostring(m), self.members), 2)
+      check.fail("use_elites: %s is not one of the members 1 to %d", tostring(m), self.members)
     end
   end
-  if #list == 0 then error("use_elites: an empty list", 2) end
+  if #list == 0 then check.fail("use_elites: an empty list") end
   self.elites = list
   return self
 end
@@ -147,11 +156,12 @@ end
 -- ---- on tensors
 
 local function batch_of(x, size, what)
+  if x == nil then check.fail("%s are missing: rows of %d numbers", what, size) end
   x = orrery.tensor(x)
   if x:axes() == 1 then x = x:insert_axis(1) end
   if x:axes() ~= 2 or x:size(2) ~= size then
-    error(("%s must be rows of %d numbers, not %s")
-      :format(what, size, table.concat({ x:shape() }, " x ")), 3)
+    check.fail("%s must be rows of %d numbers, not %s", what, size,
+      table.concat({ x:shape() }, " x "))
   end
   return x
 end
@@ -173,9 +183,10 @@ end
 --- model:predict(s, a): mean and deviation of the next state by every member: tensors of members x
 --- n x state for n states and actions. The deviation is nil when the model is deterministic.
 function Model:predict(s, a)
+  is_model(self, "predict")
   s, a = batch_of(s, self.states, "states"), batch_of(a, self.actions, "actions")
   if s:size(1) ~= a:size(1) then
-    error(("predict: %d states but %d actions"):format(s:size(1), a:size(1)), 2)
+    check.fail("predict: %d states but %d actions", s:size(1), a:size(1))
   end
   self.predictor = self.predictor or trace.program {
     name = "predict",
@@ -195,11 +206,12 @@ end
 --- x state under plans of n x steps x action, by every member: members x n x steps x state. sample
 --- draws each next state instead of taking the mean.
 function Model:rollout(s, plan, options)
+  is_model(self, "rollout")
   local o = check.options("rollout options", options, { sample = false, seed = 0 })
   s, plan = batch_of(s, self.states, "states"), orrery.tensor(plan)
   if plan:axes() ~= 3 or plan:size(1) ~= s:size(1) or plan:size(3) ~= self.actions then
-    error(("rollout: plans must be %d x steps x %d, not %s"):format(s:size(1), self.actions,
-      table.concat({ plan:shape() }, " x ")), 2)
+    check.fail("rollout: plans must be %d x steps x %d, not %s", s:size(1), self.actions,
+      table.concat({ plan:shape() }, " x "))
   end
   local steps = plan:size(2)
   local key = steps .. (o.sample and " drawn" or "")
@@ -259,7 +271,7 @@ function Model:objective(task, options)
     { horizon = 20, particles = 20, sample = true })
   if type(task) == "function" then task = { reward = task } end
   if type(task) ~= "table" or type(task.reward) ~= "function" then
-    error("objective: a task needs a function `reward`", 2)
+    check.fail("objective: a task needs a function `reward`")
   end
   local sample = o.sample and self.probabilistic
   local particles = (sample or self.members > 1) and o.particles or 1
@@ -303,7 +315,15 @@ function Model:load(path)
   local names, tensors = self:tensors()
   local chosen = orrery.zeros(self.members)
   names[#names + 1], tensors[#tensors + 1] = "elites", chosen
-  orrery.checkpoint.load(path, names, tensors)
+  local ok, message = pcall(orrery.checkpoint.load, path, names, tensors)
+  if not ok then
+    message = tostring(message)
+    local differs = message:find(" in the file, but ", 1, true) or message:find(": has no ", 1, true)
+      or message:find(", which is not known here", 1, true)
+    check.fail("%s%s", (message:gsub("^[^\n]-:%d+: ", "", 1)), not differs and "" or "; the file is of a "
+      .. "model of another environment, or made with other options (hidden, members, probabilistic, "
+      .. "layer_norm)")
+  end
   local ranks, elites = chosen:totable(), {}
   for m, rank in ipairs(ranks) do
     if rank > 0 then elites[#elites + 1] = m end
@@ -319,9 +339,15 @@ function Model:__tostring()
 end
 
 -- Documented in model_fit.lua.
-function Model:fit(...) return require "orrery.model_fit" (self, ...) end
+function Model:fit(...)
+  is_model(self, "fit")
+  return require "orrery.model_fit" (self, ...)
+end
 
 -- Documented in model_audit.lua.
-function Model:audit(...) return require "orrery.model_audit" (self, ...) end
+function Model:audit(...)
+  is_model(self, "audit")
+  return require "orrery.model_audit" (self, ...)
+end
 
 return new

@@ -50,7 +50,7 @@ return function(model, replay, options)
     { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })
   local longest = 0
   for _, horizon in ipairs(o.horizons) do longest = math.max(longest, horizon) end
-  if longest < 1 then error("audit options: horizons must be 1 or more", 2) end
+  if longest < 1 then check.fail("audit options: horizons must be 1 or more") end
   local data = replay
   if type(replay) ~= "table" then
     data = replay:windows(o.windows, longest, { stream = orrery.stream(o.seed) })

@@ -6,16 +6,46 @@ local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
 
+local function is_replay(value)
+  if type(value) ~= "userdata" then return false end
+  local found, method = pcall(function() return value.transitions end)
+  return found and method ~= nil
+end
+
+-- "observation x, y; action u": the fields of two spaces.
+local function fields_of(observation, action)
+  return ("observation %s; action %s"):format(table.concat(observation.names, ", "),
+    table.concat(action.names, ", "))
+end
+
+-- Refuses data of other sizes, and a replay of other fields.
+local function check_fit(model, replay, size)
+  local env = type(replay) == "userdata" and replay.env
+  if env and (table.concat(env.observation_space.names, " ") ~= table.concat(model.observation.names, " ")
+      or table.concat(env.action_space.names, " ") ~= table.concat(model.action.names, " ")) then
+    check.fail("fit: the replay is of another environment: it has %s; the model has %s",
+      fields_of(env.observation_space, env.action_space), fields_of(model.observation, model.action))
+  end
+  if size ~= model.states + model.actions then
+    check.fail("fit: the data have %d numbers in observation and action; the model has %d: %s", size,
+      model.states + model.actions, fields_of(model.observation, model.action))
+  end
+end
+
 -- Observation, action, change of state, episode: as tensors, from a replay or a table of tensors.
 local function read(replay)
+  if type(replay) ~= "table" and not is_replay(replay) then
+    check.fail("fit: a replay is needed, as in model:fit(replay), or a table of tensors, not %s",
+      replay == nil and "nothing" or "a " .. type(replay))
+  end
   local data = type(replay) == "table" and replay or replay:transitions()
   for _, name in ipairs { "observation", "action", "next_observation" } do
-    if not data[name] then error(("fit: the data have no '%s'"):format(name), 3) end
+    if not data[name] then check.fail("fit: the data have no '%s'", name) end
     if not data[name]:all_finite() then
-      error(("fit: %s holds numbers that are not finite"):format(name), 3)
+      check.fail("fit: %s holds numbers that are not finite", name)
     end
   end
-  if data.observation:size(1) < 2 then error("fit: at least 2 transitions are needed", 3) end
+  if data.observation:size(1) < 2 then check.fail("fit: at least 2 transitions are needed") end
   return orrery.concat({ data.observation, data.action }, 2),
     data.next_observation - data.observation, data.episode
 end
@@ -25,7 +55,7 @@ local function split(rows, episodes, o, stream)
   if o.validation <= 0 then return orrery.arange(rows):to("int"), nil end
   local held = {}
   if o.split == "episodes" then
-    if not episodes then error("fit: to split by episodes the data need 'episode'", 3) end
+    if not episodes then check.fail("fit: to split by episodes the data need 'episode'") end
     local of_row, highest = episodes:totable(), episodes:max()
     local order = stream:orders(1, highest):reshape(-1):totable()
     local chosen = {}
@@ -39,8 +69,8 @@ local function split(rows, episodes, o, stream)
   local train, validation = {}, {}
   for i = 1, rows do table.insert(held[i] and validation or train, i) end
   if #train == 0 or #validation == 0 then
-    error(("fit: %d rows for training and %d for validation; collect more episodes, or "
-      .. "split = 'rows'"):format(#train, #validation), 3)
+    check.fail("fit: %d rows for training and %d for validation; collect more episodes, or "
+      .. "split = 'rows'", #train, #validation)
   end
   return orrery.tensor(train, "int"), orrery.tensor(validation, "int")
 end
@@ -205,7 +235,7 @@ local defaults = {
 
 local function check_ranges(o, model)
   local function need(condition, message)
-    if not condition then error("fit options: " .. message, 4) end
+    if not condition then check.fail("fit options: %s", message) end
   end
   need(o.split == "rows" or o.split == "episodes", "split must be 'rows' or 'episodes'")
   need(o.validation >= 0 and o.validation < 1, "validation must be in [0, 1)")
@@ -235,10 +265,7 @@ return function(model, replay, options)
   local o = check.options("fit options", options, defaults)
   check_ranges(o, model)
   local x, y, episodes = read(replay)
-  if x:size(2) ~= model.states + model.actions then
-    error(("fit: the data have %d numbers in observation and action, the model %d")
-      :format(x:size(2), model.states + model.actions), 2)
-  end
+  check_fit(model, replay, x:size(2))
   model.fits = (model.fits or 0) + 1
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)
   local train, held = split(x:size(1), episodes, o, stream)

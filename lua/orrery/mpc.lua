@@ -14,7 +14,7 @@ local function task_of(task)
   if type(task) == "function" or trace.is_interpreted(task) then task = { reward = task } end
   if task == nil then return nil end
   if type(task) ~= "table" or not (type(task.reward) == "function" or trace.is_interpreted(task.reward)) then
-    error("mpc: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", 4)
+    check.fail("mpc: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }")
   end
   return task
 end
@@ -108,7 +108,7 @@ local function objective_of(model, options)
 end
 
 local function of_model(model, task, o)
-  if not task then error("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }", 3) end
+  if not task then check.fail("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }") end
   local horizon = o.planner.horizon
   if is_plain(task) then
     local reward, termination = plain(task)
@@ -144,12 +144,12 @@ return function(options)
     seed = 0, warm_start = true, iterations = "optional number", seconds = "optional number", safe_action = "any",
   })
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
-  if sources ~= 1 then error("mpc options: one of model, env and objective is needed", 2) end
+  if sources ~= 1 then check.fail("mpc options: one of model, env and objective is needed") end
   o.planner = o.planner or orrery.plan.cem {}
   local make, is_due
   if o.objective then
     if o.task or o.particles then
-      error("mpc options: task and particles belong to the objective, which is given already", 2)
+      check.fail("mpc options: task and particles belong to the objective, which is given already")
     end
     make = maker(nil, function() return o.objective end)
   elseif o.env then

@@ -28,8 +28,8 @@ function nn.mlp(options)
     output = "optional string", layer_norm = false, members = 0, init = "default", last_gain = 1,
     seed = "optional number",
   })
-  if not o.inputs then error("mlp options: inputs is missing", 2) end
-  if not o.outputs then error("mlp options: outputs is missing", 2) end
+  if not o.inputs then check.fail("mlp options: inputs is missing") end
+  if not o.outputs then check.fail("mlp options: outputs is missing") end
   local layers = {}
   for _, size in ipairs(o.hidden) do
     layers[#layers + 1] = { kind = "linear", outputs = size, init = o.init }
@@ -118,13 +118,13 @@ local function with_parameters(net, parameters)
   end
   local own, names = shadow:parameters()
   if #parameters ~= #own then
-    error(("net: %d parameters are needed, %d are given"):format(#own, #parameters), 3)
+    check.fail("net: %d parameters are needed, %d are given", #own, #parameters)
   end
   for i, tensor in ipairs(own) do
     local wanted, given = { tensor:shape() }, { orrery.tensor(parameters[i]):shape() }
     if table.concat(wanted, " x ") ~= table.concat(given, " x ") then
-      error(("net: %s is %s, not %s"):format(names[i], table.concat(wanted, " x "),
-        table.concat(given, " x ")), 3)
+      check.fail("net: %s is %s, not %s", names[i], table.concat(wanted, " x "),
+        table.concat(given, " x "))
     end
     tensor:assign(parameters[i])
   end
@@ -136,15 +136,15 @@ end
 function nn.run(net, x, parameters)
   if type(x) == "table" or type(x) == "number" then x = orrery.tensor(x) end
   if not orrery.is_tensor(x) then
-    error(("net: a tensor is needed, not a %s"):format(type(x)), 3)
+    check.fail("net: a tensor is needed, not %s", x == nil and "nothing" or "a " .. type(x))
   end
   if parameters then net = with_parameters(net, parameters) end
   local inputs = net:shapes()
   local single = x:axes() == #inputs
   for i, size in ipairs(inputs) do
     if x:axes() - #inputs > 1 or x:axes() < #inputs or x:size(i - #inputs - 1) ~= size then
-      error(("the net takes %s, or rows of that, not %s"):format(table.concat(inputs, " x "),
-        table.concat({ x:shape() }, " x ")), 3)
+      check.fail("the net takes %s, or rows of that, not %s", table.concat(inputs, " x "),
+        x:axes() == 0 and "a single number" or table.concat({ x:shape() }, " x "))
     end
   end
   if single then x = x:insert_axis(1) end

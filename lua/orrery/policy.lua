@@ -19,7 +19,12 @@ end
 --- policy.random(env): actions drawn uniformly within their bounds. The draws of an episode follow
 --- from its seed.
 function policy.random(env)
-  local space, stream = env.action_space, nil
+  local known, space = pcall(function() return env.action_space end)
+  if not known or space == nil then
+    check.fail("policy.random: an environment is needed, as orrery.env makes it, not %s",
+      type(env) == "string" and ("the text '%s'"):format(env) or env == nil and "nothing" or "a " .. type(env))
+  end
+  local stream
   local function reset(_, seed) stream = seed and orrery.stream(seed, 1) end
   local function act() return space:sample(stream) end
   return new_policy("random policy", act, reset)
@@ -34,7 +39,7 @@ end
 --- Wherever a policy is wanted, such a function may also stand by itself.
 function policy.call(f)
   if type(f) ~= "function" then
-    error(("policy.call: a function is needed, not a %s"):format(type(f)), 2)
+    check.fail("policy.call: a function is needed, not a %s", type(f))
   end
   return new_policy("policy", function(_, observation, context) return f(observation, context) end)
 end
@@ -51,8 +56,8 @@ end
 function policy.of(value, what)
   if type(value) == "function" then return policy.call(value) end
   if has(value, "act") then return value end
-  error(("%s: a policy is needed, an object with act(observation) or a function, not a %s")
-    :format(what, type(value)), 3)
+  check.fail("%s: a policy is needed, an object with act(observation) or a function, not a %s", what,
+    type(value))
 end
 
 --- policy.reset(value, seed): tells a policy that an episode starts.
@@ -64,7 +69,12 @@ end
 --- bounds.
 function policy.action(space, action)
   if orrery.is_tensor(action) and #space.names > 1 then action = space:record(action) end
-  return space:clip(action)
+  local fits, clipped = pcall(space.clip, space, action)
+  if fits then return clipped end
+  if action == nil then
+    check.fail("the policy gave no action; its function must return one, such as { %s = 0 }", space.names[1])
+  end
+  check.fail("the policy's action: %s", (tostring(clipped):gsub("^.-clip: ", "", 1)))
 end
 
 --- policy.teller(progress): a function(fraction, text) out of such a function, a run, or nil.

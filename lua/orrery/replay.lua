@@ -43,7 +43,17 @@ local function guarded(f, ...)
   error(setmetatable({ message = tostring(results[2]) }, Fault), 0)
 end
 
-local function plainly(f, ...) return f(...) end
+-- Raises what f raises, with the way to go on without episodes that have such numbers.
+local function plainly(f, ...)
+  local results = table.pack(pcall(f, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local message = results[2]
+  if type(message) ~= "string" then error(message, 0) end
+  if message:find " is NaN" or message:find " is %-?inf" then
+    message = message .. "; collect's on_error = \"continue\" goes on without such episodes"
+  end
+  error(message, 0)
+end
 
 -- Steps, return, or nil and the fault's message.
 local function play_guarded(...)
@@ -67,13 +77,13 @@ function replay:collect(policy, options)
     { steps = 1000, seed = "optional number", env = "any", progress = "any", on_error = "stop" })
   local env = given.env or self.env
   if not env then
-    error("collect: the replay was made without an environment; give one, as in { env = env }", 2)
+    check.fail("collect: the replay was made without an environment; give one, as in { env = env }")
   end
   if given.steps ~= math.floor(given.steps) or given.steps < 1 then
-    error(("collect: steps must be a whole number, 1 or more, got %s"):format(given.steps), 2)
+    check.fail("collect: steps must be a whole number, 1 or more, got %s", given.steps)
   end
   if given.on_error ~= "stop" and given.on_error ~= "continue" then
-    error(("collect: on_error is \"stop\" or \"continue\", not \"%s\""):format(given.on_error), 2)
+    check.fail("collect: on_error is \"stop\" or \"continue\", not \"%s\"", given.on_error)
   end
   policy = orrery.policy.of(policy, "collect")
   local seeds = orrery.stream(given.seed or orrery.random(1 << 53), 0)
@@ -98,7 +108,7 @@ function replay:collect(policy, options)
       failures = failures + 1
       report.errors[#report.errors + 1] = total
       if failures == 10 then
-        error(("collect: 10 episodes in a row failed, the last: %s"):format(total), 2)
+        check.fail("collect: 10 episodes in a row failed, the last: %s", total)
       end
     end
   end

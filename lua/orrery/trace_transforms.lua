@@ -1,6 +1,7 @@
 --- trace_transforms.lua - functions of functions: loops with carried state and derivatives. While a
 --- trace goes on they add to its graph; otherwise they run: scan as a plain loop, derivatives by
 --- tracing and compiling the function first.
+local check = require "orrery.check"
 local orrery = require "orrery"
 local record = require "orrery.trace_record"
 local trace = require "orrery.trace"
@@ -210,8 +211,9 @@ local function gradient(f, x, ...)
   local y, plan, copies = evaluate("grad", f, x, ...)
   if type(y) == "number" then y = core.symbol(y) end
   if not is_symbol(y) or y:axes() > 0 then
-    error(("grad: the function must return one number, not %s"):format(is_symbol(y) and tostring(y) or
-      y == nil and "nothing" or "a " .. type(y)), 0)
+    check.fail("grad: the function must return one number, not %s", y == nil and "nothing" or
+      not is_symbol(y) and "a " .. type(y) or
+      ("%d of shape [%s]; take the sum, or orrery.jacobian"):format(y:count(), table.concat({ y:shape() }, ", ")))
   end
   return put_together(plan, core.gradient(y, copies)), y
 end

@@ -60,3 +60,53 @@ local model = orrery.model { observation = still, action = push, members = 1, hi
 local states = orrery.tensor { { { 0, 0.5 }, { 0.3, 0.5 } }, { { 0.1, -0.5 }, { 0.2, -0.5 } } }
 local audit = tostring(model:audit({ observation = states, action = orrery.zeros(2, 1, 1) }, { horizons = { 1 } }))
 assert(audit:find "\nx .+%d%.%d+\n" and audit:find "\ngoal .+ %-$", audit)
+
+-- ---- models
+
+refused(function() return orrery.model { env = env, membrs = 3 } end, "did you mean 'members'")
+refused(function() return orrery.model { env = env, members = 0 } end, "members must be a whole number, 1 or more")
+refused(function() return single:fit(replay, { epocs = 1 }) end, "did you mean 'epochs'")
+refused(function() single:fit() end, "a replay is needed, as in model:fit(replay)", "not nothing")
+refused(function() single.fit(replay) end, "with a colon")
+refused(function() single.predict { 1, 2 } end, "with a colon")
+refused(function() single:predict({ 0, 0, 0 }) end, "actions are missing")
+local cartpole = orrery.env "cartpole"
+local elsewhere = orrery.replay { env = cartpole }
+elsewhere:collect(orrery.policy.random(cartpole), { steps = 20, seed = 1 })
+refused(function() single:fit(elsewhere) end, "another environment", "angular_velocity", "torque")
+local path = os.tmpname()
+single:save(path)
+refused(function() orrery.model { env = cartpole, members = 1, hidden = { 8 } }:load(path) end, "another environment")
+refused(function() orrery.model { env = env, members = 1, hidden = { 8 }, probabilistic = false }:load(path) end,
+  "other options")
+os.remove(path)
+assert(not tostring(select(2, pcall(function() single:load(path) end))):find "other options")
+
+-- ---- nets, gradients, planning
+
+refused(function() return orrery.nn.mlp { inputs = 3, outputs = 2, hiden = {} } end, "did you mean 'hidden'")
+refused(function() return net(1) end, "takes 2, or rows of that, not a single number")
+refused(function() return net() end, "not nothing")
+refused(function() return orrery.mpc { envv = env } end, "did you mean 'env'")
+refused(function() return orrery.grad(function(x) return x * 2 end)(orrery.tensor { 1, 2 }) end,
+  "one number, not 2 of shape [2]", "orrery.jacobian")
+
+-- ---- policies, collecting, evaluating
+
+refused(function() return orrery.policy.random "pendulum" end, "an environment is needed", "'pendulum'")
+local function collect(policy) return replay:collect(policy, { steps = 5 }) end
+refused(function() return collect(function() end) end, "the policy gave no action", "{ torque = 0 }")
+refused(function() return collect(function() return { tork = 1 } end) end, "the policy's action", "'tork'")
+refused(function() return orrery.evaluate(env, function() return { tork = 1 } end) end, "the policy's action")
+refused(function() return replay:collect(orrery.policy.random(env), { steps = 0 }) end, "steps must be")
+refused(function()
+  return orrery.evaluate(env, orrery.policy.random(env), { task = function() return -(0 / 0) end })
+end, "reward is NaN at step 1")
+local function broken(reward)
+  return orrery.env { name = "broken", observation = { "x" }, action = { { "u", low = -1, high = 1 } },
+    reset = function() return { x = 0 } end, step = function() return { x = 0 }, reward, false end }
+end
+local function collect_in(world)
+  return orrery.replay { env = world }:collect(orrery.policy.random(world), { steps = 5 })
+end
+refused(function() return collect_in(broken(0 / 0)) end, "reward is NaN", 'on_error = "continue"')
