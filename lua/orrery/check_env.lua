@@ -4,6 +4,7 @@
 ---   print(orrery.check_env(definition))        -- or `orrery check-env my_env.lua`
 local orrery = require "orrery"
 local check = require "orrery.check"
+local script = require "orrery.script"
 
 ---@class orrery.Finding
 ---@field level "error"|"warning"  an error must be mended; a warning may be meant
@@ -339,11 +340,12 @@ end
 -- For `orrery check-env file.lua`: prints the report; true when there are no errors.
 local function file(path)
   local chunk, message = loadfile(path, "t")
-  if not chunk then error(message, 0) end
-  local env = chunk()
+  if not chunk then script.refuse("%s", message) end
+  local done, env = pcall(chunk)
+  if not done then script.refuse("%s", tostring(env)) end
   if type(env) ~= "table" and type(env) ~= "userdata" then
-    error(("%s returns %s; end it with `return definition`, the table that orrery.env takes"):format(path,
-      env == nil and "nothing" or "a " .. type(env)), 0)
+    script.refuse("%s returns %s; end it with `return definition`, the table that orrery.env takes", path,
+      env == nil and "nothing" or "a " .. type(env))
   end
   local report = check_env(env)
   print(report)

@@ -11,29 +11,9 @@
 --- the type of its default. `--help` prints the comment at the head of the script, and the options
 --- with their defaults and the comments behind them. Unknown names are refused, also when read.
 local check = require "orrery.check"
+local script = require "orrery.script"
 
 -- ---- what the script's source says
-
--- The script as a list of lines; empty when it did not come from a file.
-local function source_lines(source)
-  local lines = {}
-  local file = source:sub(1, 1) == "@" and io.open(source:sub(2), "r")
-  if not file then return lines end
-  for line in file:lines() do lines[#lines + 1] = line end
-  file:close()
-  return lines
-end
-
--- The comment at the head of the script, without dashes.
-local function description(lines)
-  local text = {}
-  for i, line in ipairs(lines) do
-    local comment = line:match("^%-%-+ ?(.*)")
-    if not comment and not (i == 1 and line:match("^#!")) then break end
-    text[#text + 1] = comment
-  end
-  return table.concat(text, "\n")
-end
 
 -- Where each option stands after the line of the call: its place, and the comment behind it, which
 -- may go on in the lines below. An option that shares its line with others has no comment.
@@ -98,6 +78,7 @@ local function parse(text, default)
       if value == nil then return nil, "a list separated by commas, each " .. wanted end
       list[#list + 1] = value
     end
+    if #list == 0 then return nil, "a list separated by commas, as in " .. text_of(default) end
     return list
   end
   return text
@@ -105,7 +86,7 @@ end
 
 -- ---- help
 
-local function print_help(script, lines, line, defaults, presets)
+local function print_help(name, lines, line, defaults, presets)
   local names = check.sorted_keys(defaults)
   local place, comment = documented(lines, line, names)
   table.sort(names, function(a, b)
@@ -132,10 +113,10 @@ local function print_help(script, lines, line, defaults, presets)
     end
     add(left, note or "")
   end
-  add("--out=FOLDER", "where the run goes; otherwise a new folder in runs/")
-  local about = description(lines)
+  if script.mentions(lines, "run") then add("--out=FOLDER", "where the run goes; otherwise a new folder in runs/") end
+  local about = script.description(lines)
   if about ~= "" then print(about .. "\n") end
-  print(("Options of %s, with their defaults:"):format(script))
+  print(("Options of %s, with their defaults:"):format(name))
   for _, row in ipairs(rows) do
     local line = ("  %-" .. width .. "s  %s"):format(row[1], row[2])
     print((line:gsub("%s+$", "")))
@@ -145,10 +126,7 @@ end
 -- ---- the command line
 
 -- A mistake on the command line: an error that needs no traceback.
-local mistake = { __tostring = function(self) return self.message end, __name = "mistake" }
-local function refuse(format, ...)
-  error(setmetatable({ message = "options: " .. format:format(...) }, mistake), 0)
-end
+local function refuse(format, ...) script.refuse("options: " .. format, ...) end
 
 -- --max-steps=5 as name "max_steps" and text "5"; a bare --brief has no text.
 local function split(argument)
@@ -218,7 +196,7 @@ return function(defaults, presets)
   local given = {}
   for _, argument in ipairs(type(arg) == "table" and arg or {}) do
     if argument == "--help" or argument == "-h" then
-      print_help(caller.short_src, source_lines(caller.source), caller.currentline, known, presets)
+      print_help(caller.short_src, script.lines(caller.source), caller.currentline, known, presets)
       os.exit(0, true)
     end
     local name, value = read(argument, known)

@@ -75,9 +75,9 @@ function run:path(name, about)
   return self.folder .. "/" .. name
 end
 
---- run:save(name, value): writes a table as JSON, or a text as it is, whole or not at all.
-function run:save(name, value)
-  system.write(self:path(name), type(value) == "string" and value or json.pretty(value))
+--- run:save(name, value, about): writes a table as JSON, or a text as it is, whole or not at all.
+function run:save(name, value, about)
+  system.write(self:path(name, about), type(value) == "string" and value or json.pretty(value))
 end
 
 --- run:finally(f): calls f() when the run closes, also after an error or Ctrl-C: saves what there is.
@@ -146,7 +146,7 @@ function run:close()
     print((("  %-28s %s"):format(name, about):gsub("%s+$", "")))
   end
   list("options.json", "options and seed")
-  list("metrics.jsonl", ("%d lines"):format(self.lines))
+  list("metrics.jsonl", ("what was logged: %d line%s of JSON"):format(self.lines, self.lines == 1 and "" or "s"))
   for _, file in ipairs(self.files) do list(file.name, file.about) end
   io.stdout:flush()
   if #problems > 0 then error("run: while closing: " .. table.concat(problems, "; "), 2) end

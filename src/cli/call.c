@@ -3,7 +3,6 @@
 #include <lualib.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "cli.h"
 
@@ -43,7 +42,6 @@ int call_watched(lua_State *L, orr_engine *engine, int arguments) {
 int report_error(lua_State *L) {
   const char *message = lua_tostring(L, -1);
   fflush(stdout);
-  if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr); /* a line of progress may stand there */
   fprintf(stderr, "orrery: %s\n", message ? message : "(no message)");
   fflush(stderr);
   lua_pop(L, 1);

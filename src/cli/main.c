@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 #include "orrery/lua.h"
@@ -24,7 +25,8 @@ static const char usage[] =
     "\n"
     "Ctrl-C asks a script to stop and to save what it has; a second one ends it at once.\n"
     "Where you type: a value is printed, an unfinished statement goes on in the next line, a\n"
-    "leading `local` is dropped, the history is in $ORRERY_HISTORY or ~/.orrery_history.\n"
+    "leading `local` is dropped (input that is no terminal is read in the same way, and ends at the\n"
+    "first error); the history is in $ORRERY_HISTORY or ~/.orrery_history.\n"
     "ORRERY_LUA=folder takes the Lua library from there instead of from the program.\n";
 
 enum { EXIT_USAGE = 2 };
@@ -40,7 +42,18 @@ static void set_arguments(lua_State *L, char **arguments, int count) {
 }
 
 static int finish(lua_State *L, int status) {
-  return status == LUA_OK ? 0 : report_error(L);
+  if (status == LUA_OK) return 0;
+  if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr); /* a line of progress may stand there */
+  return report_error(L);
+}
+
+/* Leaves true on the stack when the script shall run: lua/orrery/script.lua looks at its options. */
+static int check_arguments(lua_State *L, orr_engine *engine, char **arguments, int count) {
+  static const char code[] = "return (require('orrery.script').check(...))";
+  int status = luaL_loadbufferx(L, code, sizeof code - 1, "=run", "t");
+  for (int i = 0; i < count; i++) lua_pushstring(L, arguments[i]);
+  if (status == LUA_OK) status = call_watched(L, engine, count);
+  return status;
 }
 
 static int run_script(lua_State *L, orr_engine *engine, char **arguments, int count) {
@@ -53,7 +66,11 @@ static int run_script(lua_State *L, orr_engine *engine, char **arguments, int co
     return EXIT_USAGE;
   }
   set_arguments(L, arguments, count);
-  int status = luaL_loadfilex(L, arguments[0], "t");
+  int status = check_arguments(L, engine, arguments, count);
+  if (status != LUA_OK) return finish(L, status);
+  if (!lua_toboolean(L, -1)) return 0;
+  lua_pop(L, 1);
+  status = luaL_loadfilex(L, arguments[0], "t");
   if (status == LUA_OK) {
     for (int i = 1; i < count; i++) lua_pushstring(L, arguments[i]);
     status = call_watched(L, engine, count - 1);
@@ -92,6 +109,11 @@ static int run_command(lua_State *L, orr_engine *engine, char **arguments, int c
   if (count == 0) return repl_run(L, engine);
   const char *command = arguments[0];
   arguments++, count--;
+  bool asks = count > 0 && (strcmp(arguments[0], "--help") == 0 || strcmp(arguments[0], "-h") == 0);
+  if (strcmp(command, "help") == 0 || asks) {
+    fputs(usage, stdout);
+    return 0;
+  }
   if (strcmp(command, "run") == 0) return run_script(L, engine, arguments, count);
   if (strcmp(command, "eval") == 0) return evaluate(L, engine, arguments, count);
   if (strcmp(command, "check-env") == 0) return check_env(L, engine, arguments, count);
@@ -113,6 +135,10 @@ static void log_message(void *user, orr_log_level level, const char *message) {
   if (level >= ORR_LOG_INFO) fprintf(stderr, "orrery: %s\n", message);
 }
 
+static bool is_kernel(const char *name) {
+  return strcmp(name, "avx512") == 0 || strcmp(name, "avx2") == 0 || strcmp(name, "portable") == 0;
+}
+
 /* Reads the options before the command; returns how many arguments they were, or -1. */
 static int read_options(int count, char **arguments, orr_engine_options *options) {
   int i = 1;
@@ -128,6 +154,10 @@ static int read_options(int count, char **arguments, orr_engine_options *options
       options->threads = (int)threads;
     } else if (strncmp(option, "--kernel=", 9) == 0) {
       options->kernel = option + 9;
+      if (!is_kernel(options->kernel)) {
+        fprintf(stderr, "orrery: %s: there are avx512, avx2 and portable\n", option);
+        return -1;
+      }
     } else {
       fprintf(stderr, "orrery: there is no option '%s'; orrery --help lists them\n", option);
       return -1;

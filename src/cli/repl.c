@@ -14,6 +14,13 @@
 
 #include "cli.h"
 
+/* Whether the message on top says that the code ends too early. */
+static bool ends_early(lua_State *L) {
+  size_t size;
+  const char *message = lua_tolstring(L, -1, &size);
+  return size >= 5 && strcmp(message + size - 5, "<eof>") == 0;
+}
+
 int repl_load(lua_State *L, const char *code, size_t size) {
   const char *name = "=input";
   lua_pushliteral(L, "return ");
@@ -24,6 +31,14 @@ int repl_load(lua_State *L, const char *code, size_t size) {
   int status = luaL_loadbufferx(L, expression, length, name, "t");
   lua_remove(L, -2);
   if (status == LUA_OK) return status;
+  if (ends_early(L)) { /* as `1 +` does; but `f(` may be an unfinished statement too */
+    if (luaL_loadbufferx(L, code, size, name, "t") != LUA_OK) {
+      lua_pop(L, 1);
+      return status;
+    }
+    lua_remove(L, -2);
+    return LUA_OK;
+  }
   lua_pop(L, 1);
   if (strncmp(code, "local ", 6) == 0) {
     if (luaL_loadbufferx(L, code + 6, size - 6, name, "t") == LUA_OK) return LUA_OK;
@@ -34,12 +49,9 @@ int repl_load(lua_State *L, const char *code, size_t size) {
 
 /* True, popping the message, when the message says that the chunk ends too early. */
 static bool unfinished(lua_State *L, int status) {
-  size_t size;
-  if (status != LUA_ERRSYNTAX) return false;
-  const char *message = lua_tolstring(L, -1, &size);
-  bool early = size >= 5 && strcmp(message + size - 5, "<eof>") == 0;
-  if (early) lua_pop(L, 1);
-  return early;
+  if (status != LUA_ERRSYNTAX || !ends_early(L)) return false;
+  lua_pop(L, 1);
+  return true;
 }
 
 static int print_values(lua_State *L) {

@@ -24,7 +24,7 @@ assert(o.brief == true and #o.sizes == 1 and o.sizes[1] == 64)
 assert(options("--seed=1e3").seed == 1000)
 assert(options("--rate=2").rate == 2)
 assert(options("--brief=false").brief == false)
-assert(#options("--sizes=").sizes == 0)
+fails("must be a list separated by commas, as in 200,200", options, "--sizes=")
 assert(options("--most-steps=3", { most_steps = 1 }).most_steps == 3)
 o.seed = 9
 assert(o.seed == 9)

@@ -40,7 +40,7 @@ local order = {}
 run:finally(function() order[#order + 1] = "first" end)
 run:finally(function() order[#order + 1] = "second" end)
 local said = quietly(function() run:close() end)
-assert(said:find("metrics.jsonl +2 lines") and said:find "deep/result.json", said)
+assert(said:find("metrics.jsonl +what was logged: 2 lines") and said:find "deep/result.json", said)
 assert(table.concat(order, " ") == "second first")
 assert(quietly(function() run:close() end) == "")
 assert(not pcall(run.log, run, { step = 3 }))
