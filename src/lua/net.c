@@ -27,11 +27,30 @@ static int find_unary(const char *name) {
   return -1;
 }
 
+/* The activations that nets are mostly made with, and names that others have for them. */
+static const char *const usual[] = {"relu", "tanh",     "silu", "gelu", "softplus",
+                                    "sigmoid", NULL};
+static const char *const other_names[][2] = {
+    {"swish", "silu"}, {"logistic", "sigmoid"}, {"layernorm", "layer_norm"}};
+
+static void refuse_kind(lua_State *L, const char *name, int number) {
+  const char *meant = NULL;
+  for (size_t i = 0; i < sizeof other_names / sizeof *other_names; i++)
+    if (!strcmp(other_names[i][0], name)) meant = other_names[i][1];
+  if (meant)
+    lua_complain(L, "net: layer %d: there is no '%s'; it is called '%s' here", number, name, meant);
+  int count = (int)(sizeof usual / sizeof *usual) - 1;
+  meant = orr_nearest_name(name, usual, count);
+  if (meant)
+    lua_complain(L, "net: layer %d: there is no '%s'; did you mean '%s'?", number, name, meant);
+  lua_complain(L, "net: layer %d: there is no layer and no op of one operand called '%s'; "
+                  "activations are relu, tanh, silu, gelu, softplus, sigmoid and all other ops of "
+                  "one operand", number, name);
+}
+
 static void read_kind(lua_State *L, orr_layer *layer, const char *name, int number) {
   int kind = find_layer(name), op = kind < 0 ? find_unary(name) : -1;
-  if (kind < 0 && op < 0)
-    lua_complain(L, "net: layer %d: there is no layer and no op of one operand called '%s'", number,
-                 name);
+  if (kind < 0 && op < 0) refuse_kind(L, name, number);
   layer->kind = kind < 0 ? ORR_LAYER_activation : (orr_layer_kind)kind;
   if (op >= 0) layer->op = (orr_op)op;
 }

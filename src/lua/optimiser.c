@@ -13,18 +13,21 @@ static orr_optimiser *check_optimiser(lua_State *L, int index) {
   return lua_check_object(L, index, &lua_optimiser_class);
 }
 
-static const char *const option_names[] = {"kind",     "learning_rate", "momentum",
-                                           "nesterov", "beta1",         "beta2",
-                                           "epsilon",  "weight_decay",  "decay_vectors",
-                                           "clip",     "schedule",      "warmup",
-                                           "steps",    "final",         NULL};
+/* Options of every kind, those of sgd alone, those of the others. The recipe adds `kind`. */
+#define COMMON \
+  "learning_rate", "weight_decay", "decay_vectors", "clip", "schedule", "warmup", "steps", "final"
+static const char *const momentum_names[] = {COMMON, "momentum", "nesterov", NULL};
+static const char *const moments_names[] = {COMMON, "beta1", "beta2", "epsilon", NULL};
+static const char *const all_names[] = {"kind", COMMON, "momentum", "nesterov", "beta1", "beta2",
+                                        "epsilon", NULL};
+#undef COMMON
 
 static orr_optimiser_options read_options(lua_State *L, int at) {
   static const char *const schedules[] = {"constant", "linear", "cosine", NULL};
   const char *kinds[ORR_OPTIMISER_COUNT + 1] = {NULL};
   for (int i = 0; i < ORR_OPTIMISER_COUNT; i++)
     kinds[i] = orr_optimiser_name((orr_optimiser_kind)i);
-  lua_check_options(L, at, "optimiser options", option_names);
+  lua_check_options(L, at, "optimiser options", all_names);
   orr_optimiser_options o = orr_optimiser_options_defaults();
   o.kind = (orr_optimiser_kind)lua_option_choice(L, at, "kind", (int)o.kind, kinds);
   o.learning_rate = lua_option_number(L, at, "learning_rate", o.learning_rate, 0, 1e6);
@@ -167,6 +170,10 @@ orrery.update, as torch.optim has it. learning_rate 1e-3; beta1 0.9, beta2 0.999
 do not decay); clip 0: the greatest length of all gradients together; schedule "constant", "linear"
 or "cosine" from 1 to final (0) over steps updates, after a warmup of that many. */
 static int recipe(lua_State *L) {
+  lua_settop(L, 1);
+  const char *kind = lua_tostring(L, lua_upvalueindex(1));
+  lua_check_options(L, 1, lua_pushfstring(L, "%s options", kind),
+                    strcmp(kind, "sgd") ? moments_names : momentum_names);
   lua_settop(L, 1);
   read_options(L, 1);
   lua_newtable(L);

@@ -1,5 +1,6 @@
 /* options.c - options tables: unknown keys are refused with the nearest known one, values are
    checked against their range. */
+#include <stdio.h>
 #include <string.h>
 
 #include "lua/lua_orrery.h"
@@ -67,8 +68,12 @@ double lua_option_number(lua_State *L, int index, const char *name, double other
   if (lua_option_push(L, index, name) != LUA_TNIL) {
     if (lua_type(L, -1) != LUA_TNUMBER) complain_type(L, name, "a number");
     value = lua_tonumber(L, -1);
-    if (!(value >= low && value <= high))
-      lua_complain(L, "option '%s' is %f, outside %f to %f", name, value, low, high);
+    if (!(value >= low && value <= high)) {
+      char text[100];
+      snprintf(text, sizeof text, "%.10g, outside %.10g to %.10g", value, low, high);
+      lua_complain(L, "option '%s' is %s", name,
+                   value == value ? text : "NaN, which is not a number");
+    }
   }
   lua_pop(L, 1);
   return value;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "lua/objective.h"
+#include "lua/space.h"
 #include "orrery/mpc.h"
 
 #define DESCRIPTION "orrery.planner"
@@ -16,6 +17,17 @@ static int find_planner(const char *name) {
 static void push_value(lua_State *L, const orr_planner_option *option, double value) {
   if (option->whole) lua_pushinteger(L, (lua_Integer)value);
   else lua_pushnumber(L, value);
+}
+
+/* Options that do not fit together are found by making such a planner, for a single number. */
+static void check_together(lua_State *L, int index) {
+  static const orr_real low = -1, high = 1;
+  orr_field field = {.name = "action", .low = &low, .high = &high};
+  orr_space *space = orr_space_new(lua_engine(L), &field, 1);
+  if (!space) lua_raise(L);
+  lua_push_object(L, &lua_space_class, space);
+  orr_planner_free(lua_make_planner(L, index, space));
+  lua_pop(L, 1);
 }
 
 /*** orrery.plan.cem(options), orrery.plan.random_shooting(options), ...: a planner, for orrery.mpc. Options
@@ -42,6 +54,7 @@ static int describe(lua_State *L) {
   lua_pushstring(L, name);
   lua_setfield(L, -2, "planner");
   luaL_setmetatable(L, DESCRIPTION);
+  check_together(L, lua_gettop(L));
   return 1;
 }
 

@@ -53,12 +53,13 @@ static orr_status refuse(orr_episode *episode, const column *c, int64_t step, in
   static const char *const roles[] = {"observation ", "", "action ", "", ""};
   char index[32] = "";
   if (c->axes) snprintf(index, sizeof index, "[%lld]", (long long)i + 1);
+  const char *what = isnan(x) ? "NaN" : x > 0 ? "infinite" : "-infinite";
   return engine_fail(
       episode->replay->engine, ORR_NUMBER,
-      "replay: episode %lld, step %lld: %s'%s%s' is %f; numbers must be finite (bad_numbers = "
+      "replay: episode %lld, step %lld: %s'%s%s' is %s; numbers must be finite (bad_numbers = "
       "\"discard\" drops such episodes, \"clip\" keeps them)",
       (long long)episode->replay->counts.episodes + 1, (long long)step, roles[c->role], c->name,
-      index, (double)x);
+      index, what);
 }
 
 /* Whether all are finite, or may become so; nothing is changed. */

@@ -110,3 +110,24 @@ local function collect_in(world)
   return orrery.replay { env = world }:collect(orrery.policy.random(world), { steps = 5 })
 end
 refused(function() return collect_in(broken(0 / 0)) end, "reward is NaN", 'on_error = "continue"')
+local store = orrery.replay { env = env }
+refused(function()
+  local recorder <close> = store:recorder()
+  recorder:start { cos = 1, sin = 0, velocity = -(0 / 0) }
+end, "is NaN")
+
+-- ---- options of planners, nets' layers, optimisers; numbers as a person writes them
+
+refused(function() return env.step() end, "not nothing", "with a colon")
+refused(function() return env.step { torque = 1 } end, "not a table", "with a colon")
+refused(function() return orrery.plan.cem { population = 10, elites = 50 } end, "50 elites", "population of 10")
+assert(orrery.plan.cem { population = 10, elites = 5 }.elites == 5)
+local function activated(name) return orrery.nn.mlp { inputs = 1, outputs = 1, activation = name } end
+refused(function() return activated "swish" end, "'silu'")
+refused(function() return activated "rleu" end, "did you mean 'relu'")
+refused(function() return activated "banana" end, "relu, tanh, silu, gelu")
+assert(not refused(function() return orrery.adam { lr = 1 } end, "adam options", "learning_rate"):find "momentum")
+refused(function() return orrery.adam { momentum = 1 } end, "'momentum'", "beta1")
+refused(function() return orrery.sgd { beta1 = 1 } end, "'beta1'", "momentum")
+refused(function() return orrery.env("pendulum", { gravity = 1e9 }) end, "1000000000, outside -1000 to 1000")
+refused(function() return orrery.adam { learning_rate = -(0 / 0) } end, "is NaN")

@@ -108,7 +108,7 @@ local bounded = normed(X)
 assert(bounded:min() > 0 and bounded:max() < 1)
 fails("did you mean 'hidden'", nn.mlp, { inputs = 1, outputs = 1, hiden = {} })
 fails("inputs is missing", nn.mlp, { outputs = 1 })
-fails("called 'sillu'", nn.mlp, { inputs = 1, outputs = 1, activation = "sillu" })
+fails("did you mean 'silu'", nn.mlp, { inputs = 1, outputs = 1, activation = "sillu" })
 fails("the net takes 3, or rows of that, not 2 x 4", net, orrery.zeros(2, 4))
 
 -- ---- losses
