@@ -51,7 +51,9 @@ function check.nearest(name, names)
     local d = distance(name:lower(), known:lower())
     if d < least then best, least = known, d end
   end
-  if best and least <= math.max(1, math.min(#name, #best) // 3 + 1) then return best end
+  local length = best and math.min(#name, #best) or 0
+  local most = length < 6 and 1 or length // 3 -- "foo" is not "cos"
+  if least <= most and least < length then return best end
 end
 
 --- check.unknown(what, name, names): a message about an unknown name: "fit options: there is no

@@ -14,7 +14,14 @@ local function guard_of(names, what)
   local function refuse(_, name)
     error(record.unknown(names, what, name), 2)
   end
+  local function refuse_operator()
+    error(("the %s is a table of named fields (%s), not a number: use a field, as in x.%s"):format(what,
+      table.concat(names, ", "), names[1] or "field"), 2)
+  end
   made = { __index = refuse, __newindex = refuse, what = what }
+  for _, event in ipairs { "__add", "__sub", "__mul", "__div", "__mod", "__pow", "__unm", "__idiv", "__lt", "__le" } do
+    made[event] = refuse_operator
+  end
   guards[names] = made
   return made
 end

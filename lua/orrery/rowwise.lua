@@ -19,10 +19,12 @@ local function describe(job, v, name, uniform)
   if core.is_tensor(v) then
     local shape, level = { v:shape() }, uniform and "uniform" or "row"
     if not uniform then
-      if #shape == 0 then error(name .. " is a tensor without axes: give a number, or a tensor of rows", 4) end
+      if #shape == 0 then
+        check.fail("%s is a tensor without axes: give a number, or a tensor of rows", name)
+      end
       local rows = table.remove(shape, 1)
       if job.rows and rows ~= job.rows then
-        error(("%s has %d rows where %d are expected"):format(name, rows, job.rows), 4)
+        check.fail("%s has %d rows where %d are expected", name, rows, job.rows)
       end
       job.rows = rows
     end
@@ -76,7 +78,17 @@ local function compiled_for(self, job)
   local compiled = self.compiled[job.signature]
   if compiled then return compiled end
   if self.count >= MOST_SIGNATURES then self.compiled, self.count = {}, 0 end
-  compiled = trace.build { fn = self.fn, name = self.name, inputs = job.inputs, arguments = job.arguments }
+  local given = job.arguments.n
+  local ok, made = pcall(trace.build, { fn = self.fn, name = self.name, inputs = job.inputs, arguments = job.arguments })
+  if not ok then
+    local takes = core.parameters(self.fn)
+    if type(made) == "string" and given < takes then
+      made = ("%s\n(%s was given %d argument%s and takes %d)"):format(made, self.name, given, given == 1 and "" or "s",
+        takes)
+    end
+    error(made, 0)
+  end
+  compiled = made
   self.compiled[job.signature], self.count = compiled, self.count + 1
   return compiled
 end
@@ -182,7 +194,9 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 
 --- orrery.rowwise(fn, options): a function of tensors that applies fn to every row: the first axis of each
 --- tensor is rows, numbers are the same for all. fn returns numbers, tensors or tables of them; the
---- result has a row for each. Compiled at the first call for each signature of shapes.
+--- result has a row for each. Compiled at the first call for each signature of shapes. Every path
+--- through the comparisons of fn is followed, 256 at most: join small choices with orrery.where,
+--- math.max and math.min.
 ---   name      stands for it in messages
 ---   uniform   { 2 }: positions of arguments whose tensors are the same for every row
 ---   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which is said once

@@ -251,7 +251,8 @@ end
 
 local function no_method(methods, name)
   local near = check.nearest(tostring(name), check.sorted_keys(methods))
-  return ("a symbol has no '%s'%s"):format(tostring(name), near and ("; did you mean '%s'?"):format(near) or "")
+  return ("a symbol has no '%s'%s"):format(tostring(name), near and ("; did you mean '%s'?"):format(near)
+    or ": it is a number or an array to come, with elements x[1] and methods such as x:sum()")
 end
 
 core.on_decide(decide, no_method)

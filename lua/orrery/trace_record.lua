@@ -83,7 +83,10 @@ function Record:__index(key)
   local field = c.fields.by_name[key]
   if not field then
     if key == "vector" then return vector_of end
-    error(record.missing(key, c.name or "the sample", names_of(c.fields)), 2)
+    local names = names_of(c.fields)
+    local hint = type(key) == "number" and names[1] and ("; fields have names, as in %s.%s"):format(c.name or "s",
+      names[1]) or ""
+    error(record.missing(key, c.name or "the sample", names) .. hint, 2)
   end
   local value = c.read[key]
   if value == nil then
@@ -92,6 +95,19 @@ function Record:__index(key)
     c.read[key] = value
   end
   return value
+end
+
+-- A record is no number: says so with a field's name.
+local function refuse_operator(left, right)
+  local self = contents[left] and left or right
+  local c = contents[self]
+  local name, names = c.name or "the sample", names_of(c.fields)
+  error(("%s is a sample of named fields (%s), not a number: use a field, as in %s.%s"):format(name,
+    table.concat(names, ", "), c.name or "s", names[1] or "field"), 2)
+end
+
+for _, event in ipairs { "__add", "__sub", "__mul", "__div", "__mod", "__pow", "__unm", "__idiv", "__lt", "__le" } do
+  Record[event] = refuse_operator
 end
 
 function Record:__newindex(key)

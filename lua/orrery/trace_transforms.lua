@@ -28,8 +28,8 @@ local function take_apart(v, list, what)
     return { parts = parts }
   end
   if type(v) ~= "number" and type(v) ~= "boolean" and not is_symbol(v) and not is_tensor(v) then
-    error(("%s must be a number, a tensor or a table of them, not %s"):format(what, v == nil and "nothing" or
-      "a " .. type(v)), 0)
+    check.fail("%s must be a number, a tensor or a table of them, not %s", what, v == nil and "nothing" or
+      "a " .. type(v))
   end
   list[#list + 1] = v
   return { at = #list }
@@ -70,19 +70,19 @@ local function length_of(sequences, wanted)
   local length = wanted
   for _, x in ipairs(sequences) do
     local n = (is_symbol(x) or is_tensor(x)) and x:axes() > 0 and x:size(1)
-    if not n then error("scan: a sequence must have an axis of steps in front", 0) end
+    if not n then check.fail("scan: a sequence must have an axis of steps in front") end
     if length and n ~= length then
-      error(("scan: a sequence has %d steps where %d are expected"):format(n, length), 0)
+      check.fail("scan: a sequence has %d steps where %d are expected", n, length)
     end
     length = n
   end
-  if not length then error("scan: give sequences or options.length", 0) end
+  if not length then check.fail("scan: give sequences or options.length") end
   return length
 end
 
 local function check_carry(before, after)
   if not same_plan(before, after) then
-    error("scan: the body must return a carry of the same structure as the one it is given", 0)
+    check.fail("scan: the body must return a carry of the same structure as the one it is given")
   end
 end
 
@@ -221,7 +221,10 @@ end
 local function jacobian(f, x, ...)
   local y, plan, copies = evaluate("jacobian", f, x, ...)
   if type(y) == "number" then y = core.symbol(y) end
-  if not is_symbol(y) or y:axes() > 1 then error("jacobian: the function must return a number or a vector", 0) end
+  if not is_symbol(y) or y:axes() > 1 then
+    check.fail("jacobian: the function must return a number or a vector, not %s",
+      require "orrery.trace_shapes".describe(y))
+  end
   if y:axes() == 0 then return put_together(plan, core.gradient(y, copies)), y end
   local rows = {}
   for i = 1, #y do

@@ -5,24 +5,33 @@
 
 enum { LONGEST = 64 };
 
-/* Edit distance (Levenshtein), one row at a time; names longer than LONGEST never match. */
+/* Edit distance (Levenshtein), counting a swap of neighbours as one; names longer than LONGEST never
+   match. */
 static int distance(const char *a, const char *b) {
   size_t m = strlen(a), n = strlen(b);
   if (m >= LONGEST || n >= LONGEST) return LONGEST;
-  int row[LONGEST + 1];
-  for (size_t j = 0; j <= n; j++) row[j] = (int)j;
+  int rows[LONGEST][LONGEST];
+  for (size_t j = 0; j <= n; j++) rows[0][j] = (int)j;
   for (size_t i = 1; i <= m; i++) {
-    int diagonal = row[0];
-    row[0] = (int)i;
+    rows[i][0] = (int)i;
     for (size_t j = 1; j <= n; j++) {
-      int best = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      if (row[j] + 1 < best) best = row[j] + 1;
-      if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-      row[j] = best;
+      int best = rows[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+      if (rows[i - 1][j] + 1 < best) best = rows[i - 1][j] + 1;
+      if (rows[i][j - 1] + 1 < best) best = rows[i][j - 1] + 1;
+      bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (swapped && rows[i - 2][j - 2] + 1 < best) best = rows[i - 2][j - 2] + 1;
+      rows[i][j] = best;
     }
   }
-  return row[n];
+  return rows[m][n];
+}
+
+/* How far a name may be from what was meant: nothing that shares no letter, one edit in up to 5
+   letters ("foo" is not "cos"), and one more for every 3. */
+static int most_edits(size_t wanted, size_t known) {
+  int length = (int)(wanted < known ? wanted : known);
+  int allowed = length < 6 ? 1 : length / 3;
+  return allowed < length ? allowed : length - 1;
 }
 
 const char *nearest_name(const char *wanted, const char *const *names, int count) {
@@ -32,8 +41,7 @@ const char *nearest_name(const char *wanted, const char *const *names, int count
     int d = distance(wanted, names[i]);
     if (d < least) least = d, best = names[i];
   }
-  int allowed = (int)strlen(wanted) / 3 + 1;
-  return least <= allowed ? best : NULL;
+  return best && least <= most_edits(strlen(wanted), strlen(best)) ? best : NULL;
 }
 
 const char *orr_nearest_name(const char *wanted, const char *const *names, int count) {

@@ -144,6 +144,16 @@ static int info(lua_State *L) {
   return 5;
 }
 
+/* core.parameters(f): how many parameters f names. */
+static int parameters(lua_State *L) {
+  lua_Debug ar;
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_getinfo(L, ">u", &ar);
+  lua_pushinteger(L, ar.nparams);
+  return 1;
+}
+
 /* core.protect(f, handler, ...): as xpcall, but f cannot yield out of it: a trace must end. */
 static int protect(lua_State *L) {
   int top = lua_gettop(L);
@@ -409,6 +419,7 @@ static int on_watch(lua_State *L) {
 static const luaL_Reg functions[] = {
     {"dump", dump}, {"undump", undump}, {"upvalue", upvalue}, {"set_upvalue", set_upvalue},
     {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable}, {"protect", protect},
+    {"parameters", parameters},
     {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
     {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};
 /* clang-format on */

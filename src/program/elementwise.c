@@ -21,9 +21,10 @@ bool broadcast_shapes(orr_graph *graph, orr_op op, orr_node a, orr_node b, int *
             n = i <= q->axes ? q->shape[q->axes - i] : 1;
     if (m != n && m != 1 && n != 1) {
       char s[SHAPE_TEXT], t[SHAPE_TEXT];
-      graph_fail(graph, op, "shapes %s and %s do not fit: axis %d has %lld against %lld",
-                 shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape), *axes - i,
-                 (long long)m, (long long)n);
+      /* without the axis's number, which Lua counts from 1 and C from 0 */
+      graph_fail(graph, op, "shapes %s and %s do not fit: %lld against %lld, and neither is 1",
+                 shape_text(s, p->axes, p->shape), shape_text(t, q->axes, q->shape), (long long)m,
+                 (long long)n);
       return false;
     }
     shape[*axes - i] = m == 1 ? n : m;

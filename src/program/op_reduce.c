@@ -10,7 +10,11 @@ static orr_node reduce(orr_graph *graph, orr_op op, orr_node x, int axis) {
   int which = graph_axis(graph, op, x, axis);
   if (which < 0) return ORR_NONE;
   const node *n = node_at(graph, x);
-  if (n->shape[which] == 0) return graph_fail(graph, op, "axis %d has length 0", axis);
+  if (n->shape[which] == 0) {
+    char text[SHAPE_TEXT];
+    return graph_fail(graph, op, "nothing along that axis of a value of shape %s",
+                      shape_text(text, n->axes, n->shape));
+  }
   int64_t shape[ORR_AXES], attribute = which;
   memcpy(shape, n->shape, sizeof shape);
   shape[which] = 1;

@@ -306,8 +306,9 @@ static orr_status check_rows(orr_run *run, int i) {
   for (int64_t r = 0; at && r < run->rows; r++)
     if (at[r] < 0 || at[r] >= have)
       return engine_fail(run->engine, ORR_ARGUMENT,
-                         "input '%s': index %d of row %lld, but there are %lld rows", b->name,
-                         at[r], (long long)r, (long long)have);
+                         "input '%s': of its %lld indices, the one in place %lld names none of the "
+                         "%lld rows there are",
+                         b->name, (long long)given, (long long)r + 1, (long long)have);
   return ORR_OK;
 }
 
