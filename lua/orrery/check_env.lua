@@ -40,6 +40,23 @@ function Report:__tostring()
   return table.concat(lines, "\n")
 end
 
+-- What to do about a message that says more than where it came up: a pattern and the way out.
+local CURES = {
+  { "low bound .* is above the high bound", "swap low and high, or mend the sign of one" },
+  { "step returned no observation", "end step with `return observation, reward, terminated`" },
+  { ":%d+: attempt to .*field '", "look at that line: the field has no value there; a field of self is set "
+    .. "in reset, or in the definition" },
+  { ":%d+: attempt to ", "look at that line: a value there is nil, or of another kind than it is used as" },
+  { "is NaN", "look for a division by 0, or a root or logarithm of a negative number" },
+}
+
+local function cure_of(message, otherwise)
+  for _, cure in ipairs(CURES) do
+    if message:find(cure[1]) then return cure[2] end
+  end
+  return otherwise
+end
+
 -- Calls f; what it raises becomes an error of the report. Returns whether it went well, and the results.
 local function try(report, fix, f, ...)
   local results = table.pack(pcall(f, ...))
@@ -52,7 +69,7 @@ local function try(report, fix, f, ...)
   if message:find("does not end: stopped after", 1, true) then
     fix = "look for a loop whose end is never reached; orrery.check_env(env, { instructions = n }) allows more"
   end
-  add(report, "error", message, fix)
+  add(report, "error", message, cure_of(message, fix))
   return false
 end
 
@@ -295,21 +312,25 @@ end
 --- reports what is wrong: missing functions, wrong fields, numbers out of bounds or not finite, chance
 --- that a seed does not fix, resets and states that leave something behind, time limits that pass for
 --- termination, calls that do not end. Print the report, or look at its ok and findings. options: steps,
---- the longest episode played (1000); instructions, how many of Lua's one call may take (100 million).
+--- the longest episode played (1000); instructions, how many of Lua's one call may take (100 million);
+--- name, of an environment that has none ("lua").
 ---@param env table|userdata
----@param options? { steps: integer, instructions: integer }
+---@param options? { steps: integer, instructions: integer, name: string }
 ---@return orrery.EnvReport
 local function check_env(env, options)
-  local o = check.options("check_env options", options, { steps = 1000, instructions = 100000000 })
+  local o = check.options("check_env options", options, { steps = 1000, instructions = 100000000, name = "lua" })
   local limit = orrery.system.limit_callbacks(math.max(o.instructions, 1))
   local restore <close> = setmetatable({}, { __close = function() orrery.system.limit_callbacks(limit) end })
   local definition = type(env) == "table" and env or env.definition
   local report = setmetatable({ ok = true, findings = {}, steps = 0, name = "?", outside = {} }, Report)
   local make
   if definition then
-    report.name = type(definition.name) == "string" and definition.name or "lua"
+    report.name = type(definition.name) == "string" and definition.name or o.name
     check_table(report, definition)
     if not report.ok then return report end
+    if report.name ~= definition.name then
+      definition = setmetatable({ name = report.name }, { __index = definition })
+    end
     if not try(report, "see orrery.env in the reference", orrery.env, definition) then return report end
     make = function() return orrery.env(definition) end
   else
@@ -347,7 +368,7 @@ local function file(path)
     script.refuse("%s returns %s; end it with `return definition`, the table that orrery.env takes", path,
       env == nil and "nothing" or "a " .. type(env))
   end
-  local report = check_env(env)
+  local report = check_env(env, { name = path:match "([^/\\]+)%.lua$" or path })
   print(report)
   return report.ok
 end

@@ -131,3 +131,21 @@ refused(function() return orrery.adam { momentum = 1 } end, "'momentum'", "beta1
 refused(function() return orrery.sgd { beta1 = 1 } end, "'beta1'", "momentum")
 refused(function() return orrery.env("pendulum", { gravity = 1e9 }) end, "1000000000, outside -1000 to 1000")
 refused(function() return orrery.adam { learning_rate = -(0 / 0) } end, "is NaN")
+
+-- ---- check_env: the way out fits the cause; an environment without a name is called by its file
+
+local function world(step, low, high)
+  return { observation = { "x" }, action = { { "u", low = low or -1, high = high or 1 } }, max_steps = 5,
+    reset = function() return { x = 0 } end, step = step or function() return { x = 0 }, 0, false end }
+end
+local function advice(definition, cause)
+  for _, finding in ipairs(orrery.check_env(definition).findings) do
+    if finding.what:find(cause, 1, true) then return finding.fix end
+  end
+  error("no finding has: " .. cause)
+end
+assert(advice(world(nil, 1, -1), "low bound 1 is above"):find "swap low and high")
+assert(advice(world(function(self) return { x = self.q + 1 }, 0, false end), "field 'q'"):find "set in reset")
+assert(advice(world(function() return { x = 0 }, 0 / 0, false end), "is NaN"):find "division by 0")
+local report = tostring(orrery.check_env(world(function() return { y = 0 }, 0, false end), { name = "my_world" }))
+assert(report:find("environment 'my_world', step 1", 1, true) and not report:find "'lua'", report)
