@@ -11,8 +11,9 @@ static void free_env(void *env) { orr_env_free(env); }
 orr_env *lua_check_env(lua_State *L, int index) {
   orr_env *env = lua_test_object(L, index, &lua_env_class);
   if (!env)
-    lua_complain(L, "an environment is needed, not %s; its methods are called with a colon, as in "
-                    "env:step(action)",
+    lua_complain(L,
+                 "an environment is needed, not %s; its methods are called with a colon, as in "
+                 "env:step(action)",
                  lua_isnoneornil(L, index) ? "nothing"
                                            : lua_pushfstring(L, "a %s", luaL_typename(L, index)));
   return env;

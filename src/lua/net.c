@@ -28,10 +28,10 @@ static int find_unary(const char *name) {
 }
 
 /* The activations that nets are mostly made with, and names that others have for them. */
-static const char *const usual[] = {"relu", "tanh",     "silu", "gelu", "softplus",
-                                    "sigmoid", NULL};
-static const char *const other_names[][2] = {
-    {"swish", "silu"}, {"logistic", "sigmoid"}, {"layernorm", "layer_norm"}};
+static const char *const usual[] = {"relu", "tanh", "silu", "gelu", "softplus", "sigmoid", NULL};
+static const char *const other_names[][2] = {{"swish", "silu"},
+                                             {"logistic", "sigmoid"},
+                                             {"layernorm", "layer_norm"}};
 
 static void refuse_kind(lua_State *L, const char *name, int number) {
   const char *meant = NULL;
@@ -43,9 +43,11 @@ static void refuse_kind(lua_State *L, const char *name, int number) {
   meant = orr_nearest_name(name, usual, count);
   if (meant)
     lua_complain(L, "net: layer %d: there is no '%s'; did you mean '%s'?", number, name, meant);
-  lua_complain(L, "net: layer %d: there is no layer and no op of one operand called '%s'; "
-                  "activations are relu, tanh, silu, gelu, softplus, sigmoid and all other ops of "
-                  "one operand", number, name);
+  lua_complain(L,
+               "net: layer %d: there is no layer and no op of one operand called '%s'; "
+               "activations are relu, tanh, silu, gelu, softplus, sigmoid and all other ops of "
+               "one operand",
+               number, name);
 }
 
 static void read_kind(lua_State *L, orr_layer *layer, const char *name, int number) {

@@ -18,8 +18,8 @@ static orr_optimiser *check_optimiser(lua_State *L, int index) {
   "learning_rate", "weight_decay", "decay_vectors", "clip", "schedule", "warmup", "steps", "final"
 static const char *const momentum_names[] = {COMMON, "momentum", "nesterov", NULL};
 static const char *const moments_names[] = {COMMON, "beta1", "beta2", "epsilon", NULL};
-static const char *const all_names[] = {"kind", COMMON, "momentum", "nesterov", "beta1", "beta2",
-                                        "epsilon", NULL};
+static const char *const all_names[] = {"kind",  COMMON,  "momentum", "nesterov",
+                                        "beta1", "beta2", "epsilon",  NULL};
 #undef COMMON
 
 static orr_optimiser_options read_options(lua_State *L, int at) {
