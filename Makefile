@@ -134,7 +134,7 @@ asan: packages
 tsan: packages
 	@$(MAKE) SANITIZE=thread CFLAGS="-O1 -g" build/tsan/orrery
 	@for name in tests/lua/test_*.lua; do echo "$$name"; \
-	  TSAN_OPTIONS=halt_on_error=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
+	  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
 
 bench: packages
 	@$(MAKE) bench-programs
