@@ -22,7 +22,7 @@ local function split(comment)
   local stop = comment:find(arguments, #name + 1, true) + #arguments
   local rest = comment:sub(stop)
   -- further spellings up to the colon belong to the signature
-  local more, text = rest:match "^(,[^\n]-%b()):%s*(.*)$"
+  local more, text = rest:match "^(,[^\n]-%b()[,. ]*):%s*(.*)$"
   if not more then more, text = "", rest:match "^:?%s*(.*)$" end
   return { name = name, arguments = arguments, signature = comment:sub(1, stop - 1) .. more, text = text }
 end
@@ -32,7 +32,7 @@ local function trim(text) return (text:gsub("^%s+", ""):gsub("%s+$", "")) end
 -- The first comment of a C file: "tensor.c - the tensor in Lua: ..." without the file's name.
 local function c_title(text)
   local head = text:match "^/%*%s*(.-)%*/" or ""
-  return trim(head:gsub("\n%s*", "\n"):gsub("^[%w_.]+%s+%-%s+", ""))
+  return trim(head:gsub("\n ? ? ?", "\n"):gsub("^[%w_.]+%s+%-%s+", ""))
 end
 
 local function c_entries(text)
@@ -132,9 +132,41 @@ end
 
 -- ---- writing the manual
 
+-- The chapters of the manual in order, and the sources of each by their names; a .def file is written
+-- with its ending. What is in INSIDE is for the library itself; what is in neither list comes last.
+local CHAPTERS = {
+  { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
+  { "Replay", "replay", "recorder", "stream" },
+  { "Models", "model", "model_fit", "model_audit" },
+  { "Planning and policies", "mpc", "plan", "planners.def", "objective", "policy", "evaluate" },
+  { "Networks and updates", "nn", "net", "layers.def", "inits.def", "update", "optimiser", "optimisers.def" },
+  { "Compiled functions", "rowwise", "trace", "trace_transforms", "program", "symbol", "symbol_ops" },
+  { "Tensors", "tensor", "tensor_make", "tensor_shapes", "tensor_operations", "tensor_files", "ops.def" },
+  { "Pictures", "canvas", "image" },
+  { "Scripts, runs and the engine", "options", "run", "json", "engine" },
+}
+local INSIDE = { check = true, script = true, system = true, trace_capture = true, trace_explore = true,
+  trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
+  trace_bytecode = true, ["envs.def"] = true }
+
+-- What the rows of a .def file are.
+local TABLES = { planners = "Planners and their options", layers = "Layers", optimisers = "Optimisers",
+  inits = "How the weights of a linear layer start", ops = "Functions of numbers, tensors and symbols" }
+
+local sections = {} -- lines of each source, by name
 local out = {}
 local function put(format, ...)
   out[#out + 1] = select("#", ...) > 0 and format:format(...) or format
+end
+
+-- What `write` puts becomes the section of a source; two sources of one name (C and Lua) share it.
+local function section(name, write)
+  if INSIDE[name] then return end
+  local whole = out
+  out = sections[name] or {}
+  write()
+  if #out > 0 then sections[name] = out end
+  out = whole
 end
 
 -- A text as Markdown: lines that are set in by two spaces or more are shown as they are.
@@ -151,9 +183,8 @@ local function put_text(text)
   put ""
 end
 
-local function put_entries(name, title, entries)
+local function put_entries(title, entries)
   if #entries == 0 then return end
-  put("## %s\n", name)
   put_text(title)
   for _, entry in ipairs(entries) do
     put("### `%s`\n", (entry.signature:gsub("%s*\n%s*", " ")))
@@ -170,8 +201,7 @@ end
 local function put_table(path, text)
   local list = rows(text)
   if #list == 0 then return end
-  put("## %s\n", path:match "([%w_]+)%.def$")
-  put_text((c_title(text):match "^(.-)[,:]%s" or c_title(text)))
+  put("%s:\n", TABLES[path:match "([%w_]+)%.def$"] or path:match "([%w_]+)%.def$")
   put "| name | |\n| --- | --- |"
   for _, row in ipairs(list) do
     put("| `%s` | %s |", row.name, row.doc)
@@ -250,13 +280,12 @@ end
 
 -- ---- all together
 
-put "# Orrery: the Lua reference\n"
-put "Generated from the source. `local orrery = require \"orrery\"`.\n"
-local tables = {}
+local tables, env_folder = {}, "src/env/"
 for _, path in ipairs(sources) do
   local text = read(path)
   if path:find "%.def$" then
     tables[#tables + 1] = { path, text }
+    env_folder = path:match "^(.*)envs%.def$" or env_folder
   else
     local title, entries, classes
     if path:find "%.lua$" then title, entries, classes = lua_file(text)
@@ -267,24 +296,66 @@ for _, path in ipairs(sources) do
       stubs[#stubs + 1] = ""
     end
     local name = path:match "([%w_]+)%.%w+$"
-    if path:find "%.lua$" then name = "orrery." .. name end
-    put_entries(name, title, entries)
-    for _, entry in ipairs(entries) do put_stub(entry) end
+    section(name, function() put_entries(title, entries) end)
+    if not INSIDE[name] then
+      for _, entry in ipairs(entries) do put_stub(entry) end
+    end
   end
 end
 for _, pair in ipairs(tables) do
-  put_table(pair[1], pair[2])
+  section(pair[1]:match "[%w_]+%.def$", function() put_table(pair[1], pair[2]) end)
   if pair[1]:find "ops%.def$" then put_op_stubs(pair[2]) end
 end
-put "## environments\n"
-for _, env in ipairs(require "orrery".environments()) do
-  put("### `%s`\n", env.name)
-  put("%s\n", env.doc)
-  put "| option | | default | range |\n| --- | --- | --- | --- |"
-  for _, s in ipairs(env.settings) do
-    put("| %s | %s | %.6g | %.6g to %.6g |", s.name, s.doc, s.value, s.low, s.high)
+
+-- Bounds that differ between the numbers of a field are lists.
+local function bound(value)
+  if type(value) == "number" then return ("%.6g"):format(value) end
+  local parts = {}
+  for i, x in ipairs(value:totable()) do parts[i] = ("%.6g"):format(x) end
+  local all = table.concat(parts, ", ")
+  return all == (parts[1] .. ", "):rep(#parts - 1) .. parts[1] and parts[1] or all
+end
+
+local function put_environment(orrery, info)
+  put("### Environment `%s`\n", info.name)
+  put_text(c_title(read(env_folder .. info.name .. ".c"))) -- the equations and the reward
+  local env = orrery.env(info.name)
+  put "| field | | numbers | bounds |\n| --- | --- | --- | --- |"
+  for _, kind in ipairs { "observation", "action" } do
+    for _, field in ipairs(env[kind .. "_space"].fields) do
+      put("| `%s` | %s | %d | %s to %s |", field.name, kind, field.count, bound(field.low), bound(field.high))
+    end
   end
-  put ""
+  put "\n| option | | default | range |\n| --- | --- | --- | --- |"
+  for _, s in ipairs(info.settings) do
+    put("| `%s` | %s | %.6g | %.6g to %.6g |", s.name, s.doc, s.value, s.low, s.high)
+  end
+  put("| `max_steps` | steps until an episode is truncated, 0: never | %d | |\n", env.max_steps)
+end
+section("environments", function()
+  local orrery = require "orrery"
+  for _, info in ipairs(orrery.environments()) do put_environment(orrery, info) end
+end)
+
+local placed, last = {}, { "Further" }
+for _, chapter in ipairs(CHAPTERS) do
+  for i = 2, #chapter do placed[chapter[i]] = true end
+end
+for name in pairs(sections) do
+  if not placed[name] then last[#last + 1] = name end
+end
+table.sort(last, function(a, b) return (a == "Further") ~= (b == "Further") and a == "Further" or a < b end)
+if #last > 1 then CHAPTERS[#CHAPTERS + 1] = last end
+
+put "# Orrery: the Lua reference\n"
+put "Generated from the source. `local orrery = require \"orrery\"`.\n"
+for _, chapter in ipairs(CHAPTERS) do
+  put("- [%s](#%s)", chapter[1], chapter[1]:lower():gsub("[^%w ]", ""):gsub(" ", "-"))
+end
+put ""
+for _, chapter in ipairs(CHAPTERS) do
+  put("## %s\n", chapter[1])
+  for i = 2, #chapter do table.move(sections[chapter[i]] or {}, 1, #(sections[chapter[i]] or {}), #out + 1, out) end
 end
 stubs[#stubs + 1] = "return orrery"
 

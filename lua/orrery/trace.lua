@@ -355,7 +355,7 @@ end
 local Interpreted = { __name = "orrery.interpreted" }
 function Interpreted:__call(...) return self.fn(...) end
 
---- trace.interpret(fn): marks a function to be called for each sample in plain Lua: on one thread,
+--- orrery.interpret(fn): marks a function to be called for each sample in plain Lua: on one thread,
 --- without a gradient, but with nothing that is not allowed.
 function trace.interpret(fn)
   if type(fn) ~= "function" then error("interpret: a function is needed, not a " .. type(fn), 2) end
