@@ -374,6 +374,11 @@ orr_node orr_parameter(orr_graph *graph, orr_tensor *tensor, orr_level level) {
                 "a parameter is uniform, or per member with the members' axis first");
     return ORR_NONE;
   }
+  if (orr_tensor_dtype(tensor) != ORR_REAL || !orr_tensor_is_contiguous(tensor)) {
+    engine_fail(graph->engine, ORR_ARGUMENT, "a parameter is a tensor of real numbers without gaps; %s it first",
+                orr_tensor_dtype(tensor) != ORR_REAL ? "convert" : "copy");
+    return ORR_NONE;
+  }
   orr_node index;
   node *n = graph_append(graph, ORR_OP_input, level, axes - skip, orr_tensor_shape(tensor) + skip,
                          0, NULL, &index);
@@ -427,6 +432,9 @@ orr_status orr_update(orr_graph *graph, orr_node parameter, orr_node value) {
         graph->engine, ORR_SHAPE,
         "update: the value differs per %s and the parameter does not; reduce it over rows first",
         v->level == ORR_ROW ? "row" : "member");
+  for (int i = 0; i < graph->output_count; i++)
+    if (!graph->outputs[i].name && graph->outputs[i].parameter == parameter)
+      return engine_fail(graph->engine, ORR_ARGUMENT, "update: the parameter is updated twice");
   return add_output(graph, (named_output){NULL, value, parameter});
 }
 

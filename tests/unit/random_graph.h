@@ -58,6 +58,7 @@ typedef struct interpreter {
   uint64_t key;
   uint32_t iteration;
   double noise;
+  bool take_last; /* of what ties but for noise */
   dice dice;
   orr_node pushed; /* a node whose values are moved by push (differences), or ORR_NONE */
   const double *push;
@@ -156,6 +157,13 @@ static inline void do_along_axis(interpreter *h, const orr_graph *g, const node 
         sum += v;
         nan = nan || isnan(v);
         if (v > top) top = v, best = j;
+      }
+      /* What comes close may be taken for the greatest: the first of these, or the last. */
+      for (int64_t tries = 0; h->noise > 0 && isfinite(top) && tries < m; tries++) {
+        int64_t j = h->take_last ? m - 1 - tries : tries;
+        if (!(fabs(from[j * inner] - top) <= 8 * h->noise * fabs(top))) continue;
+        best = j;
+        break;
       }
       y[o * inner + i] = n->op == ORR_OP_sum ? rounded(h, sum) : n->op == ORR_OP_argmax ? (double)best : nan ? NAN : top;
     }

@@ -293,7 +293,7 @@ static void run_once(trial *t, int rows) {
     h[k] = (interpreter){.graph = t->m.top.graph, .rows = t->rows, .members = t->members, .sizes = t->sizes,
                          .entries = t->chosen ? t->entries : NULL, .given = t->m.given, .given_count = t->m.given_count,
                          .kernels = engine_kernels(t->m.engine), .key = mix_bits(seed), .iteration = (uint32_t)rows,
-                         .noise = k ? NOISE : 0, .dice = {(uint64_t)k}, .pushed = ORR_NONE};
+                         .noise = k ? NOISE : 0, .take_last = k % 2 == 0, .dice = {(uint64_t)k}, .pushed = ORR_NONE};
     interpret(&h[k]);
   }
   run_on_threads(t);
