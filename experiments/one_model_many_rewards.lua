@@ -57,7 +57,7 @@ run:finally(function()
   if #curve.mean == 0 then return end
   orrery.plot { title = "Learning the pendulum", x = "epoch", y = "validation error, share of the variance",
     log_y = true, series = { { label = "mean, best and worst of the members", y = curve.mean, low = curve.low,
-      high = curve.high } } }:save(run:path "learning_curve.png")
+      high = curve.high } } }:save(run:path("learning_curve.png", "validation error by epoch"))
 end)
 model:fit(replay, { epochs = options.epochs, log = function(epoch)
   local n, errors = epoch.epoch, epoch.validation
@@ -66,7 +66,7 @@ model:fit(replay, { epochs = options.epochs, log = function(epoch)
   run:log { epoch = n, train = epoch.train, validation = errors }
   run:progress(n / options.epochs, "training")
 end })
-model:save(run:path "model.safetensors")
+model:save(run:path("model.safetensors", "the model"))
 
 run:say("Error of the model's predictions, against predicting no change:")
 run:say("%s", model:audit(unseen, { horizons = options.brief and { 1, 5 } or { 1, 5, 10, 20 } }))
@@ -85,8 +85,9 @@ local function film(task, frames)
     strip[i], captions[i] = frames[1 + at], ("%.1f s"):format(at * 0.05)
   end
   orrery.film_strip(strip, { title = task.about, captions = captions, columns = 4 })
-    :save(run:path(task.name .. "_film.png"))
-  orrery.save_animation(run:path(task.name .. "_animation.png"), frames, { fps = 20 })
+    :save(run:path(task.name .. "_film.png", task.about .. ": eight moments of an episode"))
+  orrery.save_animation(run:path(task.name .. "_animation.png", task.about .. ": animated, open it in a browser"),
+    frames, { fps = 20 })
 end
 
 local rows = {}
