@@ -79,10 +79,16 @@ static bool scan_values(compiler *c, scope *s, orr_node at, scope *body, scan_co
   return (loop->step = body->number[spec->step] = compiler_new_result(c, ORR_ROW, 1)) >= 0;
 }
 
+static bool is_alias(orr_op op) {
+  return op == ORR_OP_reshape || op == ORR_OP_stop_gradient || op == ORR_OP_copy;
+}
+
 /* Carries change places only after all were computed, so each needs a value of its own. */
 static int step_result(compiler *c, scope *body, orr_node at, bool own) {
   int v = compiler_value(c, body, at);
-  if (v < 0 || !own || node_at(body->graph, at)->op != ORR_OP_input) return v;
+  orr_node made = at; /* what only shows its operand has the operand's value */
+  while (is_alias(node_at(body->graph, made)->op)) made = node_at(body->graph, made)->in[0];
+  if (v < 0 || !own || node_at(body->graph, made)->op != ORR_OP_input) return v;
   const node *n = node_at(body->graph, at);
   node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
   orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);

@@ -486,7 +486,7 @@ typedef struct maker {
 } maker;
 
 static inline void keep(scope *s, orr_node n) {
-  if (n == ORR_NONE || orr_node_count(s->graph, n) > 200) return;
+  if (n == ORR_NONE || orr_node_count(s->graph, n) > 200 || orr_node_axes(s->graph, n) > 6) return;
   if (s->count < MOST_POOL) s->pool[s->count++] = n;
 }
 
@@ -742,6 +742,10 @@ static inline orr_node random_next(maker *m, scope *s, orr_node carry, const orr
     if (shape_equal(n->axes, n->shape, c->axes, c->shape)) return swap;
   }
   if (kind == 2) return orr_broadcast(g, orr_number(g, 0.5), c->axes, c->shape);
+  if (kind == 3) { /* another as it is, seen through an op that only shows it */
+    orr_node swap = carries[below(&m->dice, count)];
+    if (orr_node_count(g, swap) == c->count) return orr_reshape(g, orr_copy(g, swap), c->axes, c->shape);
+  }
   for (int i = 0; i < 10 && kind < 7; i++) {
     const node *n = node_at(g, other = any(m, s));
     if (shape_equal(n->axes, n->shape, c->axes, c->shape)) return other;
@@ -784,7 +788,8 @@ static inline void random_gradient(maker *m, scope *s) {
   orr_node wrt[3], gradients[3], y = orr_sum_all(s->graph, any(m, s));
   int count = 1 + below(&m->dice, 3);
   if (!s->outer && chance(&m->dice, 60)) y = orr_row_mean(s->graph, y, chance(&m->dice, 70) ? ORR_UNIFORM : ORR_MEMBER);
-  for (int i = 0; i < count; i++) wrt[i] = s->pool[below(&m->dice, s->count)];
+  for (int i = 0; i < count; i++) /* often one of the first: what is given, which the most depends on */
+    wrt[i] = s->pool[below(&m->dice, chance(&m->dice, 60) && s->count > 6 ? 6 : s->count)];
   if (s->graph->count > 1500 || orr_gradient(s->graph, y, count, wrt, gradients)) return;
   for (int i = 0; i < count; i++) keep(s, gradients[i]);
 }
@@ -799,7 +804,7 @@ static inline void random_ops(maker *m, scope *s, int count) {
     else if (kind < 66) keep(s, random_arranged(m, s));
     else if (kind < 71) keep(s, random_indexed(m, s));
     else if (kind < 81) keep(s, random_product(m, s));
-    else if (kind < 88) keep(s, random_rows(m, s));
+    else if (kind < 86) keep(s, random_rows(m, s));
     else if (kind < 95) random_scan(m, s);
     else if (!m->smooth) random_gradient(m, s);
   }

@@ -63,10 +63,11 @@ static int one_graph(uint64_t seed) {
   orr_node y[12], x[12], gradient[12];
   for (int order = 0; order < 3; order++) {
     random_ops(m, &m->top, order ? 4 : 5 + below(&m->dice, 20));
+    if (chance(&m->dice, 30)) random_scan(m, &m->top);
     y[pairs] = orr_sum_all(g, orr_unary(g, ORR_OP_atan, any(m, &m->top)));
     if (chance(&m->dice, 60)) y[pairs] = (chance(&m->dice, 50) ? orr_row_mean : orr_row_sum)(g, y[pairs], chance(&m->dice, 50) ? ORR_UNIFORM : ORR_MEMBER);
     orr_node wrt[3], out[3];
-    for (int i = 0; i < 3; i++) wrt[i] = m->top.pool[below(&m->dice, m->top.count)];
+    for (int i = 0; i < 3; i++) wrt[i] = m->top.pool[below(&m->dice, chance(&m->dice, 50) ? 5 : m->top.count)];
     if (g->count > 2500) break;
     orr_node scalar = y[pairs];
     cr_expect_eq(orr_gradient(g, scalar, 3, wrt, out), ORR_OK, "graph %d: %s", (int)seed, orr_engine_message(m->engine));

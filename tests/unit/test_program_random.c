@@ -92,6 +92,20 @@ static void add_updates(trial *t) {
   }
 }
 
+/* Two that change places: each takes the other as it was before. */
+static void add_swap(trial *t) {
+  maker *m = &t->m;
+  int64_t shape[1] = {3};
+  orr_level level = chance(&m->dice, 50) ? ORR_UNIFORM : ORR_MEMBER;
+  orr_node a = fresh_top(m, level, 1, shape, false), b = fresh_top(m, level, 1, shape, false);
+  if (t->updates > MOST_UPDATES - 2) return;
+  for (int i = 0; i < 2; i++) {
+    t->updated[t->updates] = i ? b : a;
+    t->update[t->updates++] = i ? a : b;
+    OK(orr_update(m->top.graph, i ? b : a, i ? a : b));
+  }
+}
+
 static void build(trial *t) {
   maker *m = &t->m;
   m->top.graph = orr_graph_new(m->engine);
@@ -99,7 +113,8 @@ static void build(trial *t) {
   if (t->big) add_big(t);
   if (t->huge) add_huge(t);
   random_ops(m, &m->top, 5 + below(&m->dice, 25));
-  if (chance(&m->dice, 50)) random_gradient(m, &m->top);
+  if (chance(&m->dice, 30)) random_scan(m, &m->top);
+  if (chance(&m->dice, 80)) random_gradient(m, &m->top);
   if (chance(&m->dice, 30)) random_ops(m, &m->top, 5);
   if (chance(&m->dice, 20)) random_gradient(m, &m->top);
   int count = 1 + below(&m->dice, 8);
@@ -110,6 +125,7 @@ static void build(trial *t) {
     OK(orr_output(m->top.graph, name, t->output[i]));
   }
   add_updates(t);
+  if (chance(&m->dice, 20)) add_swap(t);
 }
 
 /* ---- running ---- */
@@ -199,7 +215,7 @@ static double allowed(const double *samples) {
     if (isfinite(samples[0]) && fabs(samples[i] - samples[0]) > spread) spread = fabs(samples[i] - samples[0]);
   }
   if (size > 1e25 && isfinite(size)) return -1;
-  return CLOSE * (1 + size) + 30 * spread;
+  return CLOSE * (1 + size) + 100 * spread;
 }
 
 static int faults;
@@ -310,6 +326,11 @@ static void one_graph(uint64_t seed, bool big, bool huge) {
   t->m.engine = orr_engine_new(&options);
   build(t);
   orr_program *p = orr_compile(t->m.top.graph);
+  if (!p && strstr(orr_engine_message(t->m.engine), "sum over rows inside the loop")) { /* refused, rightly */
+    maker_free(&t->m);
+    orr_engine_free(t->m.engine);
+    return;
+  }
   cr_expect_not_null(p, "graph %d: %s", (int)seed, orr_engine_message(t->m.engine));
   int before = faults;
   if (p) {
@@ -333,6 +354,6 @@ static void many_graphs(int count, bool big, bool huge) {
   else for (int i = 0; i < count && faults < 20; i++) one_graph((uint64_t)i, big, huge);
 }
 
-Test(random_program, agrees_with_the_interpreter) { many_graphs(400, false, false); }
+Test(random_program, agrees_with_the_interpreter) { many_graphs(350, false, false); }
 Test(random_program, agrees_where_single_values_are_large) { many_graphs(60, true, false); }
 Test(random_program, agrees_where_rows_are_huge) { many_graphs(6, false, true); }
