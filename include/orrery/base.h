@@ -33,14 +33,14 @@ typedef float orr_real;
 /* Status codes are permanent: numbers are never reused. */
 typedef enum orr_status {
   ORR_OK = 0,
-  ORR_MEMORY = 1,    /* an allocation failed, or a memory limit was reached */
-  ORR_ARGUMENT = 2,  /* an option or argument is out of range */
-  ORR_SHAPE = 3,     /* shapes or levels do not fit together */
-  ORR_FIELD = 4,     /* no such field, option or name */
-  ORR_IO = 5,        /* the operating system refused */
-  ORR_FORMAT = 6,    /* a file is not what it claims to be */
-  ORR_NUMBER = 7,    /* a value that must be finite is not */
-  ORR_BUSY = 8,      /* the engine is in use by another thread */
+  ORR_MEMORY = 1,   /* an allocation failed, or a memory limit was reached */
+  ORR_ARGUMENT = 2, /* an option or argument is out of range */
+  ORR_SHAPE = 3,    /* shapes or levels do not fit together */
+  ORR_FIELD = 4,    /* no such field, option or name */
+  ORR_IO = 5,       /* the operating system refused */
+  ORR_FORMAT = 6,   /* a file is not what it claims to be */
+  ORR_NUMBER = 7,   /* a value that must be finite is not */
+  ORR_BUSY = 8,     /* the engine is in use by another thread */
   ORR_INTERRUPTED = 9,
   ORR_CALLBACK = 10, /* a callback of the host failed */
   ORR_STATE = 11,    /* the call does not fit the object's state */
@@ -111,7 +111,8 @@ ORR_API orr_random orr_random_split(orr_random *parent); /* an independent child
 ORR_API uint32_t orr_random_bits(orr_random *random);
 ORR_API double orr_random_uniform(orr_random *random); /* in [0, 1) */
 ORR_API double orr_random_normal(orr_random *random);
-ORR_API uint64_t orr_random_index(orr_random *random, uint64_t n); /* in 0 .. n-1, unbiased; n > 0 */
+ORR_API uint64_t orr_random_index(orr_random *random,
+                                  uint64_t n); /* in 0 .. n-1, unbiased; n > 0 */
 /* The engine's own stream: what eager draws take from. */
 ORR_API orr_random *orr_engine_random(orr_engine *engine);
 ORR_API void orr_engine_seed(orr_engine *engine, uint64_t seed);

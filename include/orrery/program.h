@@ -55,7 +55,8 @@ ORR_API orr_op orr_node_op(const orr_graph *graph, orr_node node);
 ORR_API bool orr_node_number(const orr_graph *graph, orr_node node, double *number);
 
 /* A value bound by name when the program runs. */
-ORR_API orr_node orr_input(orr_graph *graph, const char *name, orr_level level, int axes, const int64_t *shape);
+ORR_API orr_node orr_input(orr_graph *graph, const char *name, orr_level level, int axes,
+                           const int64_t *shape);
 /* A tensor that the program reads each time it runs; retained. The same tensor gives the same node.
    At ORR_MEMBER its first axis is the members'. */
 ORR_API orr_node orr_parameter(orr_graph *graph, orr_tensor *tensor, orr_level level);
@@ -65,7 +66,8 @@ ORR_API orr_node orr_number(orr_graph *graph, double number);
 ORR_API orr_node orr_unary(orr_graph *graph, orr_op op, orr_node x);
 ORR_API orr_node orr_binary(orr_graph *graph, orr_op op, orr_node a, orr_node b);
 ORR_API orr_node orr_select(orr_graph *graph, orr_node condition, orr_node a, orr_node b);
-ORR_API orr_node orr_sum(orr_graph *graph, orr_node x, int axis, bool keep); /* keep: leave axis as length 1 */
+ORR_API orr_node orr_sum(orr_graph *graph, orr_node x, int axis,
+                         bool keep); /* keep: leave axis as length 1 */
 ORR_API orr_node orr_sum_all(orr_graph *graph, orr_node x);
 ORR_API orr_node orr_mean(orr_graph *graph, orr_node x, int axis, bool keep);
 ORR_API orr_node orr_max_along(orr_graph *graph, orr_node x, int axis, bool keep);
@@ -77,7 +79,8 @@ ORR_API orr_node orr_softmax(orr_graph *graph, orr_node x, int axis);
 ORR_API orr_node orr_logsumexp(orr_graph *graph, orr_node x, int axis, bool keep);
 ORR_API orr_node orr_reshape(orr_graph *graph, orr_node x, int axes, const int64_t *shape);
 ORR_API orr_node orr_broadcast(orr_graph *graph, orr_node x, int axes, const int64_t *shape);
-ORR_API orr_node orr_transpose(orr_graph *graph, orr_node x, const int *order); /* axes(x) entries */
+ORR_API orr_node orr_transpose(orr_graph *graph, orr_node x,
+                               const int *order); /* axes(x) entries */
 ORR_API orr_node orr_slice(orr_graph *graph, orr_node x, int axis, int64_t first, int64_t count);
 ORR_API orr_node orr_pad(orr_graph *graph, orr_node x, int axis, int64_t before, int64_t after);
 ORR_API orr_node orr_concat(orr_graph *graph, int count, const orr_node *parts, int axis);
@@ -104,23 +107,26 @@ ORR_API orr_node orr_row_count(orr_graph *graph, orr_level level);
 
 /* d y / d wrt[i], y having one number; where y does not depend on wrt[i], zeros. For a ROW y and a
    lower-level wrt this is the gradient of the sum over rows. */
-ORR_API orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node *wrt, orr_node *gradients);
+ORR_API orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node *wrt,
+                                orr_node *gradients);
 /* The same with a given cotangent for each y: vector-Jacobian products. seeds[i] may be ORR_NONE. */
-ORR_API orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y, const orr_node *seeds,
-                                     int count, const orr_node *wrt, orr_node *gradients);
+ORR_API orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y,
+                                     const orr_node *seeds, int count, const orr_node *wrt,
+                                     orr_node *gradients);
 
 /* ---- scan: a loop of `length` steps with carried state ----
    body = orr_scan_begin(...); make carries, slices and captures in it, compute, then orr_scan_end. */
 ORR_API orr_graph *orr_scan_begin(orr_graph *graph, int64_t length, bool backwards);
 ORR_API orr_graph *orr_graph_parent(const orr_graph *body);
-ORR_API orr_node orr_scan_carry(orr_graph *body, orr_node initial);  /* of the parent graph */
-ORR_API orr_node orr_scan_slice(orr_graph *body, orr_node sequence); /* [length, ...] of the parent */
-ORR_API orr_node orr_scan_capture(orr_graph *body, orr_node outer);  /* unchanged through the loop */
-ORR_API orr_node orr_scan_step(orr_graph *body);                     /* 0, 1, ... length - 1 */
+ORR_API orr_node orr_scan_carry(orr_graph *body, orr_node initial); /* of the parent graph */
+ORR_API orr_node orr_scan_slice(orr_graph *body,
+                                orr_node sequence); /* [length, ...] of the parent */
+ORR_API orr_node orr_scan_capture(orr_graph *body, orr_node outer); /* unchanged through the loop */
+ORR_API orr_node orr_scan_step(orr_graph *body);                    /* 0, 1, ... length - 1 */
 /* next[i] follows carry i (in the order of orr_scan_carry). Answers, in the parent graph, the last
    carries and then the outputs, stacked [length, ...]. Frees the body, also on failure. */
-ORR_API orr_status orr_scan_end(orr_graph *body, const orr_node *next, int outputs, const orr_node *output,
-                                orr_node *results);
+ORR_API orr_status orr_scan_end(orr_graph *body, const orr_node *next, int outputs,
+                                const orr_node *output, orr_node *results);
 ORR_API void orr_scan_abandon(orr_graph *body);
 
 /* ---- outputs ---- */
@@ -144,7 +150,8 @@ ORR_API orr_level orr_program_output_level(const orr_program *program, int outpu
 ORR_API int orr_program_output_axes(const orr_program *program, int output);
 ORR_API const int64_t *orr_program_output_shape(const orr_program *program, int output);
 ORR_API int orr_program_instructions(const orr_program *program);
-ORR_API const char *orr_program_listing(orr_program *program); /* for a person; owned by the program */
+ORR_API const char *
+orr_program_listing(orr_program *program); /* for a person; owned by the program */
 
 /* A run holds the bindings and the workspace of one caller; it allocates when rows grow, and in
    steady state not at all. */
@@ -153,7 +160,8 @@ ORR_API void orr_run_free(orr_run *run);
 /* Binds a tensor, which is retained. ROW inputs are [n, ...] and are read row by row, or, with an
    int32 index[rows], at those rows. UNIFORM inputs have the input's shape, MEMBER ones a member axis
    in front. Bytes and int32 are converted on the way in. */
-ORR_API orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor, orr_tensor *index);
+ORR_API orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor,
+                                 orr_tensor *index);
 /* Rows in total; members > 1 cuts them into that many equal groups, in order. */
 ORR_API orr_status orr_run_rows(orr_run *run, int64_t rows, int members);
 /* Groups of unequal size, in member order: sizes[members], adding up to the rows. */

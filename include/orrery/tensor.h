@@ -23,7 +23,8 @@ typedef enum orr_dtype { ORR_REAL, ORR_BYTE, ORR_INT } orr_dtype;
 typedef struct orr_tensor orr_tensor;
 
 /* A new tensor of zeros; NULL on overflow, bad sizes or no memory. Sizes of 0 are allowed. */
-ORR_API orr_tensor *orr_tensor_new(orr_engine *engine, orr_dtype dtype, int axes, const int64_t *shape);
+ORR_API orr_tensor *orr_tensor_new(orr_engine *engine, orr_dtype dtype, int axes,
+                                   const int64_t *shape);
 ORR_API orr_tensor *orr_tensor_retain(orr_tensor *tensor);
 ORR_API void orr_tensor_free(orr_tensor *tensor); /* drops one hold; accepts NULL */
 
@@ -42,23 +43,25 @@ ORR_API uint64_t orr_tensor_version(const orr_tensor *tensor);
 ORR_API void orr_tensor_touch(orr_tensor *tensor);
 
 /* Makers. Draws take from the engine's stream. */
-ORR_API orr_tensor *orr_tensor_full(orr_engine *engine, orr_dtype dtype, int axes, const int64_t *shape,
-                                    double value);
+ORR_API orr_tensor *orr_tensor_full(orr_engine *engine, orr_dtype dtype, int axes,
+                                    const int64_t *shape, double value);
 ORR_API orr_tensor *orr_tensor_number(orr_engine *engine, double value); /* no axes */
 ORR_API orr_tensor *orr_tensor_from(orr_engine *engine, int axes, const int64_t *shape,
                                     const orr_real *values);
 /* start, start + step ... below stop (above, when step < 0). */
 ORR_API orr_tensor *orr_tensor_arange(orr_engine *engine, double start, double stop, double step);
-ORR_API orr_tensor *orr_tensor_linspace(orr_engine *engine, double first, double last, int64_t count);
+ORR_API orr_tensor *orr_tensor_linspace(orr_engine *engine, double first, double last,
+                                        int64_t count);
 ORR_API orr_tensor *orr_tensor_eye(orr_engine *engine, int64_t n);
-ORR_API orr_tensor *orr_tensor_normal(orr_engine *engine, int axes, const int64_t *shape, double mean,
-                                      double deviation);
-ORR_API orr_tensor *orr_tensor_uniform(orr_engine *engine, int axes, const int64_t *shape, double low,
-                                       double high);
+ORR_API orr_tensor *orr_tensor_normal(orr_engine *engine, int axes, const int64_t *shape,
+                                      double mean, double deviation);
+ORR_API orr_tensor *orr_tensor_uniform(orr_engine *engine, int axes, const int64_t *shape,
+                                       double low, double high);
 /* Whole numbers low .. high, both included, as ORR_INT. */
-ORR_API orr_tensor *orr_tensor_integers(orr_engine *engine, int axes, const int64_t *shape, int64_t low,
-                                        int64_t high);
-ORR_API orr_tensor *orr_tensor_permutation(orr_engine *engine, int64_t n); /* of 0 .. n-1, ORR_INT */
+ORR_API orr_tensor *orr_tensor_integers(orr_engine *engine, int axes, const int64_t *shape,
+                                        int64_t low, int64_t high);
+ORR_API orr_tensor *orr_tensor_permutation(orr_engine *engine,
+                                           int64_t n); /* of 0 .. n-1, ORR_INT */
 
 /* Views share storage with x: what is written to one shows in the other. */
 /* One size may be -1: whatever is left. A copy when x is not contiguous. */
@@ -69,12 +72,14 @@ ORR_API orr_tensor *orr_tensor_broadcast(const orr_tensor *x, int axes, const in
 /* first <= i < last along the axis, every step-th; negative bounds count from the end. */
 ORR_API orr_tensor *orr_tensor_slice(const orr_tensor *x, int axis, int64_t first, int64_t last,
                                      int64_t step);
-ORR_API orr_tensor *orr_tensor_at(const orr_tensor *x, int axis, int64_t index); /* drops the axis */
-ORR_API orr_tensor *orr_tensor_insert_axis(const orr_tensor *x, int axis);       /* of length 1 */
+ORR_API orr_tensor *orr_tensor_at(const orr_tensor *x, int axis,
+                                  int64_t index);                          /* drops the axis */
+ORR_API orr_tensor *orr_tensor_insert_axis(const orr_tensor *x, int axis); /* of length 1 */
 
 /* Copies. */
-ORR_API orr_tensor *orr_tensor_copy(const orr_tensor *x);       /* fresh storage, contiguous */
-ORR_API orr_tensor *orr_tensor_contiguous(const orr_tensor *x); /* a view of x where it already is */
+ORR_API orr_tensor *orr_tensor_copy(const orr_tensor *x); /* fresh storage, contiguous */
+ORR_API orr_tensor *
+orr_tensor_contiguous(const orr_tensor *x); /* a view of x where it already is */
 /* Reals become bytes and ints by rounding (halves to even), clipped to the range, NaN to 0. */
 ORR_API orr_tensor *orr_tensor_convert(const orr_tensor *x, orr_dtype dtype);
 
@@ -84,7 +89,8 @@ ORR_API orr_status orr_tensor_fill(orr_tensor *x, double value);
 
 /* Elements by position in row-major order, 0 <= position < count. */
 ORR_API double orr_tensor_get(const orr_tensor *x, int64_t position);
-ORR_API orr_status orr_tensor_item(const orr_tensor *x, double *value); /* of a one-element tensor */
+ORR_API orr_status orr_tensor_item(const orr_tensor *x,
+                                   double *value); /* of a one-element tensor */
 ORR_API orr_status orr_tensor_read(const orr_tensor *x, double *values);  /* all of them */
 ORR_API orr_status orr_tensor_write(orr_tensor *x, const double *values); /* all of them */
 ORR_API bool orr_tensor_all_finite(const orr_tensor *x);
@@ -95,10 +101,10 @@ ORR_API bool orr_tensor_close(const orr_tensor *a, const orr_tensor *b, double t
 
 /* Elementwise: orr_tensor_tanh(x), orr_tensor_add(a, b) ..., one of each row of ops.def; and the
    same on plain doubles: orr_number_tanh(x). Comparisons give 1 or 0. */
-#define UNARY(name, ...)                                  \
+#define UNARY(name, ...)                                      \
   ORR_API orr_tensor *orr_tensor_##name(const orr_tensor *x); \
   ORR_API double orr_number_##name(double x);
-#define BINARY(name, ...)                                                      \
+#define BINARY(name, ...)                                                          \
   ORR_API orr_tensor *orr_tensor_##name(const orr_tensor *a, const orr_tensor *b); \
   ORR_API double orr_number_##name(double a, double b);
 #define STRUCTURED(...)
@@ -109,7 +115,8 @@ ORR_API bool orr_tensor_close(const orr_tensor *a, const orr_tensor *b, double t
 /* a where the condition is not 0, else b. */
 ORR_API orr_tensor *orr_tensor_select(const orr_tensor *condition, const orr_tensor *a,
                                       const orr_tensor *b);
-ORR_API orr_tensor *orr_tensor_clamp(const orr_tensor *x, const orr_tensor *low, const orr_tensor *high);
+ORR_API orr_tensor *orr_tensor_clamp(const orr_tensor *x, const orr_tensor *low,
+                                     const orr_tensor *high);
 
 /* Reductions, along one axis or ORR_ALL_AXES. keep: the axis stays, with length 1. The greatest,
    least and mean of nothing are failures. NaN among the values makes sums and extremes NaN. */
@@ -135,7 +142,8 @@ ORR_API orr_tensor *orr_tensor_argsort(const orr_tensor *x, int axis); /* ORR_IN
 /* Products on the last two axes, the axes before them broadcasting; a vector is a row on the left
    and a column on the right, as in NumPy. */
 ORR_API orr_tensor *orr_tensor_matmul(const orr_tensor *a, const orr_tensor *b);
-ORR_API orr_tensor *orr_tensor_dot(const orr_tensor *a, const orr_tensor *b);   /* sum of a b, last axis */
+ORR_API orr_tensor *orr_tensor_dot(const orr_tensor *a,
+                                   const orr_tensor *b); /* sum of a b, last axis */
 ORR_API orr_tensor *orr_tensor_outer(const orr_tensor *a, const orr_tensor *b); /* of two vectors */
 /* x of A x = b for A of ... x n x n and b of n or n x m, by elimination with partial pivoting;
    ORR_NUMBER when A is singular. */
@@ -169,7 +177,7 @@ ORR_API void orr_bundle_free(orr_bundle *bundle); /* accepts NULL */
 ORR_API orr_status orr_bundle_add(orr_bundle *bundle, const char *name, orr_tensor *x);
 ORR_API orr_status orr_bundle_add_text(orr_bundle *bundle, const char *key, const char *text);
 ORR_API int orr_bundle_count(const orr_bundle *bundle);
-ORR_API const char *orr_bundle_name(const orr_bundle *bundle, int i); /* in order of offset */
+ORR_API const char *orr_bundle_name(const orr_bundle *bundle, int i);   /* in order of offset */
 ORR_API orr_tensor *orr_bundle_tensor(const orr_bundle *bundle, int i); /* the bundle's hold */
 /* The tensor of that name, the bundle's hold; NULL, with a message, when there is none. */
 ORR_API orr_tensor *orr_bundle_find(const orr_bundle *bundle, const char *name);

@@ -9,9 +9,9 @@
 /* interrupt.c: while a call of Lua runs, the first Ctrl-C (or SIGTERM) asks the engine and the
    script to stop, the second ends the process at once. */
 void interrupt_watch(lua_State *L, orr_engine *engine);
-void interrupt_rest(void);      /* signals do again what they did before interrupt_watch */
+void interrupt_rest(void);         /* signals do again what they did before interrupt_watch */
 void interrupt_pass(lua_State *L); /* to a thread that begins or goes on to run */
-int interrupt_exit_code(void);  /* 128 + the signal that came since interrupt_watch, or 0 */
+int interrupt_exit_code(void);     /* 128 + the signal that came since interrupt_watch, or 0 */
 
 /* coroutine.c: replaces what keeps Ctrl-C from coroutines. */
 void watch_coroutines(lua_State *L);

@@ -72,8 +72,9 @@ static int wrap_function(lua_State *L) {
 }
 
 void watch_coroutines(lua_State *L) {
-  static const luaL_Reg functions[] = {
-      {"resume", resume_function}, {"wrap", wrap_function}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"resume", resume_function},
+                                       {"wrap", wrap_function},
+                                       {NULL, NULL}};
   lua_getglobal(L, "coroutine");
   luaL_setfuncs(L, functions, 0);
   lua_pop(L, 1);

@@ -25,7 +25,8 @@ static const char usage[] =
     "\n"
     "Ctrl-C asks a script to stop and to save what it has; a second one ends it at once.\n"
     "Where you type: a value is printed, an unfinished statement goes on in the next line, a\n"
-    "leading `local` is dropped (input that is no terminal is read in the same way, and ends at the\n"
+    "leading `local` is dropped (input that is no terminal is read in the same way, and ends at "
+    "the\n"
     "first error); the history is in $ORRERY_HISTORY or ~/.orrery_history.\n"
     "ORRERY_LUA=folder takes the Lua library from there instead of from the program.\n";
 

@@ -18,7 +18,8 @@ static void add(lua_State *L, int text, const char *more) {
 
 static bool is_name(const char *key) {
   if (!(*key == '_' || (*key >= 'a' && *key <= 'z') || (*key >= 'A' && *key <= 'Z'))) return false;
-  return key[strspn(key, "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")] == '\0';
+  return key[strspn(key, "_abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")] ==
+         '\0';
 }
 
 static void add_quoted(lua_State *L, int text, int index) {

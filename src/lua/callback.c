@@ -46,7 +46,8 @@ orr_status lua_call_back(lua_State *L, orr_engine *engine, const char *name, int
   lua_State *outer = host->running;
   lua_pushcfunction(L, add_traceback);
   lua_insert(L, -arguments - 2);
-  host->running = L; /* before the look at the flag: an interrupt in between must reach L or be seen */
+  host->running =
+      L; /* before the look at the flag: an interrupt in between must reach L or be seen */
   orr_status status = ORR_OK;
   if (orr_interrupted(engine)) {
     status = orr_engine_fail(engine, ORR_INTERRUPTED, "interrupted");

@@ -60,10 +60,8 @@ static void push_position(lua_State *L) {
     luaL_where(L, level);
     return;
   }
-  if (nearest >= 0)
-    luaL_where(L, nearest);
-  else
-    lua_pushliteral(L, "");
+  if (nearest >= 0) luaL_where(L, nearest);
+  else lua_pushliteral(L, "");
 }
 
 int lua_raise(lua_State *L) {

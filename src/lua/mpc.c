@@ -15,7 +15,9 @@ static void free_mpc(void *mpc) { orr_mpc_free(mpc); }
 
 static const lua_class mpc_class;
 
-static orr_mpc *check_mpc(lua_State *L, int index) { return lua_check_object(L, index, &mpc_class); }
+static orr_mpc *check_mpc(lua_State *L, int index) {
+  return lua_check_object(L, index, &mpc_class);
+}
 
 /* What a call works with that may raise after it was made. */
 typedef struct parts {
@@ -31,7 +33,8 @@ static int free_parts(lua_State *L) {
 
 /* core.new(objective, planner, options, entry): see orrery.mpc. */
 static int new_mpc(lua_State *L) {
-  static const char *const names[] = {"seed", "warm_start", "iterations", "seconds", "safe_action", NULL};
+  static const char *const names[] = {"seed",    "warm_start",  "iterations",
+                                      "seconds", "safe_action", NULL};
   lua_settop(L, 4);
   orr_objective *objective = lua_check_objective(L, 1);
   orr_space *actions = orr_objective_action_space(objective);
@@ -132,7 +135,8 @@ static int reset(lua_State *L) {
 static int plan(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   const orr_planner *planner = orr_mpc_planner(mpc);
-  int64_t shape[2] = {orr_planner_horizon(planner), orr_space_size(orr_planner_action_space(planner))};
+  int64_t shape[2] = {orr_planner_horizon(planner),
+                      orr_space_size(orr_planner_action_space(planner))};
   const orr_real *values = orr_mpc_plan(mpc);
   if (values) return lua_push_tensor(L, orr_tensor_from(lua_engine(L), 2, shape, values));
   lua_pushnil(L);
@@ -146,7 +150,8 @@ static int set_budget(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   lua_check_options(L, 2, "budget", names);
   int iterations = (int)lua_option_integer(L, 2, "iterations", 0, 0, INT32_MAX);
-  lua_check_status(L, orr_mpc_set_budget(mpc, iterations, lua_option_number(L, 2, "seconds", 0, 0, 1e9)));
+  lua_check_status(L, orr_mpc_set_budget(mpc, iterations,
+                                         lua_option_number(L, 2, "seconds", 0, 0, 1e9)));
   lua_settop(L, 1);
   return 1;
 }
@@ -168,8 +173,13 @@ static int statistics(lua_State *L) {
   const struct {
     const char *name;
     int64_t value;
-  } counts[] = {{"acts", s.acts},           {"plans", s.plans},   {"iterations", s.iterations}, {"late", s.late},
-                {"fallbacks", s.fallbacks}, {"scored", s.scored}, {"non_finite", s.non_finite}};
+  } counts[] = {{"acts", s.acts},
+                {"plans", s.plans},
+                {"iterations", s.iterations},
+                {"late", s.late},
+                {"fallbacks", s.fallbacks},
+                {"scored", s.scored},
+                {"non_finite", s.non_finite}};
   const struct {
     const char *name;
     double value;
@@ -203,7 +213,8 @@ static int objective(lua_State *L) {
 static int mpc_text(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   lua_getiuservalue(L, 1, PLANNER);
-  lua_pushfstring(L, "mpc: %s; %s", orr_objective_name(orr_mpc_objective(mpc)), luaL_tolstring(L, -1, NULL));
+  lua_pushfstring(L, "mpc: %s; %s", orr_objective_name(orr_mpc_objective(mpc)),
+                  luaL_tolstring(L, -1, NULL));
   return 1;
 }
 
@@ -221,7 +232,9 @@ static const luaL_Reg metamethods[] = {{"__tostring", mpc_text}, {NULL, NULL}};
 static const lua_class mpc_class = {"orrery.mpc", "mpc", free_mpc, methods, metamethods};
 
 void open_mpc(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"new", new_mpc}, {"set_objective", set_objective}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"new", new_mpc},
+                                       {"set_objective", set_objective},
+                                       {NULL, NULL}};
   module = lua_absindex(L, module);
   lua_new_class(L, &mpc_class);
   luaL_newmetatable(L, "orrery.mpc_parts");

@@ -15,15 +15,16 @@ orr_objective *lua_check_objective(lua_State *L, int index) {
   return lua_check_object(L, index, &lua_objective_class);
 }
 
-void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what, orr_real *values) {
+void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what,
+                   orr_real *values) {
   orr_tensor *x = orr_space_fields(space) > 1 ? lua_test_tensor(L, index) : NULL;
   if (!x) {
     lua_read_record(L, index, space, what, values);
     return;
   }
   if (orr_tensor_count(x) != orr_space_size(space))
-    lua_complain(L, "%s: %I numbers are wanted, the tensor has %I", what, (LUAI_UACINT)orr_space_size(space),
-                 (LUAI_UACINT)orr_tensor_count(x));
+    lua_complain(L, "%s: %I numbers are wanted, the tensor has %I", what,
+                 (LUAI_UACINT)orr_space_size(space), (LUAI_UACINT)orr_tensor_count(x));
   for (int64_t i = 0; i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
 }
 
@@ -35,7 +36,8 @@ static orr_space *option_space(lua_State *L, int index, const char *name) {
   if (lua_option_push(L, index, "env") == LUA_TNIL) return NULL;
   orr_env *env = lua_check_env(L, -1);
   lua_pop(L, 1);
-  lua_push_space(L, strcmp(name, "action") ? orr_env_observation_space(env) : orr_env_action_space(env));
+  lua_push_space(L, strcmp(name, "action") ? orr_env_observation_space(env)
+                                           : orr_env_action_space(env));
   return lua_check_object(L, -1, &lua_space_class);
 }
 
@@ -60,7 +62,8 @@ static int objective_fn(lua_State *L) {
   callbacks.name = lua_option_string(L, 2, "name", "function");
   callbacks.score = lua_score_plans;
   if (!callbacks.action)
-    return lua_complain(L, "an objective needs an action space: give { env = env } or { action = space }");
+    return lua_complain(
+        L, "an objective needs an action space: give { env = env } or { action = space }");
   lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
   lua_scorer *scorer = lua_push_scorer(L, 1, 0);
   lua_scorer_spaces(scorer, callbacks.observation, callbacks.action);
@@ -73,7 +76,8 @@ An observation that is not its present one is an error, unless any_observation =
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
 static int objective_env(lua_State *L) {
-  static const char *const names[] = {"particles", "any_observation", "reward", "termination", NULL};
+  static const char *const names[] = {"particles", "any_observation", "reward", "termination",
+                                      NULL};
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -117,8 +121,8 @@ observation, action; horizon, which must be the program's. With an option `rewar
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {
-  static const char *const names[] = {"members", "particles", "elites",      "observation", "action",
-                                      "env",     "horizon",   "reward",      "termination", NULL};
+  static const char *const names[] = {"members", "particles", "elites", "observation", "action",
+                                      "env",     "horizon",   "reward", "termination", NULL};
   orr_program *program = lua_check_program(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -150,26 +154,30 @@ action (or a list of them). options: seed, step. */
 static int score(lua_State *L) {
   static const char *const names[] = {"seed", "step", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
-  orr_space *seen = orr_objective_observation_space(objective), *done = orr_objective_action_space(objective);
+  orr_space *seen = orr_objective_observation_space(objective),
+            *done = orr_objective_action_space(objective);
   lua_settop(L, 4);
   lua_check_options(L, 4, "score options", names);
   orr_tensor *plans = lua_to_tensor(L, 3);
-  orr_real *observation = lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
+  orr_real *observation =
+      lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
   if (seen) lua_read_flat(L, 2, seen, "observation", observation);
   lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plans, ORR_REAL));
   lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
   plans = lua_check_tensor(L, -1);
   const int64_t *shape = orr_tensor_shape(plans);
-  if (orr_tensor_axes(plans) != 3 || (done && shape[2] != orr_space_size(done)) || shape[0] > INT32_MAX / 16 ||
-      shape[1] > INT32_MAX / 16)
-    return lua_complain(L, "plans must be a tensor of n x horizon x %d", done ? (int)orr_space_size(done) : 0);
+  if (orr_tensor_axes(plans) != 3 || (done && shape[2] != orr_space_size(done)) ||
+      shape[0] > INT32_MAX / 16 || shape[1] > INT32_MAX / 16)
+    return lua_complain(L, "plans must be a tensor of n x horizon x %d",
+                        done ? (int)orr_space_size(done) : 0);
   lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 1, shape));
   orr_scoring scoring = {.observation = observation,
                          .plans = orr_tensor_data(plans),
                          .n = (int)shape[0],
                          .horizon = (int)shape[1],
                          .step = lua_option_integer(L, 4, "step", 0, 0, INT64_MAX),
-                         .seed = (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
+                         .seed =
+                             (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
                          .returns = orr_tensor_data(lua_check_tensor(L, -1))};
   orr_objective_retain(objective); /* a script may close it meanwhile */
   orr_status status = orr_objective_score(objective, &scoring);
@@ -201,14 +209,20 @@ static int objective_text(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"score", score}, {"set_input", set_input}, {"horizon", horizon}, {NULL, NULL}};
+static const luaL_Reg methods[] = {{"score", score},
+                                   {"set_input", set_input},
+                                   {"horizon", horizon},
+                                   {NULL, NULL}};
 static const luaL_Reg metamethods[] = {{"__tostring", objective_text}, {NULL, NULL}};
 
-const lua_class lua_objective_class = {"orrery.objective", "objective", free_objective, methods, metamethods};
+const lua_class lua_objective_class = {"orrery.objective", "objective", free_objective, methods,
+                                       metamethods};
 
 void open_objective(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {
-      {"fn", objective_fn}, {"env", objective_env}, {"program", objective_program}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"fn", objective_fn},
+                                       {"env", objective_env},
+                                       {"program", objective_program},
+                                       {NULL, NULL}};
   module = lua_absindex(L, module);
   lua_new_class(L, &lua_objective_class);
   lua_createtable(L, 0, 3);

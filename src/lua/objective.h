@@ -14,7 +14,8 @@ orr_objective *lua_check_objective(lua_State *L, int index);
 orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions);
 
 /* Reads a record (see lua_read_record), or all its numbers as a flat tensor. */
-void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what, orr_real *values);
+void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what,
+                   orr_real *values);
 
 /* Lua functions that score: they run on a Lua thread of their own, errors end there and become the
    engine's message. See scorer.c. */
@@ -27,7 +28,8 @@ void lua_scorer_spaces(lua_scorer *scorer, orr_space *observation, orr_space *ac
 /* f(observation, plans): an orr_objective_callbacks.score. */
 orr_status lua_score_plans(void *scorer, const orr_scoring *scoring);
 /* f(s, a, next, t) of each row: a reward_function. */
-orr_status lua_score_rows(void *scorer, int rows, const orr_real *s, const orr_real *a, const orr_real *next,
-                          const orr_real *t, orr_real *rewards, orr_real *terminated);
+orr_status lua_score_rows(void *scorer, int rows, const orr_real *s, const orr_real *a,
+                          const orr_real *next, const orr_real *t, orr_real *rewards,
+                          orr_real *terminated);
 
 #endif

@@ -45,9 +45,9 @@ static int describe(lua_State *L) {
   lua_createtable(L, 0, count + 1);
   for (int i = 0; i < count; i++) {
     const orr_planner_option *o = &options[i];
-    double value =
-        o->whole ? (double)lua_option_integer(L, 1, o->name, (int64_t)o->value, (int64_t)o->low, (int64_t)o->high)
-                 : lua_option_number(L, 1, o->name, o->value, o->low, o->high);
+    double value = o->whole ? (double)lua_option_integer(L, 1, o->name, (int64_t)o->value,
+                                                         (int64_t)o->low, (int64_t)o->high)
+                            : lua_option_number(L, 1, o->name, o->value, o->low, o->high);
     push_value(L, o, value);
     lua_setfield(L, -2, o->name);
   }
@@ -62,18 +62,20 @@ orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions) {
   index = lua_absindex(L, index);
   bool described = lua_istable(L, index) && lua_getfield(L, index, "planner") == LUA_TSTRING;
   int row = described ? find_planner(lua_tostring(L, -1)) : -1, count;
-  if (row < 0) lua_complain(L, "a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s",
-                            luaL_typename(L, index));
+  if (row < 0)
+    lua_complain(L, "a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s",
+                 luaL_typename(L, index));
   const orr_planner_option *options = orr_planner_options_at(row, &count);
   orr_planner_setting *settings = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *settings, 0);
   for (int i = 0; i < count; i++) {
     if (lua_getfield(L, index, options[i].name) != LUA_TNUMBER)
-      lua_complain(L, "%s: the option '%s' must be a number, not a %s", orr_planner_name_at(row), options[i].name,
-                   luaL_typename(L, -1));
+      lua_complain(L, "%s: the option '%s' must be a number, not a %s", orr_planner_name_at(row),
+                   options[i].name, luaL_typename(L, -1));
     settings[i] = (orr_planner_setting){options[i].name, lua_tonumber(L, -1)};
     lua_pop(L, 1);
   }
-  orr_planner *planner = orr_planner_new(lua_engine(L), orr_planner_name_at(row), actions, settings, count);
+  orr_planner *planner =
+      orr_planner_new(lua_engine(L), orr_planner_name_at(row), actions, settings, count);
   if (!planner) lua_raise(L);
   lua_pop(L, 2); /* settings, name */
   return planner;

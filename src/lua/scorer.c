@@ -12,7 +12,7 @@ enum { FUNCTION = 1, TERMINATION, SLOTS = TERMINATION };
 
 struct lua_scorer {
   orr_engine *engine;
-  lua_State *L; /* its own thread */
+  lua_State *L;                    /* its own thread */
   orr_space *observation, *action; /* lent by the objective */
   bool running;
 };
@@ -29,7 +29,8 @@ typedef struct job {
 static orr_status run(lua_scorer *scorer, lua_CFunction body, job *j) {
   lua_State *L = scorer->L;
   if (scorer->running)
-    return orr_engine_fail(scorer->engine, ORR_CALLBACK, "the function plans with the objective it belongs to");
+    return orr_engine_fail(scorer->engine, ORR_CALLBACK,
+                           "the function plans with the objective it belongs to");
   scorer->running = true;
   j->scorer = scorer;
   lua_settop(L, SLOTS);
@@ -56,8 +57,9 @@ static int plans_body(lua_State *L) {
   lua_push_tensor(L, orr_tensor_from(engine, 3, shape, scoring->plans));
   lua_call(L, 2, 1);
   if (lua_isnil(L, -1))
-    return lua_complain(L, "the objective's function returned nothing; a tensor or list of %d returns is needed",
-                        scoring->n);
+    return lua_complain(
+        L, "the objective's function returned nothing; a tensor or list of %d returns is needed",
+        scoring->n);
   orr_tensor *returns = lua_to_tensor(L, lua_gettop(L));
   if (orr_tensor_count(returns) != scoring->n)
     return lua_complain(L, "the objective's function returned %I numbers for %d plans",
@@ -74,7 +76,8 @@ orr_status lua_score_plans(void *scorer, const orr_scoring *scoring) {
 /* ---- sample by sample */
 
 static void push_row(lua_State *L, const job *j, int row) {
-  size_t seen = (size_t)orr_space_size(j->scorer->observation), done = (size_t)orr_space_size(j->scorer->action);
+  size_t seen = (size_t)orr_space_size(j->scorer->observation),
+         done = (size_t)orr_space_size(j->scorer->action);
   lua_push_record(L, j->scorer->observation, j->s + (size_t)row * seen);
   lua_push_record(L, j->scorer->action, j->a + (size_t)row * done);
   lua_push_record(L, j->scorer->observation, j->next + (size_t)row * seen);
@@ -103,16 +106,24 @@ static int rows_body(lua_State *L) {
       lua_pushvalue(L, 2);
       push_row(L, j, row);
       lua_call(L, 4, 1);
-      j->terminated[row] = lua_toboolean(L, -1) && !(lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) == 0);
+      j->terminated[row] =
+          lua_toboolean(L, -1) && !(lua_type(L, -1) == LUA_TNUMBER && lua_tonumber(L, -1) == 0);
     }
     lua_settop(L, 3);
   }
   return 0;
 }
 
-orr_status lua_score_rows(void *scorer, int rows, const orr_real *s, const orr_real *a, const orr_real *next,
-                          const orr_real *t, orr_real *rewards, orr_real *terminated) {
-  job j = {.rows = rows, .s = s, .a = a, .next = next, .t = t, .rewards = rewards, .terminated = terminated};
+orr_status lua_score_rows(void *scorer, int rows, const orr_real *s, const orr_real *a,
+                          const orr_real *next, const orr_real *t, orr_real *rewards,
+                          orr_real *terminated) {
+  job j = {.rows = rows,
+           .s = s,
+           .a = a,
+           .next = next,
+           .t = t,
+           .rewards = rewards,
+           .terminated = terminated};
   return run(scorer, rows_body, &j);
 }
 

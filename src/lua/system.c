@@ -52,9 +52,9 @@ static int write_all(int file, const char *text, size_t size) {
 /* Makes a rename last through a power loss. */
 static void sync_folder_of(lua_State *L, const char *path) {
   const char *slash = strrchr(path, '/');
-  const char *folder = slash == NULL     ? "."
+  const char *folder = slash == NULL   ? "."
                        : slash == path ? "/"
-                                         : lua_pushlstring(L, path, (size_t)(slash - path));
+                                       : lua_pushlstring(L, path, (size_t)(slash - path));
   int file = open(folder, O_RDONLY | O_DIRECTORY);
   if (file < 0) return;
   fsync(file);
@@ -110,10 +110,13 @@ static int system_clock(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {
-    {"make_folder", system_make_folder}, {"write", system_write}, {"exists", system_exists},
-    {"terminal", system_terminal},       {"clock", system_clock},
-    {"limit_callbacks", lua_limit_callbacks}, {NULL, NULL}};
+static const luaL_Reg functions[] = {{"make_folder", system_make_folder},
+                                     {"write", system_write},
+                                     {"exists", system_exists},
+                                     {"terminal", system_terminal},
+                                     {"clock", system_clock},
+                                     {"limit_callbacks", lua_limit_callbacks},
+                                     {NULL, NULL}};
 
 void open_system(lua_State *L, int module) {
   module = lua_absindex(L, module);

@@ -30,10 +30,8 @@ int lua_push_result(lua_State *L, orr_tensor *tensor) {
   double value = orr_tensor_get(tensor, 0);
   bool whole = orr_tensor_dtype(tensor) != ORR_REAL;
   orr_tensor_free(tensor);
-  if (whole)
-    lua_pushinteger(L, (lua_Integer)value);
-  else
-    lua_pushnumber(L, value);
+  if (whole) lua_pushinteger(L, (lua_Integer)value);
+  else lua_pushnumber(L, value);
   return 1;
 }
 
@@ -84,10 +82,8 @@ static int table_shape(lua_State *L, int index, int64_t *shape) {
 static void read_values(lua_State *L, int axis, int axes, const int64_t *shape, double *values,
                         size_t *at) {
   if (axis == axes) {
-    if (lua_isboolean(L, -1))
-      values[(*at)++] = lua_toboolean(L, -1);
-    else if (lua_type(L, -1) == LUA_TNUMBER)
-      values[(*at)++] = lua_tonumber(L, -1);
+    if (lua_isboolean(L, -1)) values[(*at)++] = lua_toboolean(L, -1);
+    else if (lua_type(L, -1) == LUA_TNUMBER) values[(*at)++] = lua_tonumber(L, -1);
     else
       lua_complain(L, "number %d of the table is a %s, not a number", (int)*at + 1,
                    luaL_typename(L, -1));
@@ -203,10 +199,8 @@ static int tensor_dtype(lua_State *L) {
 }
 
 static void push_value(lua_State *L, orr_dtype dtype, double value) {
-  if (dtype == ORR_REAL)
-    lua_pushnumber(L, value);
-  else
-    lua_pushinteger(L, (lua_Integer)value);
+  if (dtype == ORR_REAL) lua_pushnumber(L, value);
+  else lua_pushinteger(L, (lua_Integer)value);
 }
 
 /*** tensor:item(): the number in a tensor that holds just one; an error otherwise. */
@@ -356,8 +350,7 @@ static int tensor_set_index(lua_State *L) {
   orr_tensor *place = lua_check_tensor(L, -1);
   if (lua_type(L, 3) == LUA_TNUMBER)
     lua_check_status(L, orr_tensor_fill(place, lua_tonumber(L, 3)));
-  else
-    lua_check_status(L, orr_tensor_assign(place, lua_to_tensor(L, 3)));
+  else lua_check_status(L, orr_tensor_assign(place, lua_to_tensor(L, 3)));
   return 0;
 }
 
@@ -366,10 +359,8 @@ static int compare(lua_State *L, bool equal_too) {
   double side[2];
   for (int i = 1; i <= 2; i++) {
     orr_tensor *x = lua_test_tensor(L, i);
-    if (x && orr_tensor_count(x) == 1)
-      side[i - 1] = orr_tensor_get(x, 0);
-    else if (!x && lua_type(L, i) == LUA_TNUMBER)
-      side[i - 1] = lua_tonumber(L, i);
+    if (x && orr_tensor_count(x) == 1) side[i - 1] = orr_tensor_get(x, 0);
+    else if (!x && lua_type(L, i) == LUA_TNUMBER) side[i - 1] = lua_tonumber(L, i);
     else
       return lua_complain(L, "tensors compare number by number, into 1s and 0s: a:less(b), "
                              "a:less_equal(b), a:equal(b)");
@@ -397,8 +388,9 @@ static const luaL_Reg metamethods[] = {{"__index", tensor_index},
 const lua_class lua_tensor_class = {"orrery.tensor", "tensor", free_tensor, methods, metamethods};
 
 void open_tensor(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {
-      {"tensor", tensor_new}, {"is_tensor", is_tensor}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"tensor", tensor_new},
+                                       {"is_tensor", is_tensor},
+                                       {NULL, NULL}};
   lua_new_class(L, &lua_tensor_class);
   lua_add_functions(L, module, functions);
   lua_add_tensor_makers(L, module);

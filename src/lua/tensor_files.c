@@ -61,10 +61,8 @@ static int push_sorted_keys(lua_State *L, int index, const char *what) {
     for (; place > 1; place--) { /* insertion: the order of pairs() changes from run to run */
       lua_rawgeti(L, -2, place - 1);
       bool behind = strcmp(lua_tostring(L, -1), key) > 0;
-      if (behind)
-        lua_rawseti(L, -3, place);
-      else
-        lua_pop(L, 1);
+      if (behind) lua_rawseti(L, -3, place);
+      else lua_pop(L, 1);
       if (!behind) break;
     }
     lua_pushvalue(L, -1);

@@ -198,8 +198,9 @@ static const luaL_Reg methods_only[] = {{"copy", tensor_copy},
                                         {"close_to", tensor_close_to},
                                         {NULL, NULL}};
 
-static const luaL_Reg module_only[] = {
-    {"concat", join_concat}, {"stack", join_stack}, {NULL, NULL}};
+static const luaL_Reg module_only[] = {{"concat", join_concat},
+                                       {"stack", join_stack},
+                                       {NULL, NULL}};
 
 void lua_add_tensor_shapes(lua_State *L, int module) {
   lua_push_methods(L, &lua_tensor_class);

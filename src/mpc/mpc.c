@@ -175,10 +175,8 @@ static orr_status check_observation(orr_mpc *mpc, const orr_real *observation) {
 
 static orr_status make_plan(orr_mpc *mpc, const orr_real *observation, orr_plan_result *result) {
   if (mpc->begun) {
-    if (mpc->options.warm_start)
-      orr_planner_shift(mpc->planner);
-    else
-      orr_planner_reset(mpc->planner);
+    if (mpc->options.warm_start) orr_planner_shift(mpc->planner);
+    else orr_planner_reset(mpc->planner);
   }
   mpc->begun = true;
   orr_status status = check_observation(mpc, observation);

@@ -236,7 +236,8 @@ bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in
 static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
   if (!compiler_find_operands(c, s, n->inputs, n->in)) return false;
   if (s->outer && n->level != ORR_ROW && !op_class_of(n->op)->reduces)
-    return engine_fail(c->program->engine, ORR_STATE, "compile: %s inside a loop that never changes",
+    return engine_fail(c->program->engine, ORR_STATE,
+                       "compile: %s inside a loop that never changes",
                        orr_op_name(n->op)) == ORR_OK;
   instruction *i = compiler_emit(c, s->code, DO_OP);
   if (!i) return false;
@@ -308,7 +309,8 @@ static bool uses_whole_values(compiler *c, const scope *s, const node *n) {
     if (in->level != ORR_ROW && in->op != ORR_OP_input && in->op != ORR_OP_constant)
       return engine_fail(c->program->engine, ORR_SHAPE,
                          "scan: %s uses a sum over rows inside the loop; return the values and sum "
-                         "them after", orr_op_name(n->op)) == ORR_OK;
+                         "them after",
+                         orr_op_name(n->op)) == ORR_OK;
   }
   return true;
 }

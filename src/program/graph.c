@@ -239,7 +239,8 @@ orr_node graph_captured(const orr_graph *body, orr_node x) {
   const node *n = node_at(body, x);
   if (n->op == ORR_OP_input && n->attribute[0] == INPUT_CAPTURE)
     return body->building->captured[n->attribute[1]];
-  engine_fail(body->engine, ORR_STATE, "a %s inside a loop is not what the loop was given", orr_op_name(n->op));
+  engine_fail(body->engine, ORR_STATE, "a %s inside a loop is not what the loop was given",
+              orr_op_name(n->op));
   return ORR_NONE;
 }
 
@@ -268,11 +269,11 @@ static orr_node add_outside(orr_graph *graph, orr_op op, orr_level level, int ax
     outer[i] = n->op == ORR_OP_constant ? orr_number(graph->parent, n->number)
                                         : graph->building->captured[n->attribute[1]];
   }
-  orr_node made = op == ORR_OP_spread
-                      ? graph_add_leveled(graph->parent, op, level, axes, shape, inputs, outer,
-                                          attributes, attribute_count)
-                      : graph_add(graph->parent, op, axes, shape, inputs, outer, attributes,
-                                  attribute_count);
+  orr_node made =
+      op == ORR_OP_spread
+          ? graph_add_leveled(graph->parent, op, level, axes, shape, inputs, outer, attributes,
+                              attribute_count)
+          : graph_add(graph->parent, op, axes, shape, inputs, outer, attributes, attribute_count);
   return made == ORR_NONE ? ORR_NONE : orr_scan_capture(graph, made);
 }
 
@@ -304,7 +305,8 @@ orr_node graph_add_leveled(orr_graph *graph, orr_op op, orr_level level, int axe
     if (in[i] == ORR_NONE) return ORR_NONE;
   }
   if (belongs_outside(graph, op, level, inputs, operands))
-    return add_outside(graph, op, level, axes, shape, inputs, operands, attributes, attribute_count);
+    return add_outside(graph, op, level, axes, shape, inputs, operands, attributes,
+                       attribute_count);
   double number;
   if (fold(graph, op, inputs, operands, &number)) return orr_number(graph, number);
   if (level == ORR_ROW && !op_class_of(op)->mixed && op != ORR_OP_spread)
@@ -375,7 +377,8 @@ orr_node orr_parameter(orr_graph *graph, orr_tensor *tensor, orr_level level) {
     return ORR_NONE;
   }
   if (orr_tensor_dtype(tensor) != ORR_REAL || !orr_tensor_is_contiguous(tensor)) {
-    engine_fail(graph->engine, ORR_ARGUMENT, "a parameter is a tensor of real numbers without gaps; %s it first",
+    engine_fail(graph->engine, ORR_ARGUMENT,
+                "a parameter is a tensor of real numbers without gaps; %s it first",
                 orr_tensor_dtype(tensor) != ORR_REAL ? "convert" : "copy");
     return ORR_NONE;
   }

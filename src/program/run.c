@@ -364,7 +364,8 @@ static void run_chunk(void *context, int task, int w) {
   single_job *job = context;
   int member = task / chunks_of(job->group);
   int64_t first = (int64_t)(task % chunks_of(job->group)) * CHUNK, left = job->group->count - first;
-  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], member, first, left < CHUNK ? left : CHUNK, CHUNK);
+  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], member, first,
+                left < CHUNK ? left : CHUNK, CHUNK);
 }
 
 static void run_member(void *context, int task, int w) {
@@ -382,7 +383,8 @@ static void run_single_stage(orr_run *run, const stage *st) {
     single_job job = {run, st, g, i};
     bool skip = x->settled && run->settled;
     if (g) {
-      if (!skip) pool_run(run->engine, chunks_of(g) * (g->per_member ? run->members : 1), run_chunk, &job);
+      if (!skip)
+        pool_run(run->engine, chunks_of(g) * (g->per_member ? run->members : 1), run_chunk, &job);
       i = g->last - 1;
       next_group++;
     } else if (skip) {
@@ -500,11 +502,13 @@ static void copy_results(orr_run *run) {
 static orr_status check_updates(orr_run *run) {
   const orr_program *p = run->program;
   bool any = false;
-  for (int i = p->named_outputs; i < p->output_count; i++) any = any || p->outputs[i].level == ORR_MEMBER;
+  for (int i = p->named_outputs; i < p->output_count; i++)
+    any = any || p->outputs[i].level == ORR_MEMBER;
   for (int g = 0; any && run->entries && g < run->members; g++)
     for (int h = 0; h < g; h++)
       if (run->entries[h] == run->entries[g])
-        return engine_fail(run->engine, ORR_ARGUMENT, "groups %d and %d both update member %d", h, g, run->entries[g]);
+        return engine_fail(run->engine, ORR_ARGUMENT, "groups %d and %d both update member %d", h,
+                           g, run->entries[g]);
   return ORR_OK;
 }
 

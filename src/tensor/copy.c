@@ -30,26 +30,17 @@ static void copy_run(orr_dtype to_type, void *y, int64_t y_step, orr_dtype from_
   if (to_type == from_type && y_step == 1 && x_step == 1) {
     memcpy(y, x, (size_t)n * dtype_size(to_type));
   } else if (to_type == ORR_REAL) {
-    if (from_type == ORR_REAL)
-      RUN(orr_real, orr_real, value);
-    else if (from_type == ORR_INT)
-      RUN(orr_real, int32_t, (orr_real)value);
-    else
-      RUN(orr_real, uint8_t, value);
+    if (from_type == ORR_REAL) RUN(orr_real, orr_real, value);
+    else if (from_type == ORR_INT) RUN(orr_real, int32_t, (orr_real)value);
+    else RUN(orr_real, uint8_t, value);
   } else if (to_type == ORR_INT) {
-    if (from_type == ORR_REAL)
-      RUN(int32_t, orr_real, to_int(value));
-    else if (from_type == ORR_INT)
-      RUN(int32_t, int32_t, value);
-    else
-      RUN(int32_t, uint8_t, value);
+    if (from_type == ORR_REAL) RUN(int32_t, orr_real, to_int(value));
+    else if (from_type == ORR_INT) RUN(int32_t, int32_t, value);
+    else RUN(int32_t, uint8_t, value);
   } else {
-    if (from_type == ORR_REAL)
-      RUN(uint8_t, orr_real, to_byte(value));
-    else if (from_type == ORR_INT)
-      RUN(uint8_t, int32_t, to_byte(value));
-    else
-      RUN(uint8_t, uint8_t, value);
+    if (from_type == ORR_REAL) RUN(uint8_t, orr_real, to_byte(value));
+    else if (from_type == ORR_INT) RUN(uint8_t, int32_t, to_byte(value));
+    else RUN(uint8_t, uint8_t, value);
   }
 }
 
@@ -186,12 +177,9 @@ orr_status orr_tensor_write(orr_tensor *x, const double *values) {
     for (int64_t i = 0; i < w.run; i++) {
       int64_t place = w.offset[0] + i * w.step[0];
       double value = values[at++];
-      if (x->dtype == ORR_REAL)
-        ((orr_real *)data)[place] = (orr_real)value;
-      else if (x->dtype == ORR_INT)
-        ((int32_t *)data)[place] = to_int(value);
-      else
-        ((uint8_t *)data)[place] = to_byte(value);
+      if (x->dtype == ORR_REAL) ((orr_real *)data)[place] = (orr_real)value;
+      else if (x->dtype == ORR_INT) ((int32_t *)data)[place] = to_int(value);
+      else ((uint8_t *)data)[place] = to_byte(value);
     }
   orr_tensor_touch(x);
   return ORR_OK;

@@ -44,8 +44,8 @@ orr_tensor *orr_tensor_concat(const orr_tensor *const *parts, int count, int axi
     return NULL;
   memcpy(shape, parts[0]->shape, sizeof shape);
   shape[axis] = length;
-  orr_tensor *y = tensor_new_raw(parts[0]->engine, common_dtype(parts, count), parts[0]->axes,
-                                 shape);
+  orr_tensor *y =
+      tensor_new_raw(parts[0]->engine, common_dtype(parts, count), parts[0]->axes, shape);
   for (int p = 0; y && p < count; p++) {
     int64_t next = at + parts[p]->shape[axis];
     orr_tensor *room = orr_tensor_slice(y, axis, at, next, 1);

@@ -82,8 +82,8 @@ orr_tensor *orr_tensor_integers(orr_engine *engine, int axes, const int64_t *sha
   orr_tensor *x = tensor_new_raw(engine, ORR_INT, axes, shape);
   int32_t *values = x ? orr_tensor_data(x) : NULL;
   for (int64_t i = 0; x && i < x->count; i++)
-    values[i] = (int32_t)(low +
-                          (int64_t)orr_random_index(&engine->random, (uint64_t)(high - low) + 1));
+    values[i] =
+        (int32_t)(low + (int64_t)orr_random_index(&engine->random, (uint64_t)(high - low) + 1));
   return x;
 }
 

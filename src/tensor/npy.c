@@ -69,10 +69,8 @@ static const char *read_shape(const char *at, header *h) {
         return NULL;
     if (digits == 0 || h->axes == ORR_AXES) return NULL;
     h->shape[h->axes++] = size;
-    if (expect(at, ","))
-      at = expect(at, ",");
-    else if (!expect(at, ")"))
-      return NULL;
+    if (expect(at, ",")) at = expect(at, ",");
+    else if (!expect(at, ")")) return NULL;
   }
   return at ? expect(at, ")") : NULL;
 }

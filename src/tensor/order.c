@@ -55,8 +55,7 @@ static orr_tensor *sort_last(const orr_tensor *x, orr_dtype dtype) {
     const orr_real *values = (const orr_real *)tensor_const_data(x) + r * n;
     sort_run(values, order, order + n, n);
     orr_real *reals = (orr_real *)orr_tensor_data(y) + r * n;
-    if (dtype == ORR_INT)
-      memcpy((int32_t *)orr_tensor_data(y) + r * n, order, n * sizeof *order);
+    if (dtype == ORR_INT) memcpy((int32_t *)orr_tensor_data(y) + r * n, order, n * sizeof *order);
     else
       for (size_t i = 0; i < n; i++) reals[i] = values[order[i]];
   }

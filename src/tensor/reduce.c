@@ -61,12 +61,9 @@ static void sum_lanes(const kernels *kernel, orr_real *y, const orr_real *x, spa
 
 static orr_status sum_values(orr_engine *engine, orr_real *y, const orr_real *x, span s) {
   size_t rows = s.n / LANES;
-  if (s.n == 0)
-    memset(y, 0, s.outer * s.inner * sizeof *y);
-  else if (s.n <= PIECE)
-    engine_kernels(engine)->sum(y, x, s.outer, s.n, s.inner);
-  else if (s.inner > 1)
-    return sum_pieces(engine, y, x, s, (s.n + PIECE - 1) / PIECE, sum_rows);
+  if (s.n == 0) memset(y, 0, s.outer * s.inner * sizeof *y);
+  else if (s.n <= PIECE) engine_kernels(engine)->sum(y, x, s.outer, s.n, s.inner);
+  else if (s.inner > 1) return sum_pieces(engine, y, x, s, (s.n + PIECE - 1) / PIECE, sum_rows);
   else
     return sum_pieces(engine, y, x, s, (rows + PIECE - 1) / PIECE * LANES + s.n % LANES, sum_lanes);
   return ORR_OK;
@@ -82,8 +79,7 @@ static orr_tensor *reduce(const orr_tensor *x, int axis, bool keep, const char *
   orr_tensor *reals = tensor_reals(x);
   orr_tensor *y = reals ? new_reduced(x, axis, keep, ORR_REAL) : NULL;
   span s = tensor_span(x, axis);
-  if (y && greatest)
-    max_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s);
+  if (y && greatest) max_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s);
   else if (y && sum_values(x->engine, orr_tensor_data(y), tensor_const_data(reals), s)) {
     orr_tensor_free(y);
     y = NULL;

@@ -126,10 +126,8 @@ static orr_status load_entries(source *from, orr_bundle *bundle, json_t *root, e
   size_t count = 0;
   orr_status status = ORR_OK;
   json_object_foreach(root, name, value) {
-    if (strcmp(name, "__metadata__") == 0)
-      status = load_texts(from, bundle, value);
-    else
-      status = read_entry(from, name, value, &entries[count++]);
+    if (strcmp(name, "__metadata__") == 0) status = load_texts(from, bundle, value);
+    else status = read_entry(from, name, value, &entries[count++]);
     if (status) return status;
   }
   status = check_cover(from, entries, count, from->size - data);

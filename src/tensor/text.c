@@ -37,10 +37,8 @@ static double value_at(const orr_tensor *x, int64_t offset) {
 static void format(const printer *p, double value, char *text, size_t size) {
   if (!isfinite(value))
     snprintf(text, size, "%s", value != value ? "nan" : value > 0 ? "inf" : "-inf");
-  else if (p->scientific)
-    snprintf(text, size, "%.*e", p->decimals, value);
-  else
-    snprintf(text, size, "%.*f", p->decimals, value == 0 ? 0.0 : value);
+  else if (p->scientific) snprintf(text, size, "%.*e", p->decimals, value);
+  else snprintf(text, size, "%.*f", p->decimals, value == 0 ? 0.0 : value);
 }
 
 /* Calls visit for the numbers that are shown. */
@@ -67,10 +65,8 @@ static void choose_notation(printer *p, double value) {
 static void choose_decimals(printer *p, double value) {
   char text[64];
   if (!isfinite(value)) return;
-  if (p->scientific)
-    snprintf(text, sizeof text, "%.*e", DECIMALS, value);
-  else
-    snprintf(text, sizeof text, "%.*f", DECIMALS, value);
+  if (p->scientific) snprintf(text, sizeof text, "%.*e", DECIMALS, value);
+  else snprintf(text, sizeof text, "%.*f", DECIMALS, value);
   char *point = strchr(text, '.');
   for (int i = DECIMALS; point && i > p->decimals; i--)
     if (point[i] != '0') p->decimals = i;

@@ -104,9 +104,10 @@ orr_tensor *orr_tensor_slice(const orr_tensor *x, int axis, int64_t first, int64
   if (first < 0) first += length;
   if (last < 0) last += length;
   if (first < 0 || last > length || first > last || step < 1) {
-    engine_fail(
-        x->engine, ORR_SHAPE, "slice: %lld to %lld by %lld is not within axis %d, of length %lld",
-        (long long)first + 1, (long long)last, (long long)step, axis + 1, (long long)length);
+    engine_fail(x->engine, ORR_SHAPE,
+                "slice: %lld to %lld by %lld is not within axis %d, of length %lld",
+                (long long)first + 1, (long long)last, (long long)step, axis + 1,
+                (long long)length);
     return NULL;
   }
   orr_tensor *y = tensor_view(x);

@@ -79,18 +79,16 @@ static orr_status convert_piece(source *from, wire type, const char *bytes, int6
   size_t size = wire_size(type);
   for (int64_t i = 0; i < n; i++) {
     if (x->dtype == ORR_REAL) {
-      ((orr_real *)orr_tensor_data(x))[first + i] = (orr_real)float_at(type,
-                                                                       bytes + (size_t)i * size);
+      ((orr_real *)orr_tensor_data(x))[first + i] =
+          (orr_real)float_at(type, bytes + (size_t)i * size);
       continue;
     }
     int64_t value = whole_at(type, bytes + (size_t)i * size);
     if (value < INT32_MIN || value > INT32_MAX)
       return engine_fail(from->engine, ORR_NUMBER, "%s: whole number %lld is past int32",
                          from->label, (long long)(first + i) + 1);
-    if (x->dtype == ORR_INT)
-      ((int32_t *)orr_tensor_data(x))[first + i] = (int32_t)value;
-    else
-      ((uint8_t *)orr_tensor_data(x))[first + i] = (uint8_t)value;
+    if (x->dtype == ORR_INT) ((int32_t *)orr_tensor_data(x))[first + i] = (int32_t)value;
+    else ((uint8_t *)orr_tensor_data(x))[first + i] = (uint8_t)value;
   }
   return ORR_OK;
 }

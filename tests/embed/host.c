@@ -39,13 +39,12 @@ static int two_engines(void) {
 }
 
 static int from_lua(const char *folder) {
-  static const char script[] =
-      "package.cpath = (...) .. '/?.so'\n"
-      "local orrery = require 'orrery'\n"
-      "assert(require 'orrery.check' == require 'orrery.check')\n"
-      "assert(orrery.threads() == 1)\n"
-      "assert(orrery.seed() == 41)\n"
-      "return orrery.version\n";
+  static const char script[] = "package.cpath = (...) .. '/?.so'\n"
+                               "local orrery = require 'orrery'\n"
+                               "assert(require 'orrery.check' == require 'orrery.check')\n"
+                               "assert(orrery.threads() == 1)\n"
+                               "assert(orrery.seed() == 41)\n"
+                               "return orrery.version\n";
   orr_engine_options options = orr_engine_options_defaults();
   options.threads = 1;
   options.seed = 41;

@@ -12,19 +12,25 @@
 
 typedef struct layer {
   const char *folder;
-  int rank;       /* sees lower ranks */
+  int rank;            /* sees lower ranks */
   const char *headers; /* its public headers, separated by spaces */
 } layer;
 
 /* Spaces belong to env by folder, but are the vocabulary of replay too. */
 static const layer layers[] = {
-    {"base", 0, "base.h"},      {"kernel", 1, "ops.def"},
-    {"tensor", 2, "tensor.h"},  {"program", 3, "program.h"},
+    {"base", 0, "base.h"},
+    {"kernel", 1, "ops.def"},
+    {"tensor", 2, "tensor.h"},
+    {"program", 3, "program.h"},
     {"nn", 4, "nn.h layers.def inits.def optimisers.def"},
-    {"image", 4, "image.h"},    {"replay", 4, "replay.h space.h"},
-    {"env", 5, "env.h"},        {"plan", 6, "plan.h planners.def"},
-    {"mpc", 7, "mpc.h"},        {"ext", 8, ""},
-    {"lua", 8, "lua.h"},        {"cli", 9, ""},
+    {"image", 4, "image.h"},
+    {"replay", 4, "replay.h space.h"},
+    {"env", 5, "env.h"},
+    {"plan", 6, "plan.h planners.def"},
+    {"mpc", 7, "mpc.h"},
+    {"ext", 8, ""},
+    {"lua", 8, "lua.h"},
+    {"cli", 9, ""},
 };
 
 static const layer *layer_of(const char *folder, size_t length) {

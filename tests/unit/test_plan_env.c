@@ -39,8 +39,7 @@ static double episode(orr_engine *engine, orr_env *env, orr_mpc *mpc, uint64_t s
     if (mpc)
       cr_assert_eq(orr_mpc_act(mpc, observation, action, NULL), ORR_OK, "%s",
                    orr_engine_message(engine));
-    else
-      orr_space_sample(orr_env_action_space(env), &random, action);
+    else orr_space_sample(orr_env_action_space(env), &random, action);
     cr_assert_eq(orr_env_step(env, action, observation, &result), ORR_OK);
     sum += (double)result.reward;
   }

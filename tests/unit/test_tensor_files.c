@@ -223,8 +223,8 @@ Test(tensor_files, every_truncation_and_bit_flip_of_safetensors) {
   size_t size = read_bytes(bytes, sizeof bytes);
   cr_assert(size > 200 && size < sizeof bytes);
   for (size_t n = 0; n < size; n++) {
-    char *copy = malloc(n ? n
-                          : 1); /* of exactly n bytes, so that the sanitizer sees a step too far */
+    char *copy =
+        malloc(n ? n : 1); /* of exactly n bytes, so that the sanitizer sees a step too far */
     memcpy(copy, bytes, n);
     cr_assert_null(orr_bundle_parse(engine, copy, n, "memory", false),
                    "accepted with %zu of %zu bytes", n, size);
