@@ -87,7 +87,9 @@ static inline double rounded(interpreter *h, double y) {
 }
 
 /* Kernels may miss the 1 that tanh comes to. */
-static inline bool is_curved(orr_op op) { return op >= ORR_OP_exp && op <= ORR_OP_gelu && op != ORR_OP_relu; }
+static inline bool is_curved(orr_op op) {
+  return op >= ORR_OP_exp && op <= ORR_OP_gelu && op != ORR_OP_relu;
+}
 
 /* ---- one op on one sample ---- */
 
@@ -115,24 +117,32 @@ static inline void unravel(int64_t at, int axes, const int64_t *shape, int64_t *
 /* Position in a value of this shape of an index of as many or more axes, broadcasting. */
 static inline int64_t ravel_broadcast(const node *x, int axes, const int64_t *index) {
   int64_t at = 0;
-  for (int i = 0; i < x->axes; i++) at = at * x->shape[i] + (x->shape[i] == 1 ? 0 : index[axes - x->axes + i]);
+  for (int i = 0; i < x->axes; i++)
+    at = at * x->shape[i] + (x->shape[i] == 1 ? 0 : index[axes - x->axes + i]);
   return at;
 }
 
-static inline int64_t clamped(double value, int64_t n) { return !(value > 0) ? 0 : value >= (double)n ? n - 1 : (int64_t)value; }
+static inline int64_t clamped(double value, int64_t n) {
+  return !(value > 0) ? 0 : value >= (double)n ? n - 1 : (int64_t)value;
+}
 
-static inline void do_elementwise(interpreter *h, const orr_graph *g, const node *n, const double *const *x, double *y) {
+static inline void do_elementwise(interpreter *h, const orr_graph *g, const node *n,
+                                  const double *const *x, double *y) {
   int64_t index[ORR_AXES];
   for (int64_t k = 0; k < n->count; k++) {
     unravel(k, n->axes, n->shape, index);
     double a = x[0][ravel_broadcast(node_at(g, n->in[0]), n->axes, index)];
-    if (is_curved(n->op)) y[k] = rounded(h, unary_number[n->op](a) * (1 + h->noise * between(&h->dice, -1, 1)));
+    if (is_curved(n->op))
+      y[k] = rounded(h, unary_number[n->op](a) * (1 + h->noise * between(&h->dice, -1, 1)));
     else if (op_is_unary(n->op)) y[k] = rounded(h, unary_number[n->op](a));
-    else y[k] = rounded(h, binary_number[binary_of(n->op)](a, x[1][ravel_broadcast(node_at(g, n->in[1]), n->axes, index)]));
+    else
+      y[k] = rounded(h, binary_number[binary_of(n->op)](
+                            a, x[1][ravel_broadcast(node_at(g, n->in[1]), n->axes, index)]));
   }
 }
 
-static inline void do_along_axis(interpreter *h, const orr_graph *g, const node *n, const double *x, double *y) {
+static inline void do_along_axis(interpreter *h, const orr_graph *g, const node *n, const double *x,
+                                 double *y) {
   const node *in = node_at(g, n->in[0]);
   int axis = (int)n->attribute[0];
   int64_t outer = count_shape(axis, in->shape), m = in->shape[axis];
@@ -165,11 +175,15 @@ static inline void do_along_axis(interpreter *h, const orr_graph *g, const node 
         best = j;
         break;
       }
-      y[o * inner + i] = n->op == ORR_OP_sum ? rounded(h, sum) : n->op == ORR_OP_argmax ? (double)best : nan ? NAN : top;
+      y[o * inner + i] = n->op == ORR_OP_sum      ? rounded(h, sum)
+                         : n->op == ORR_OP_argmax ? (double)best
+                         : nan                    ? NAN
+                                                  : top;
     }
 }
 
-static inline void do_arrange(const orr_graph *g, const node *n, const double *const *x, double *y) {
+static inline void do_arrange(const orr_graph *g, const node *n, const double *const *x,
+                              double *y) {
   const node *in = node_at(g, n->in[0]);
   int64_t index[ORR_AXES], origin[ORR_AXES];
   for (int64_t k = 0; k < n->count; k++) {
@@ -189,7 +203,8 @@ static inline void do_arrange(const orr_graph *g, const node *n, const double *c
       empty = origin[axis] < 0 || origin[axis] >= in->shape[axis];
     }
     if (n->op == ORR_OP_concat)
-      while (origin[axis] >= node_at(g, n->in[part])->shape[axis]) origin[axis] -= node_at(g, n->in[part++])->shape[axis];
+      while (origin[axis] >= node_at(g, n->in[part])->shape[axis])
+        origin[axis] -= node_at(g, n->in[part++])->shape[axis];
     const node *from = node_at(g, n->in[part]);
     int64_t at = 0;
     for (int i = 0; i < from->axes; i++) at = at * from->shape[i] + origin[i];
@@ -197,19 +212,23 @@ static inline void do_arrange(const orr_graph *g, const node *n, const double *c
   }
 }
 
-static inline void do_pick_entries(interpreter *h, const orr_graph *g, const node *n, const double *const *x, double *y) {
+static inline void do_pick_entries(interpreter *h, const orr_graph *g, const node *n,
+                                   const double *const *x, double *y) {
   const node *a = node_at(g, n->in[0]), *b = node_at(g, n->in[1]);
   if (n->op == ORR_OP_gather) {
     int64_t rest = count_shape(a->axes - 1, a->shape + 1);
     for (int64_t i = 0; i < b->count; i++)
-      for (int64_t r = 0; r < rest; r++) y[i * rest + r] = x[0][clamped(x[1][i], a->shape[0]) * rest + r];
+      for (int64_t r = 0; r < rest; r++)
+        y[i * rest + r] = x[0][clamped(x[1][i], a->shape[0]) * rest + r];
   } else if (n->op == ORR_OP_scatter) {
     int64_t rest = count_shape(n->axes - 1, n->shape + 1);
     for (int64_t i = 0; i < n->count; i++) y[i] = 0;
     for (int64_t i = 0; i < b->count; i++)
-      for (int64_t r = 0; r < rest; r++) y[clamped(x[1][i], n->shape[0]) * rest + r] += x[0][i * rest + r];
+      for (int64_t r = 0; r < rest; r++)
+        y[clamped(x[1][i], n->shape[0]) * rest + r] += x[0][i * rest + r];
   } else {
-    int64_t wide = n->op == ORR_OP_gather_along ? a->shape[a->axes - 1] : n->shape[n->axes - 1], m = b->shape[b->axes - 1];
+    int64_t wide = n->op == ORR_OP_gather_along ? a->shape[a->axes - 1] : n->shape[n->axes - 1],
+            m = b->shape[b->axes - 1];
     for (int64_t i = 0; i < n->count; i++) y[i] = 0;
     for (int64_t i = 0; i < b->count; i++) {
       int64_t at = i / m * wide + clamped(x[1][i], wide);
@@ -220,9 +239,11 @@ static inline void do_pick_entries(interpreter *h, const orr_graph *g, const nod
   for (int64_t i = 0; i < n->count; i++) y[i] = rounded(h, y[i]);
 }
 
-static inline void do_matmul(interpreter *h, const orr_graph *g, const node *n, const double *const *x, double *y) {
+static inline void do_matmul(interpreter *h, const orr_graph *g, const node *n,
+                             const double *const *x, double *y) {
   const node *a = node_at(g, n->in[0]), *b = node_at(g, n->in[1]);
-  int64_t k = a->shape[a->axes - 1], rows = a->axes > 1 ? a->shape[a->axes - 2] : 1, m = b->axes > 1 ? b->shape[b->axes - 1] : 1;
+  int64_t k = a->shape[a->axes - 1], rows = a->axes > 1 ? a->shape[a->axes - 2] : 1,
+          m = b->axes > 1 ? b->shape[b->axes - 1] : 1;
   if (n->op == ORR_OP_linear) rows = k ? a->count / k : 0;
   int64_t each = rows * m, batch = each ? n->count / each : 0;
   bool many_a = a->axes > 2 && n->op == ORR_OP_matmul, many_b = b->axes > 2;
@@ -231,7 +252,8 @@ static inline void do_matmul(interpreter *h, const orr_graph *g, const node *n, 
       for (int64_t j = 0; j < m; j++) {
         double sum = 0;
         for (int64_t q = 0; q < k; q++)
-          sum += x[0][(many_a ? z * rows * k : 0) + i * k + q] * x[1][(many_b ? z * k * m : 0) + q * m + j];
+          sum += x[0][(many_a ? z * rows * k : 0) + i * k + q] *
+                 x[1][(many_b ? z * k * m : 0) + q * m + j];
         y[z * each + i * m + j] = rounded(h, sum);
       }
 }
@@ -257,8 +279,10 @@ static inline void do_solve(interpreter *h, const node *n, const double *const *
 
 static inline void do_draw(interpreter *h, const node *n, double *y, uint32_t row, uint32_t step) {
   orr_real *drawn = take(h, (size_t)n->count * sizeof *drawn);
-  (n->op == ORR_OP_normal ? h->kernels->normal : h->kernels->uniform)(
-      drawn, (size_t)n->count, 1, h->key, (uint32_t)n->attribute[0], step, h->iteration, row);
+  (n->op == ORR_OP_normal ? h->kernels->normal : h->kernels->uniform)(drawn, (size_t)n->count, 1,
+                                                                      h->key,
+                                                                      (uint32_t)n->attribute[0],
+                                                                      step, h->iteration, row);
   for (int64_t i = 0; i < n->count; i++) y[i] = (double)drawn[i];
 }
 
@@ -282,37 +306,56 @@ static inline void do_argsort(const node *n, const double *x, double *y) {
     int64_t mine = at % m, rank = 0;
     for (int64_t j = 0; j < m; j++) {
       bool nan = isnan(list[mine]), other = isnan(list[j]);
-      bool before = nan && other ? j < mine : nan ? true : other ? false : list[j] < list[mine] || (list[j] == list[mine] && j < mine);
+      bool before = nan && other ? j < mine
+                    : nan        ? true
+                    : other      ? false
+                                 : list[j] < list[mine] || (list[j] == list[mine] && j < mine);
       rank += j != mine && before;
     }
     y[at / m * m + rank] = (double)mine;
   }
 }
 
-static inline void do_op(interpreter *h, const orr_graph *g, const node *n, const double *const *x, double *y, uint32_t row, uint32_t step) {
+static inline void do_op(interpreter *h, const orr_graph *g, const node *n, const double *const *x,
+                         double *y, uint32_t row, uint32_t step) {
   if (op_is_unary(n->op) || op_is_binary(n->op)) {
     do_elementwise(h, g, n, x, y);
     return;
   }
   switch (n->op) {
   case ORR_OP_select:
-    for (int64_t k = 0; k < n->count; k++) y[k] = x[0][node_at(g, n->in[0])->count == 1 ? 0 : k] != 0 ? x[1][k] : x[2][k];
+    for (int64_t k = 0; k < n->count; k++)
+      y[k] = x[0][node_at(g, n->in[0])->count == 1 ? 0 : k] != 0 ? x[1][k] : x[2][k];
     break;
-  case ORR_OP_sum: case ORR_OP_max_along: case ORR_OP_argmax: case ORR_OP_cumsum: do_along_axis(h, g, n, x[0], y); break;
+  case ORR_OP_sum:
+  case ORR_OP_max_along:
+  case ORR_OP_argmax:
+  case ORR_OP_cumsum: do_along_axis(h, g, n, x[0], y); break;
   case ORR_OP_argsort: do_argsort(n, x[0], y); break;
-  case ORR_OP_reshape: case ORR_OP_stop_gradient: case ORR_OP_copy: case ORR_OP_spread:
-    memcpy(y, x[0], (size_t)n->count * sizeof *y);
-    break;
-  case ORR_OP_broadcast: case ORR_OP_transpose: case ORR_OP_slice: case ORR_OP_pad: case ORR_OP_concat: do_arrange(g, n, x, y); break;
-  case ORR_OP_gather: case ORR_OP_scatter: case ORR_OP_gather_along: case ORR_OP_scatter_along: do_pick_entries(h, g, n, x, y); break;
-  case ORR_OP_matmul: case ORR_OP_linear: do_matmul(h, g, n, x, y); break;
+  case ORR_OP_reshape:
+  case ORR_OP_stop_gradient:
+  case ORR_OP_copy:
+  case ORR_OP_spread: memcpy(y, x[0], (size_t)n->count * sizeof *y); break;
+  case ORR_OP_broadcast:
+  case ORR_OP_transpose:
+  case ORR_OP_slice:
+  case ORR_OP_pad:
+  case ORR_OP_concat: do_arrange(g, n, x, y); break;
+  case ORR_OP_gather:
+  case ORR_OP_scatter:
+  case ORR_OP_gather_along:
+  case ORR_OP_scatter_along: do_pick_entries(h, g, n, x, y); break;
+  case ORR_OP_matmul:
+  case ORR_OP_linear: do_matmul(h, g, n, x, y); break;
   case ORR_OP_pack:
     for (int64_t k = 0; k < n->count; k++)
       y[k] = n->attribute[0] ? x[0][k % n->shape[1] * n->shape[0] + k / n->shape[1]] : x[0][k];
     break;
   case ORR_OP_solve: do_solve(h, n, x, y); break;
-  case ORR_OP_normal: case ORR_OP_uniform: do_draw(h, n, y, row, step); break;
-  case ORR_OP_row_sum: case ORR_OP_row_outer: do_part(g, n, x, y); break;
+  case ORR_OP_normal:
+  case ORR_OP_uniform: do_draw(h, n, y, row, step); break;
+  case ORR_OP_row_sum:
+  case ORR_OP_row_outer: do_part(g, n, x, y); break;
   case ORR_OP_constant: y[0] = n->number; break;
   default: cr_assert(false, "the interpreter does not know %s", orr_op_name(n->op));
   }
@@ -324,12 +367,16 @@ typedef struct loop_result {
   double **list[4]; /* by kind of pick */
 } loop_result;
 
-static inline double **take_list(interpreter *h, int count) { return take(h, (size_t)(count + 1) * sizeof(double *)); }
+static inline double **take_list(interpreter *h, int count) {
+  return take(h, (size_t)(count + 1) * sizeof(double *));
+}
 
-static inline loop_result do_scan(interpreter *h, const node *self, const double *const *in, uint32_t row, uint32_t step);
+static inline loop_result do_scan(interpreter *h, const node *self, const double *const *in,
+                                  uint32_t row, uint32_t step);
 
 /* The body's nodes for one step: value[] holds its inputs and receives the rest. */
-static inline void do_body(interpreter *h, const orr_graph *body, double **value, loop_result *loops, uint32_t row, uint32_t step) {
+static inline void do_body(interpreter *h, const orr_graph *body, double **value,
+                           loop_result *loops, uint32_t row, uint32_t step) {
   for (int i = 0; i < body->count; i++) {
     const node *n = node_at(body, i);
     const double *x[OPERANDS * 4];
@@ -347,18 +394,23 @@ static inline void do_body(interpreter *h, const orr_graph *body, double **value
   }
 }
 
-static inline loop_result do_scan(interpreter *h, const node *self, const double *const *in, uint32_t row, uint32_t step) {
+static inline loop_result do_scan(interpreter *h, const node *self, const double *const *in,
+                                  uint32_t row, uint32_t step) {
   const scan *s = self->scan;
   const orr_graph *body = s->body;
-  loop_result r = {{take_list(h, s->carries), take_list(h, s->outputs), take_list(h, s->reduced), take_list(h, s->carries)}};
+  loop_result r = {{take_list(h, s->carries), take_list(h, s->outputs), take_list(h, s->reduced),
+                    take_list(h, s->carries)}};
   for (int i = 0; i < s->carries; i++) {
     size_t count = (size_t)node_at(body, s->carry[i])->count;
     r.list[PICK_CARRY][i] = take(h, count * sizeof(double));
     memcpy(r.list[PICK_CARRY][i], in[i], count * sizeof(double));
     r.list[PICK_STATE][i] = take(h, count * (size_t)s->length * sizeof(double));
   }
-  for (int i = 0; i < s->outputs; i++) r.list[PICK_OUTPUT][i] = take(h, (size_t)(node_at(body, s->output[i])->count * s->length) * sizeof(double));
-  for (int i = 0; i < s->reduced; i++) r.list[PICK_REDUCED][i] = take(h, (size_t)node_at(body, s->reduce[i])->count * sizeof(double));
+  for (int i = 0; i < s->outputs; i++)
+    r.list[PICK_OUTPUT][i] =
+        take(h, (size_t)(node_at(body, s->output[i])->count * s->length) * sizeof(double));
+  for (int i = 0; i < s->reduced; i++)
+    r.list[PICK_REDUCED][i] = take(h, (size_t)node_at(body, s->reduce[i])->count * sizeof(double));
   double **value = take_list(h, body->count);
   loop_result *loops = take(h, (size_t)(body->count + 1) * sizeof *loops);
   for (int64_t k = 0; k < s->length; k++) {
@@ -367,30 +419,38 @@ static inline loop_result do_scan(interpreter *h, const node *self, const double
       int64_t count = node_at(body, s->carry[i])->count;
       value[s->carry[i]] = take(h, (size_t)count * sizeof(double));
       memcpy(value[s->carry[i]], r.list[PICK_CARRY][i], (size_t)count * sizeof(double));
-      memcpy(r.list[PICK_STATE][i] + t * count, r.list[PICK_CARRY][i], (size_t)count * sizeof(double));
+      memcpy(r.list[PICK_STATE][i] + t * count, r.list[PICK_CARRY][i],
+             (size_t)count * sizeof(double));
     }
-    for (int i = 0; i < s->slices; i++) value[s->slice[i]] = (double *)in[s->carries + i] + t * node_at(body, s->slice[i])->count;
-    for (int i = 0; i < s->captures; i++) value[s->capture[i]] = (double *)in[s->carries + s->slices + i];
+    for (int i = 0; i < s->slices; i++)
+      value[s->slice[i]] = (double *)in[s->carries + i] + t * node_at(body, s->slice[i])->count;
+    for (int i = 0; i < s->captures; i++)
+      value[s->capture[i]] = (double *)in[s->carries + s->slices + i];
     if (s->step != ORR_NONE) {
       value[s->step] = take(h, sizeof(double));
       *value[s->step] = (double)t;
     }
     do_body(h, body, value, loops, row, step * (uint32_t)s->length + (uint32_t)t);
     for (int i = 0; i < s->carries; i++)
-      memcpy(r.list[PICK_CARRY][i], value[s->next[i]], (size_t)node_at(body, s->carry[i])->count * sizeof(double));
+      memcpy(r.list[PICK_CARRY][i], value[s->next[i]],
+             (size_t)node_at(body, s->carry[i])->count * sizeof(double));
     for (int i = 0; i < s->outputs; i++) {
       int64_t count = node_at(body, s->output[i])->count;
-      memcpy(r.list[PICK_OUTPUT][i] + t * count, value[s->output[i]], (size_t)count * sizeof(double));
+      memcpy(r.list[PICK_OUTPUT][i] + t * count, value[s->output[i]],
+             (size_t)count * sizeof(double));
     }
     for (int i = 0; i < s->reduced; i++)
-      for (int64_t j = 0; j < node_at(body, s->reduce[i])->count; j++) r.list[PICK_REDUCED][i][j] += value[s->reduce[i]][j];
+      for (int64_t j = 0; j < node_at(body, s->reduce[i])->count; j++)
+        r.list[PICK_REDUCED][i][j] += value[s->reduce[i]][j];
   }
   return r;
 }
 
 /* ---- the outermost graph ---- */
 
-static inline int instances(const interpreter *h, orr_level level) { return level == ORR_ROW ? h->rows : level == ORR_MEMBER ? h->members : 1; }
+static inline int instances(const interpreter *h, orr_level level) {
+  return level == ORR_ROW ? h->rows : level == ORR_MEMBER ? h->members : 1;
+}
 
 /* Instance of a value at `level` that belongs to instance k of one at `of`. */
 static inline int instance_of(const interpreter *h, int k, orr_level of, orr_level level) {
@@ -417,29 +477,34 @@ static inline void do_node(interpreter *h, orr_node at, loop_result **loops) {
   orr_level highest = n->level;
   for (int j = 0; j < n->inputs; j++)
     if (node_at(g, n->in[j])->level > highest) highest = node_at(g, n->in[j])->level;
-  bool adds = op_class_of(n->op)->reduces || (n->op == ORR_OP_pick && n->attribute[0] == PICK_REDUCED);
+  bool adds =
+      op_class_of(n->op)->reduces || (n->op == ORR_OP_pick && n->attribute[0] == PICK_REDUCED);
   if (n->op == ORR_OP_input) {
     do_input(h, n, y);
     return;
   }
   if (n->op == ORR_OP_row_count) {
-    for (int k = 0; k < instances(h, n->level); k++) y[k] = n->level == ORR_MEMBER ? (double)h->sizes[k] : h->rows;
+    for (int k = 0; k < instances(h, n->level); k++)
+      y[k] = n->level == ORR_MEMBER ? (double)h->sizes[k] : h->rows;
     return;
   }
-  if (n->op == ORR_OP_scan) loops[at] = take(h, (size_t)(h->rows + h->members + 1) * sizeof **loops);
+  if (n->op == ORR_OP_scan)
+    loops[at] = take(h, (size_t)(h->rows + h->members + 1) * sizeof **loops);
   double *part = adds ? take(h, (size_t)n->count * sizeof *part) : NULL;
   const double **x = take(h, (size_t)(n->inputs + 1) * sizeof *x);
   for (int k = 0; k < instances(h, adds ? highest : n->level); k++) {
     for (int j = 0; j < n->inputs; j++) {
       const node *in = node_at(g, n->in[j]);
-      x[j] = h->value[n->in[j]] + instance_of(h, k, adds ? highest : n->level, in->level) * in->count;
+      x[j] =
+          h->value[n->in[j]] + instance_of(h, k, adds ? highest : n->level, in->level) * in->count;
     }
     double *to = y + instance_of(h, k, highest, n->level) * n->count;
     if (n->op == ORR_OP_scan) loops[at][k] = do_scan(h, n, x, (uint32_t)k, 0);
     else if (n->op == ORR_OP_pick) x[0] = loops[n->in[0]][k].list[n->attribute[0]][n->attribute[1]];
     else do_op(h, g, n, x, adds ? part : to, (uint32_t)k, 0);
     if (n->op == ORR_OP_pick && !adds) memcpy(to, x[0], (size_t)n->count * sizeof *to);
-    for (int64_t i = 0; adds && i < n->count; i++) to[i] += n->op == ORR_OP_pick ? x[0][i] : part[i];
+    for (int64_t i = 0; adds && i < n->count; i++)
+      to[i] += n->op == ORR_OP_pick ? x[0][i] : part[i];
   }
   for (int64_t i = 0; adds && i < n->count * instances(h, n->level); i++) y[i] = rounded(h, y[i]);
 }
@@ -456,12 +521,14 @@ static inline void interpret(interpreter *h) {
   bool *needed = take(h, (size_t)g->count + 1);
   for (int i = 0; i < g->output_count; i++) needed[g->outputs[i].node] = true;
   for (int i = g->count - 1; i >= 0; i--)
-    for (int j = 0; needed[i] && j < node_at(g, i)->inputs; j++) needed[node_at(g, i)->in[j]] = true;
+    for (int j = 0; needed[i] && j < node_at(g, i)->inputs; j++)
+      needed[node_at(g, i)->in[j]] = true;
   for (int i = 0; i < g->count; i++) {
     if (!needed[i]) continue;
     do_node(h, i, loops);
     if (i == h->pushed)
-      for (int64_t k = 0; k < node_at(g, i)->count * instances(h, node_at(g, i)->level); k++) h->value[i][k] += h->push[k];
+      for (int64_t k = 0; k < node_at(g, i)->count * instances(h, node_at(g, i)->level); k++)
+        h->value[i][k] += h->push[k];
   }
 }
 
@@ -495,7 +562,8 @@ static inline orr_node any(maker *m, scope *s) {
   return s->pool[chance(&m->dice, 50) ? n - 1 - below(&m->dice, recent) : below(&m->dice, n)];
 }
 
-static inline orr_node fresh_top(maker *m, orr_level level, int axes, const int64_t *shape, bool named) {
+static inline orr_node fresh_top(maker *m, orr_level level, int axes, const int64_t *shape,
+                                 bool named) {
   given *v = &m->given[m->given_count];
   int64_t entries = level == ORR_MEMBER ? MOST_ENTRIES : 1, whole[ORR_AXES + 1] = {MOST_ENTRIES};
   if (m->given_count == MOST_GIVEN) return ORR_NONE;
@@ -504,7 +572,8 @@ static inline orr_node fresh_top(maker *m, orr_level level, int axes, const int6
   memcpy(whole + (level == ORR_MEMBER), shape, (size_t)axes * sizeof *shape);
   if (level != ORR_ROW) {
     v->data = calloc((size_t)(v->count * entries) + 1, sizeof(double));
-    for (int64_t i = 0; i < v->count * entries; i++) v->data[i] = (double)(orr_real)between(&m->dice, -1.5, 1.5);
+    for (int64_t i = 0; i < v->count * entries; i++)
+      v->data[i] = (double)(orr_real)between(&m->dice, -1.5, 1.5);
   }
   orr_node made;
   if (level == ORR_ROW || named) {
@@ -553,19 +622,27 @@ static inline orr_node partner(maker *m, scope *s, orr_node x) {
 }
 
 static inline orr_node op1(scope *s, orr_op op, orr_node x) { return orr_unary(s->graph, op, x); }
-static inline orr_node op2(scope *s, orr_op op, orr_node a, orr_node b) { return orr_binary(s->graph, op, a, b); }
+static inline orr_node op2(scope *s, orr_op op, orr_node a, orr_node b) {
+  return orr_binary(s->graph, op, a, b);
+}
 static inline orr_node shifted_by(scope *s, orr_node x, double scale, double shift) {
   orr_node y = op2(s, ORR_OP_mul, x, orr_number(s->graph, scale));
   return op2(s, ORR_OP_add, y, orr_number(s->graph, shift));
 }
-static inline orr_node tame(scope *s, orr_node x, double scale, double shift) { return shifted_by(s, op1(s, ORR_OP_tanh, x), scale, shift); }
+static inline orr_node tame(scope *s, orr_node x, double scale, double shift) {
+  return shifted_by(s, op1(s, ORR_OP_tanh, x), scale, shift);
+}
 
 static inline orr_node random_unary(maker *m, scope *s) {
-  static const orr_op smooth[] = {ORR_OP_neg, ORR_OP_square, ORR_OP_sin, ORR_OP_cos, ORR_OP_atan, ORR_OP_tanh, ORR_OP_sigmoid,
-                                  ORR_OP_softplus, ORR_OP_silu, ORR_OP_erf, ORR_OP_gelu, ORR_OP_relu, ORR_OP_abs};
-  static const orr_op jumps[] = {ORR_OP_sign, ORR_OP_floor, ORR_OP_ceil, ORR_OP_round, ORR_OP_is_finite, ORR_OP_logical_not};
-  static const orr_op partial[] = {ORR_OP_sqrt, ORR_OP_reciprocal, ORR_OP_exp, ORR_OP_expm1, ORR_OP_log, ORR_OP_log1p, ORR_OP_tan,
-                                   ORR_OP_asin, ORR_OP_acos};
+  static const orr_op smooth[] = {ORR_OP_neg,  ORR_OP_square, ORR_OP_sin,     ORR_OP_cos,
+                                  ORR_OP_atan, ORR_OP_tanh,   ORR_OP_sigmoid, ORR_OP_softplus,
+                                  ORR_OP_silu, ORR_OP_erf,    ORR_OP_gelu,    ORR_OP_relu,
+                                  ORR_OP_abs};
+  static const orr_op jumps[] = {ORR_OP_sign,  ORR_OP_floor,     ORR_OP_ceil,
+                                 ORR_OP_round, ORR_OP_is_finite, ORR_OP_logical_not};
+  static const orr_op partial[] = {ORR_OP_sqrt,  ORR_OP_reciprocal, ORR_OP_exp,
+                                   ORR_OP_expm1, ORR_OP_log,        ORR_OP_log1p,
+                                   ORR_OP_tan,   ORR_OP_asin,       ORR_OP_acos};
   orr_node x = any(m, s);
   int kind = below(&m->dice, 10);
   if (kind < 5) return op1(s, smooth[below(&m->dice, (int)COUNT(smooth))], x);
@@ -577,7 +654,8 @@ static inline orr_node random_unary(maker *m, scope *s) {
 }
 
 static inline orr_node random_binary(maker *m, scope *s) {
-  static const orr_op smooth[] = {ORR_OP_add, ORR_OP_add, ORR_OP_sub, ORR_OP_mul, ORR_OP_mul, ORR_OP_min, ORR_OP_max, ORR_OP_masked_mul};
+  static const orr_op smooth[] = {ORR_OP_add, ORR_OP_add, ORR_OP_sub, ORR_OP_mul,
+                                  ORR_OP_mul, ORR_OP_min, ORR_OP_max, ORR_OP_masked_mul};
   static const orr_op jumps[] = {ORR_OP_less, ORR_OP_less_equal, ORR_OP_equal};
   orr_node a = any(m, s), b = partner(m, s, a);
   int kind = below(&m->dice, 12);
@@ -589,12 +667,14 @@ static inline orr_node random_binary(maker *m, scope *s) {
   if (kind == 1) return op2(s, ORR_OP_div, a, tame(s, b, 1, 2));
   if (kind == 2) return op2(s, ORR_OP_pow, tame(s, a, 1, 1.5), tame(s, b, 2, 0.3));
   if (kind == 3) return op2(s, ORR_OP_atan2, a, tame(s, b, 1, 1.6));
-  if (kind == 4 && !m->smooth) return op2(s, chance(&m->dice, 50) ? ORR_OP_mod : ORR_OP_floor_div, a, tame(s, b, 1, 1.6));
+  if (kind == 4 && !m->smooth)
+    return op2(s, chance(&m->dice, 50) ? ORR_OP_mod : ORR_OP_floor_div, a, tame(s, b, 1, 1.6));
   return op2(s, smooth[below(&m->dice, (int)COUNT(smooth))], a, b);
 }
 
 static inline orr_node random_select(maker *m, scope *s) {
-  orr_node a = any(m, s), b = partner(m, s, a), c = chance(&m->dice, 50) ? any(m, s) : partner(m, s, a);
+  orr_node a = any(m, s), b = partner(m, s, a),
+           c = chance(&m->dice, 50) ? any(m, s) : partner(m, s, a);
   if (!fits(s->graph, c, b) || !fits(s->graph, a, c)) c = orr_sum_all(s->graph, c);
   orr_node condition = op2(s, ORR_OP_less, c, orr_number(s->graph, 0.1));
   if (chance(&m->dice, 25) && !m->smooth) a = op1(s, ORR_OP_log, a); /* poison on one side */
@@ -641,7 +721,8 @@ static inline orr_node random_arranged(maker *m, scope *s) {
   case 1: return orr_pad(g, x, axis, below(&m->dice, 3), below(&m->dice, 3));
   case 2:
     for (int i = 0; i < axes; i++) order[i] = i;
-    for (int i = axes - 1, j, t; i > 0; i--) j = below(&m->dice, i + 1), t = order[i], order[i] = order[j], order[j] = t;
+    for (int i = axes - 1, j, t; i > 0; i--)
+      j = below(&m->dice, i + 1), t = order[i], order[i] = order[j], order[j] = t;
     return orr_transpose(g, x, order);
   case 3: shape[0] = orr_node_count(g, x); return orr_reshape(g, x, 1, shape);
   case 4: {
@@ -652,7 +733,8 @@ static inline orr_node random_arranged(maker *m, scope *s) {
       const node *n = node_at(g, parts[i]);
       if (!shape_equal(n->axes, n->shape, axes, shape)) parts[i] = x;
     }
-    return chance(&m->dice, 50) || axes > 4 ? orr_concat(g, count, parts, axis) : orr_stack(g, count, parts, axis);
+    return chance(&m->dice, 50) || axes > 4 ? orr_concat(g, count, parts, axis)
+                                            : orr_stack(g, count, parts, axis);
   }
   case 5: return m->smooth ? x : orr_stop_gradient(g, x);
   default: return orr_copy(g, x);
@@ -671,11 +753,14 @@ static inline orr_node random_indexed(maker *m, scope *s) {
     index = op1(s, ORR_OP_floor, shifted_by(s, table, 2, 1.2));
     return orr_scatter(g, table, index, 3);
   case 2:
-    index = op1(s, ORR_OP_floor, shifted_by(s, chance(&m->dice, 50) ? table : partner(m, s, table), 2, 1.2));
+    index = op1(s, ORR_OP_floor,
+                shifted_by(s, chance(&m->dice, 50) ? table : partner(m, s, table), 2, 1.2));
     return orr_gather_along(g, table, orr_broadcast(g, index, t->axes, t->shape));
   default:
     index = op1(s, ORR_OP_floor, shifted_by(s, table, 2, 1.2));
-    return orr_scatter_along(g, partner(m, s, table) == table ? table : shifted_by(s, table, 0.5, 0), index, 3);
+    return orr_scatter_along(g,
+                             partner(m, s, table) == table ? table : shifted_by(s, table, 0.5, 0),
+                             index, 3);
   }
 }
 
@@ -685,7 +770,8 @@ static inline orr_node random_product(maker *m, scope *s) {
   int axes = orr_node_axes(g, a);
   const int64_t *shape = orr_node_shape(g, a);
   if (axes == 0) return ORR_NONE;
-  int64_t k = shape[axes - 1], out = 1 + below(&m->dice, chance(&m->dice, 10) ? 20 : 4), other[ORR_AXES] = {k, out};
+  int64_t k = shape[axes - 1], out = 1 + below(&m->dice, chance(&m->dice, 10) ? 20 : 4),
+          other[ORR_AXES] = {k, out};
   int kind = below(&m->dice, 8);
   if (kind == 0) return orr_matmul(g, a, fresh(m, s, 1, other));
   if (kind == 1 && axes == 3) {
@@ -730,7 +816,8 @@ static inline orr_node random_rows(maker *m, scope *s) {
 static inline void random_ops(maker *m, scope *s, int count);
 
 /* What a carry becomes: of its own shape. */
-static inline orr_node random_next(maker *m, scope *s, orr_node carry, const orr_node *carries, int count) {
+static inline orr_node random_next(maker *m, scope *s, orr_node carry, const orr_node *carries,
+                                   int count) {
   orr_graph *g = s->graph;
   const node *c = node_at(g, carry);
   int kind = below(&m->dice, 10);
@@ -744,7 +831,8 @@ static inline orr_node random_next(maker *m, scope *s, orr_node carry, const orr
   if (kind == 2) return orr_broadcast(g, orr_number(g, 0.5), c->axes, c->shape);
   if (kind == 3) { /* another as it is, seen through an op that only shows it */
     orr_node swap = carries[below(&m->dice, count)];
-    if (orr_node_count(g, swap) == c->count) return orr_reshape(g, orr_copy(g, swap), c->axes, c->shape);
+    if (orr_node_count(g, swap) == c->count)
+      return orr_reshape(g, orr_copy(g, swap), c->axes, c->shape);
   }
   for (int i = 0; i < 10 && kind < 7; i++) {
     const node *n = node_at(g, other = any(m, s));
@@ -759,7 +847,8 @@ static inline void random_scan(maker *m, scope *s) {
   int64_t length = 1 + below(&m->dice, 4);
   if (s->depth >= 2) return;
   orr_node initial[3], sequence[2], carries[3], next[3], output[4], results[7];
-  int carried = below(&m->dice, 4), sliced = below(&m->dice, 3), outputs = below(&m->dice, 4), captured = 1 + below(&m->dice, 3);
+  int carried = below(&m->dice, 4), sliced = below(&m->dice, 3), outputs = below(&m->dice, 4),
+      captured = 1 + below(&m->dice, 3);
   if (carried + outputs == 0) carried = 1;
   for (int i = 0; i < carried; i++) initial[i] = any(m, s);
   for (int i = 0; i < sliced; i++) {
@@ -768,14 +857,18 @@ static inline void random_scan(maker *m, scope *s) {
     int64_t shape[ORR_AXES] = {length};
     memcpy(shape + 1, orr_node_shape(g, x), (size_t)axes * sizeof *shape);
     if (axes > 3) axes = 0, x = orr_sum_all(g, x);
-    sequence[i] = axes && orr_node_shape(g, x)[0] == length ? x : orr_broadcast(g, x, axes + 1, shape);
+    sequence[i] =
+        axes && orr_node_shape(g, x)[0] == length ? x : orr_broadcast(g, x, axes + 1, shape);
     if (chance(&m->dice, 50)) sequence[i] = orr_cumsum(g, sequence[i], 0, false);
   }
-  scope body = {.graph = orr_scan_begin(g, length, chance(&m->dice, 40)), .outer = s, .depth = s->depth + 1};
+  scope body = {.graph = orr_scan_begin(g, length, chance(&m->dice, 40)),
+                .outer = s,
+                .depth = s->depth + 1};
   for (int i = 0; i < captured; i++) keep(&body, orr_scan_capture(body.graph, any(m, s)));
   for (int i = 0; i < sliced; i++) keep(&body, orr_scan_slice(body.graph, sequence[i]));
   if (chance(&m->dice, 30)) keep(&body, orr_scan_step(body.graph));
-  for (int i = 0; i < carried; i++) keep(&body, carries[i] = orr_scan_carry(body.graph, initial[i]));
+  for (int i = 0; i < carried; i++)
+    keep(&body, carries[i] = orr_scan_carry(body.graph, initial[i]));
   if (body.count == 0) keep(&body, orr_scan_step(body.graph));
   random_ops(m, &body, 2 + below(&m->dice, 6));
   for (int i = 0; i < carried; i++) next[i] = random_next(m, &body, carries[i], carries, carried);
@@ -787,8 +880,10 @@ static inline void random_scan(maker *m, scope *s) {
 static inline void random_gradient(maker *m, scope *s) {
   orr_node wrt[3], gradients[3], y = orr_sum_all(s->graph, any(m, s));
   int count = 1 + below(&m->dice, 3);
-  if (!s->outer && chance(&m->dice, 60)) y = orr_row_mean(s->graph, y, chance(&m->dice, 70) ? ORR_UNIFORM : ORR_MEMBER);
-  for (int i = 0; i < count; i++) /* often one of the first: what is given, which the most depends on */
+  if (!s->outer && chance(&m->dice, 60))
+    y = orr_row_mean(s->graph, y, chance(&m->dice, 70) ? ORR_UNIFORM : ORR_MEMBER);
+  for (int i = 0; i < count;
+       i++) /* often one of the first: what is given, which the most depends on */
     wrt[i] = s->pool[below(&m->dice, chance(&m->dice, 60) && s->count > 6 ? 6 : s->count)];
   if (s->graph->count > 1500 || orr_gradient(s->graph, y, count, wrt, gradients)) return;
   for (int i = 0; i < count; i++) keep(s, gradients[i]);
@@ -811,7 +906,8 @@ static inline void random_ops(maker *m, scope *s, int count) {
 }
 
 static inline void random_inputs(maker *m) {
-  static const orr_level levels[] = {ORR_ROW, ORR_ROW, ORR_UNIFORM, ORR_MEMBER, ORR_UNIFORM, ORR_MEMBER};
+  static const orr_level levels[] = {ORR_ROW,    ORR_ROW,     ORR_UNIFORM,
+                                     ORR_MEMBER, ORR_UNIFORM, ORR_MEMBER};
   for (int i = 0; i < (int)COUNT(levels); i++) {
     int64_t shape[3] = {1 + below(&m->dice, 4), 1 + below(&m->dice, 4), 1 + below(&m->dice, 3)};
     if (i > 2 && chance(&m->dice, 40)) continue;

@@ -316,6 +316,26 @@ Test(program, draws_depend_on_seed_iteration_row_and_step_only) {
   cr_expect_neq(memcmp(a, b, sizeof a), 0);
 }
 
+/* A draw in a loop in a loop is another one at every step of both. */
+Test(program, nested_loops_draw_afresh) {
+  orr_engine *engine = engine_with(1);
+  orr_graph *g = orr_graph_new(engine), *outer = orr_scan_begin(g, 3, false);
+  orr_node start = orr_scan_carry(outer, orr_number(g, 0));
+  orr_graph *inner = orr_scan_begin(outer, 2, false);
+  orr_node s = orr_scan_carry(inner, start), n = orr_normal(inner, 0, NULL), steps[2], all[2];
+  OK(orr_scan_end(inner, &s, 1, &n, steps));
+  OK(orr_scan_end(outer, &steps[0], 1, &steps[1], all));
+  OK(orr_output(g, "draws", all[1]));
+  orr_run *run = compiled(g);
+  OK(orr_run_rows(run, 4, 1));
+  OK(orr_run_go(run));
+  const orr_real *draws = result(run, "draws");
+  for (int i = 0; i < 24; i++)
+    for (int j = 0; j < i; j++) cr_expect_neq(draws[i], draws[j], "draws %d and %d are one", i, j);
+  orr_run_free(run);
+  orr_engine_free(engine);
+}
+
 /* ---- what is packed from parameters follows them ---- */
 
 Test(program, changed_parameters_are_seen) {

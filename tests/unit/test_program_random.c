@@ -25,7 +25,8 @@ typedef struct trial {
   bool big, huge;
 } trial;
 
-#define OK(call) cr_assert_eq(call, ORR_OK, "graph %d: %s", (int)t->seed, orr_engine_message(t->m.engine))
+#define OK(call) \
+  cr_assert_eq(call, ORR_OK, "graph %d: %s", (int)t->seed, orr_engine_message(t->m.engine))
 
 /* ---- building ---- */
 
@@ -34,7 +35,9 @@ static void add_big(trial *t) {
   maker *m = &t->m;
   scope *s = &m->top, big = {.graph = s->graph};
   int64_t shape[2] = {33, 67};
-  for (int i = 0; i < 3; i++) big.pool[big.count++] = fresh_top(m, chance(&m->dice, 50) ? ORR_MEMBER : ORR_UNIFORM, 2, shape, chance(&m->dice, 20));
+  for (int i = 0; i < 3; i++)
+    big.pool[big.count++] = fresh_top(m, chance(&m->dice, 50) ? ORR_MEMBER : ORR_UNIFORM, 2, shape,
+                                      chance(&m->dice, 20));
   orr_node number = orr_sum_all(s->graph, fresh_top(m, ORR_UNIFORM, 1, shape + 2 - 1, true));
   for (int i = 0; i < 14; i++) {
     orr_node a = big.pool[below(&m->dice, big.count)], b = big.pool[below(&m->dice, big.count)], y;
@@ -48,7 +51,10 @@ static void add_big(trial *t) {
   }
   orr_node last = big.pool[big.count - 1], wrt = big.pool[0], gradient;
   keep(s, orr_sum_all(s->graph, last));
-  orr_node y = orr_row_mean(s->graph, orr_sum_all(s->graph, op2(&big, ORR_OP_mul, last, orr_number(s->graph, 0.01))), ORR_UNIFORM);
+  orr_node y =
+      orr_row_mean(s->graph,
+                   orr_sum_all(s->graph, op2(&big, ORR_OP_mul, last, orr_number(s->graph, 0.01))),
+                   ORR_UNIFORM);
   if (!orr_gradient(s->graph, y, 1, &wrt, &gradient)) t->output[t->outputs++] = gradient;
   t->output[t->outputs++] = last;
   t->output[t->outputs++] = big.pool[big.count - 3];
@@ -78,14 +84,19 @@ static void add_updates(trial *t) {
     for (int i = 0; i < g->count && value == ORR_NONE; i++) {
       orr_node other = below(&m->dice, g->count);
       const node *n = node_at(g, other);
-      if (n->op != ORR_OP_pack && n->op != ORR_OP_scan && n->level <= v->level && shape_equal(n->axes, n->shape, v->axes, v->shape)) value = other;
+      if (n->op != ORR_OP_pack && n->op != ORR_OP_scan && n->level <= v->level &&
+          shape_equal(n->axes, n->shape, v->axes, v->shape))
+        value = other;
     }
     if (value == ORR_NONE) value = p;
     if (chance(&m->dice, 50)) {
-      orr_node part = orr_row_mean(g, orr_sum_all(g, orr_unary(g, ORR_OP_tanh, any(m, &m->top))), ORR_UNIFORM);
-      value = orr_binary(g, ORR_OP_add, orr_binary(g, ORR_OP_mul, p, orr_number(g, 0.9)), orr_unary(g, ORR_OP_tanh, part));
+      orr_node part =
+          orr_row_mean(g, orr_sum_all(g, orr_unary(g, ORR_OP_tanh, any(m, &m->top))), ORR_UNIFORM);
+      value = orr_binary(g, ORR_OP_add, orr_binary(g, ORR_OP_mul, p, orr_number(g, 0.9)),
+                         orr_unary(g, ORR_OP_tanh, part));
     }
-    if (node_at(g, value)->level < v->level) value = orr_binary(g, ORR_OP_add, value, orr_binary(g, ORR_OP_mul, p, orr_number(g, 0)));
+    if (node_at(g, value)->level < v->level)
+      value = orr_binary(g, ORR_OP_add, value, orr_binary(g, ORR_OP_mul, p, orr_number(g, 0)));
     OK(orr_update(g, p, value));
     t->updated[t->updates] = p;
     t->update[t->updates++] = value;
@@ -168,7 +179,8 @@ static void bind_rows(trial *t, given *v) {
   v->data = realloc(v->data, (size_t)(t->rows * v->count + 1) * sizeof(double));
   for (int r = 0; r < t->rows; r++)
     for (int64_t k = 0; k < v->count; k++)
-      v->data[r * v->count + k] = orr_tensor_get(x, (index ? ((int32_t *)orr_tensor_data(index))[r] : r) * v->count + k);
+      v->data[r * v->count + k] =
+          orr_tensor_get(x, (index ? ((int32_t *)orr_tensor_data(index))[r] : r) * v->count + k);
   OK(orr_run_input(t->run, v->name, x, index));
   orr_tensor_free(x), orr_tensor_free(index);
 }
@@ -178,7 +190,8 @@ static void bind_singles(trial *t, given *v) {
   int lead = v->level == ORR_MEMBER;
   memcpy(whole + lead, v->shape, (size_t)v->axes * sizeof *whole);
   orr_tensor *x = orr_tensor_new(t->m.engine, ORR_REAL, v->axes + lead, whole);
-  for (int64_t i = 0; i < orr_tensor_count(x); i++) v->data[i] = (double)(orr_real)between(&t->m.dice, -1.5, 1.5);
+  for (int64_t i = 0; i < orr_tensor_count(x); i++)
+    v->data[i] = (double)(orr_real)between(&t->m.dice, -1.5, 1.5);
   OK(orr_tensor_write(x, v->data));
   OK(orr_run_input(t->run, v->name, x, NULL));
   orr_tensor_free(x);
@@ -190,15 +203,20 @@ static void say_graph(const orr_graph *g, int depth) {
   for (int i = 0; i < g->count; i++) {
     const node *n = node_at(g, i);
     char shape[SHAPE_TEXT];
-    fprintf(stderr, "%*s%d %s %s %s (", depth * 4, "", i, orr_op_name(n->op), "UMR" + n->level, shape_text(shape, n->axes, n->shape));
+    fprintf(stderr, "%*s%d %s %s %s (", depth * 4, "", i, orr_op_name(n->op), "UMR" + n->level,
+            shape_text(shape, n->axes, n->shape));
     for (int j = 0; j < n->inputs; j++) fprintf(stderr, " %d", n->in[j]);
-    fprintf(stderr, " ) %g [%d %d] %s\n", n->number, (int)n->attribute[0], (int)n->attribute[1], n->name ? n->name : "");
+    fprintf(stderr, " ) %g [%d %d] %s\n", n->number, (int)n->attribute[0], (int)n->attribute[1],
+            n->name ? n->name : "");
     if (n->op == ORR_OP_scan) {
       const scan *s = n->scan;
       fprintf(stderr, "%*slength %d", depth * 4 + 2, "", (int)s->length);
-      for (int k = 0; k < s->carries; k++) fprintf(stderr, " carry %d from %d next %d", s->carry[k], s->initial[k], s->next[k]);
-      for (int k = 0; k < s->slices; k++) fprintf(stderr, " slice %d of %d", s->slice[k], s->sequence[k]);
-      for (int k = 0; k < s->captures; k++) fprintf(stderr, " capture %d of %d", s->capture[k], s->captured[k]);
+      for (int k = 0; k < s->carries; k++)
+        fprintf(stderr, " carry %d from %d next %d", s->carry[k], s->initial[k], s->next[k]);
+      for (int k = 0; k < s->slices; k++)
+        fprintf(stderr, " slice %d of %d", s->slice[k], s->sequence[k]);
+      for (int k = 0; k < s->captures; k++)
+        fprintf(stderr, " capture %d of %d", s->capture[k], s->captured[k]);
       for (int k = 0; k < s->outputs; k++) fprintf(stderr, " output %d", s->output[k]);
       for (int k = 0; k < s->reduced; k++) fprintf(stderr, " reduce %d", s->reduce[k]);
       fprintf(stderr, "\n");
@@ -211,8 +229,10 @@ static void say_graph(const orr_graph *g, int depth) {
 static double allowed(const double *samples) {
   double spread = 0, size = fabs(samples[0]);
   for (int i = 1; i < SAMPLES; i++) {
-    if (isfinite(samples[i]) != isfinite(samples[0]) || isnan(samples[i]) != isnan(samples[0])) return -1;
-    if (isfinite(samples[0]) && fabs(samples[i] - samples[0]) > spread) spread = fabs(samples[i] - samples[0]);
+    if (isfinite(samples[i]) != isfinite(samples[0]) || isnan(samples[i]) != isnan(samples[0]))
+      return -1;
+    if (isfinite(samples[0]) && fabs(samples[i] - samples[0]) > spread)
+      spread = fabs(samples[i] - samples[0]);
   }
   if (size > 1e25 && isfinite(size)) return -1;
   return CLOSE * (1 + size) + 100 * spread;
@@ -220,17 +240,24 @@ static double allowed(const double *samples) {
 
 static int faults;
 
-static void compare_value(trial *t, interpreter *h, orr_node n, const char *what, const orr_real *got, int64_t first, int64_t count) {
+static void compare_value(trial *t, interpreter *h, orr_node n, const char *what,
+                          const orr_real *got, int64_t first, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
     double samples[SAMPLES], off;
     for (int k = 0; k < SAMPLES; k++) samples[k] = h[k].value[n][first + i];
     double room = allowed(samples);
     if (room < 0) continue;
     off = fabs((double)got[i] - samples[0]);
-    if (isfinite(samples[0]) ? off <= room : isnan(samples[0]) ? isnan((double)got[i]) : samples[0] == (double)got[i]) continue;
-    cr_expect(false, "graph %d, %d rows, %d groups%s: %s (node %d, %s): number %lld is %.9g, not %.9g +- %.1g", (int)t->seed, t->rows,
-              t->members, t->chosen ? ", chosen" : "", what, n, orr_op_name(orr_node_op(h->graph, n)), (long long)(first + i), (double)got[i],
-              samples[0], room);
+    if (isfinite(samples[0]) ? off <= room
+        : isnan(samples[0])  ? isnan((double)got[i])
+                             : samples[0] == (double)got[i])
+      continue;
+    cr_expect(
+        false,
+        "graph %d, %d rows, %d groups%s: %s (node %d, %s): number %lld is %.9g, not %.9g +- %.1g",
+        (int)t->seed, t->rows, t->members, t->chosen ? ", chosen" : "", what, n,
+        orr_op_name(orr_node_op(h->graph, n)), (long long)(first + i), (double)got[i], samples[0],
+        room);
     faults++;
     return;
   }
@@ -251,7 +278,8 @@ static void compare(trial *t, interpreter *h) {
     const orr_real *got = orr_tensor_data(p->tensor);
     for (int k = 0; k < instances(h, p->level); k++) {
       int entry = p->level == ORR_MEMBER && t->chosen ? t->entries[k] : k;
-      compare_value(t, h, t->update[i], "an update", got + entry * p->count, k * p->count, p->count);
+      compare_value(t, h, t->update[i], "an update", got + entry * p->count, k * p->count,
+                    p->count);
     }
   }
 }
@@ -263,7 +291,8 @@ static size_t gather_bits(trial *t, orr_real *to) {
   for (int i = 0; i < t->outputs + t->m.given_count; i++) {
     char name[16];
     snprintf(name, sizeof name, "out%d", i);
-    orr_tensor *x = i < t->outputs ? orr_run_output(t->run, name) : t->m.given[i - t->outputs].tensor;
+    orr_tensor *x =
+        i < t->outputs ? orr_run_output(t->run, name) : t->m.given[i - t->outputs].tensor;
     if (!x) continue;
     size_t count = (size_t)orr_tensor_count(x);
     if (to && count) memcpy(to + n, orr_tensor_data(x), count * sizeof *to);
@@ -280,7 +309,8 @@ static void restore_parameters(trial *t) {
 static void run_on_threads(trial *t) {
   OK(orr_run_go(t->run));
   size_t count = gather_bits(t, NULL);
-  orr_real *first = malloc((count + 1) * sizeof *first), *second = malloc((count + 1) * sizeof *second);
+  orr_real *first = malloc((count + 1) * sizeof *first),
+           *second = malloc((count + 1) * sizeof *second);
   gather_bits(t, first);
   for (int threads = 3; threads > 0; threads--) {
     OK(orr_engine_set_threads(t->m.engine, threads));
@@ -306,10 +336,20 @@ static void run_once(trial *t, int rows) {
   uint64_t seed = dice_bits(&t->m.dice);
   orr_run_seed(t->run, seed, (uint32_t)rows);
   for (int k = 0; k < SAMPLES; k++) {
-    h[k] = (interpreter){.graph = t->m.top.graph, .rows = t->rows, .members = t->members, .sizes = t->sizes,
-                         .entries = t->chosen ? t->entries : NULL, .given = t->m.given, .given_count = t->m.given_count,
-                         .kernels = engine_kernels(t->m.engine), .key = mix_bits(seed), .iteration = (uint32_t)rows,
-                         .noise = k ? NOISE : 0, .take_last = k % 2 == 0, .dice = {(uint64_t)k}, .pushed = ORR_NONE};
+    h[k] = (interpreter){.graph = t->m.top.graph,
+                         .rows = t->rows,
+                         .members = t->members,
+                         .sizes = t->sizes,
+                         .entries = t->chosen ? t->entries : NULL,
+                         .given = t->m.given,
+                         .given_count = t->m.given_count,
+                         .kernels = engine_kernels(t->m.engine),
+                         .key = mix_bits(seed),
+                         .iteration = (uint32_t)rows,
+                         .noise = k ? NOISE : 0,
+                         .take_last = k % 2 == 0,
+                         .dice = {(uint64_t)k},
+                         .pushed = ORR_NONE};
     interpret(&h[k]);
   }
   run_on_threads(t);
@@ -326,7 +366,8 @@ static void one_graph(uint64_t seed, bool big, bool huge) {
   t->m.engine = orr_engine_new(&options);
   build(t);
   orr_program *p = orr_compile(t->m.top.graph);
-  if (!p && strstr(orr_engine_message(t->m.engine), "sum over rows inside the loop")) { /* refused, rightly */
+  if (!p && strstr(orr_engine_message(t->m.engine),
+                   "sum over rows inside the loop")) { /* refused, rightly */
     maker_free(&t->m);
     orr_engine_free(t->m.engine);
     return;
@@ -351,7 +392,8 @@ static void one_graph(uint64_t seed, bool big, bool huge) {
 static void many_graphs(int count, bool big, bool huge) {
   if (getenv("ORR_GRAPHS")) count *= atoi(getenv("ORR_GRAPHS"));
   if (getenv("ORR_SEED")) one_graph((uint64_t)atoll(getenv("ORR_SEED")), big, huge);
-  else for (int i = 0; i < count && faults < 20; i++) one_graph((uint64_t)i, big, huge);
+  else
+    for (int i = 0; i < count && faults < 20; i++) one_graph((uint64_t)i, big, huge);
 }
 
 Test(random_program, agrees_with_the_interpreter) { many_graphs(350, false, false); }
