@@ -54,14 +54,15 @@ local function remember(condition, outcome)
 end
 
 -- Which way a comparison goes on the path being followed: known, or decided before, or true first.
+-- Where x < y is false, x >= y is true but for NaN: the step is marked, and its false side may be dropped.
 local function decide(condition, opposite)
   if not context then
     error(where() .. ": symbols were compared outside of a function that is traced; use orrery.where", 0)
   end
   local known = outcome_of(condition)
   if known ~= nil then return known end
-  known = opposite and outcome_of(opposite)
-  if known ~= nil then return not known end
+  local other = opposite and outcome_of(opposite)
+  if other then return false end
   context.position = context.position + 1
   local step, here = context.path[context.position], where()
   if not step then
@@ -70,7 +71,7 @@ local function decide(condition, opposite)
         .. "sample cannot be traced; give it a fixed length, or mark the function with orrery.interpret")
         :format(here, MOST_COMPARISONS))
     end
-    step = { condition = condition, outcome = true, where = here }
+    step = { condition = condition, outcome = true, where = here, nan = other == false }
     context.path[context.position] = step
   end
   if step.where ~= here then
@@ -122,8 +123,16 @@ local function advance(path, length)
   while #path > 0 and not path[#path].outcome do path[#path] = nil end
   if #path == 0 then return false end
   local last = path[#path]
-  path[#path] = { condition = last.condition, outcome = false, where = last.where }
+  path[#path] = { condition = last.condition, outcome = false, where = last.where, nan = last.nan }
   return true
+end
+
+-- Only a NaN goes there. Where plain Lua has no answer for it, there is nothing to be equal to.
+local function needs_nan(path)
+  for _, step in ipairs(path) do
+    if step.nan and not step.outcome then return true end
+  end
+  return false
 end
 
 local function join_leaves(leaves, depth)
@@ -135,7 +144,10 @@ local function join_leaves(leaves, depth)
   end
   local yes, yes_leaf = join_leaves(leaves, depth + 1)
   local no, no_leaf = join_leaves(leaves, depth + 1)
+  if not yes then return no, no_leaf end
+  if not no then return yes, yes_leaf end
   local joined, problem = shapes.join(step.condition, yes, no)
+  if not joined and needs_nan(no_leaf.path) then return yes, yes_leaf end
   if not joined then
     error(("%s: %s %s when %s, %s when %s; every path must return the same"):format(
       bytecode.words(step.where), leaves.name, problem[1], words_of(yes_leaf.path), problem[2],
@@ -194,6 +206,8 @@ function explore.run(name, f, ...)
     local ok, results = run_path(f, arguments)
     context = parent
     local taken = table.move(path, 1, mine.position, 1, {})
+    local dropped = needs_nan(taken) and (functions.active.refused or not ok)
+    if dropped then ok, results, functions.active.refused = true, nil, nil end
     if functions.active.refused then error(functions.active.refused, 0) end
     if not ok then error(explain(results[1], taken), 0) end
     check_unassigned(f, before)

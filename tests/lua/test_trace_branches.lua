@@ -137,3 +137,26 @@ local function checked(x)
 end
 message = fails("too far", orrery.rowwise(checked), rows)
 assert(message:find("every path is followed: here the comparison in line %d+ is true"), message)
+
+-- ---- NaN: x < 3 and x >= 3 may both be false
+
+do
+  local function three(x)
+    if x < 3 then return 1 elseif x >= 3 then return 2 else return 7 end
+  end
+  local y = orrery.rowwise(three)(orrery.tensor { 1, 5, 0 / 0, 3 })
+  assert(y[1] == 1 and y[2] == 2 and y[3] == 7 and y[4] == 2, tostring(y))
+  -- where plain Lua has no answer for NaN, the numbers still have theirs
+  for _, f in ipairs {
+    function(x) if x < 3 then return 1 elseif x >= 3 then return 2 end end,
+    function(x) if x < 3 then return 1 elseif x >= 3 then return 2 else error "neither" end end,
+    function(x) if x < 3 then return 1 elseif x >= 3 then return 2 else print "neither" end end,
+    function(x) if 3 > x then return 1 end if x >= 3 then return 2 end return "neither" end,
+  } do
+    local z = orrery.rowwise(f)(orrery.tensor { 1, 5, 3 })
+    assert(z[1] == 1 and z[2] == 2 and z[3] == 2, tostring(z))
+  end
+  -- what really differs by path is still refused
+  local ok, message = pcall(orrery.rowwise(function(x) if x < 3 then return 1 end end), orrery.tensor { 1, 5 })
+  assert(not ok and message:find "every path must return the same", message)
+end
