@@ -53,7 +53,8 @@ instruction *compiler_emit(compiler *c, code *where, instruction_kind kind) {
     where->room = room;
   }
   instruction *i = &where->list[where->count++];
-  *i = (instruction){.kind = kind, .y = -1, .position = ++c->position, .binding = -1};
+  *i = (instruction){
+      .kind = kind, .y = -1, .position = ++c->position, .binding = -1, .activated = -1};
   return i;
 }
 
@@ -195,12 +196,19 @@ int compiler_value(compiler *c, scope *s, orr_node at) {
 
 /* ---- instructions ---- */
 
-static bool is_elementwise(orr_op op) { return op_is_unary(op) || op_is_binary(op); }
+static bool is_elementwise(orr_op op) {
+  return op_is_unary(op) || op_is_binary(op) || op == ORR_OP_select;
+}
 
 /* One kernel call does for any number of blocks when operands lie alike. */
 static bool spans_blocks(const compiler *c, const instruction *i) {
   const value *values = c->program->values;
   if (op_is_unary(i->node->op)) return true;
+  if (i->node->op == ORR_OP_select) {
+    for (int j = 0; j < 3; j++)
+      if (!i->by_row[j] || values[i->x[j]].stored != values[i->y].stored) return false;
+    return true;
+  }
   if (!op_is_binary(i->node->op)) return false;
   const value *a = &values[i->x[0]], *b = &values[i->x[1]];
   if (a->by_row && b->by_row) return i->plan.flat;
@@ -233,7 +241,7 @@ bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in
   return true;
 }
 
-static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
+bool compiler_write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph) {
   if (!compiler_find_operands(c, s, n->inputs, n->in)) return false;
   if (s->outer && n->level != ORR_ROW && !op_class_of(n->op)->reduces)
     return engine_fail(c->program->engine, ORR_STATE,
@@ -265,41 +273,6 @@ static bool write_op(compiler *c, scope *s, orr_node at, const node *n, orr_grap
     if (scratch > c->program->scratch_numbers) c->program->scratch_numbers = scratch;
   }
   return true;
-}
-
-/* x W + b: the sum starts from the bias. */
-static const node *fuse_bias(compiler *c, scope *s, const node *n) {
-  if (n->op != ORR_OP_add || n->level != ORR_ROW || !compiler_by_rows(c)) return NULL;
-  for (int j = 0; j < 2; j++) {
-    orr_node product = n->in[j], bias = n->in[1 - j];
-    const node *p = node_at(s->graph, product), *b = node_at(s->graph, bias);
-    if (p->op != ORR_OP_linear || p->inputs != 2 || s->uses[product] != 1 || b->level == ORR_ROW ||
-        b->axes != 1 || b->count != node_at(s->graph, p->in[1])->shape[1] ||
-        !shape_equal(n->axes, n->shape, p->axes, p->shape))
-      continue;
-    node *fused = arena_new(&c->program->memory, 1, sizeof *fused);
-    orr_node *in = arena_new(&c->program->memory, 3, sizeof *in);
-    if (!fused || !in) return NULL;
-    *fused = *p;
-    in[0] = p->in[0], in[1] = p->in[1], in[2] = bias;
-    fused->in = in;
-    fused->inputs = 3;
-    return fused;
-  }
-  return NULL;
-}
-
-static bool waits_for_bias(scope *s, orr_node at) {
-  const node *n = node_at(s->graph, at), *user = NULL;
-  if (n->op != ORR_OP_linear || s->uses[at] != 1) return false;
-  for (int i = at + 1; i < s->graph->count && !user; i++) /* the only one, and rarely far */
-    for (int j = 0; s->needed[i] && j < node_at(s->graph, i)->inputs; j++)
-      if (node_at(s->graph, i)->in[j] == at) user = node_at(s->graph, i);
-  if (!user || user->op != ORR_OP_add) return false;
-  const node *b = node_at(s->graph, user->in[0] == at ? user->in[1] : user->in[0]);
-  return user->level == ORR_ROW && b->level != ORR_ROW && b->axes == 1 &&
-         b->count == node_at(s->graph, n->in[1])->shape[1] &&
-         shape_equal(user->axes, user->shape, n->axes, n->shape);
 }
 
 /* A sum over rows is only whole when all rows are through: nothing in the loop can use it. */
@@ -338,10 +311,11 @@ bool compiler_write_node(compiler *c, scope *s, orr_node at) {
   }
   default: break;
   }
-  const node *fused = fuse_bias(c, s, n);
-  if (fused) return write_op(c, s, at, fused, s->graph);
-  if (compiler_by_rows(c) && waits_for_bias(s, at)) return true;
-  return write_op(c, s, at, n, s->graph);
+  if (s->number[at] >= 0 && op_is_unary(n->op)) return true; /* done with its product */
+  if (compiler_waits_for_bias(c, s, at)) return true;
+  const node *fused = compiler_fuse_bias(c, s, n);
+  return compiler_write_op(c, s, at, fused ? fused : n, s->graph) &&
+         compiler_fuse_activation(c, s, at);
 }
 
 /* ---- stages ---- */

@@ -47,6 +47,9 @@ typedef struct instruction {
   bool flat;    /* elementwise over any number of blocks at once */
   bool settled; /* depends on parameters only: done again when one changes */
   bool per_member;
+  int grouped; /* by rows: this many instructions, itself the first, go chunk by chunk; 0: none */
+  orr_op activation;
+  int activated; /* LINEAR: value of the activation applied to y, y itself when only that is used */
   elementwise_plan plan;
   int binding; /* LOAD: input; STORE: output */
   code *body;  /* SCAN */

@@ -36,6 +36,12 @@ void compiler_mark_needed(scope *s);
 int compiler_value(compiler *c, scope *s, orr_node at);
 bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in);
 bool compiler_add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in);
+bool compiler_write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph);
+/* x W + b as one op, when n is its sum; else NULL. The product then waits for its bias. */
+const node *compiler_fuse_bias(compiler *c, scope *s, const node *n);
+bool compiler_waits_for_bias(const compiler *c, const scope *s, orr_node at);
+/* Lets the product just written for `at` do the unary op that follows it. */
+bool compiler_fuse_activation(compiler *c, scope *s, orr_node at);
 bool compiler_write_node(compiler *c, scope *s, orr_node at);
 bool compiler_write_scan(compiler *c, scope *s, orr_node at);
 bool compiler_open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph);

@@ -25,6 +25,7 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
+    else if (v->place == PLACE_CHUNK) w->pointer[i] = w->chunk + v->offset * CHUNK;
     else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
       w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
     else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
@@ -105,11 +106,31 @@ static void run_elementwise(const op_call *call, const instruction *i, int64_t n
   orr_op op = i->node->op;
   const kernels *k = call->kernels;
   if (op_is_unary(op)) k->unary[op](call->y, call->x[0], (size_t)numbers);
-  else if (i->plan.flat && call->by_row[0] == call->by_row[1])
+  else if (op == ORR_OP_select)
+    k->select(call->y, call->x[0], call->x[1], call->x[2], (size_t)numbers);
+  else if (i->by_row[0] && i->by_row[1])
     k->binary[binary_of(op)](call->y, call->x[0], call->x[1], (size_t)numbers);
-  else if (call->by_row[0])
+  else if (i->by_row[0])
     k->binary_by_number[binary_of(op)](call->y, call->x[0], *call->x[1], (size_t)numbers);
   else k->number_by_binary[binary_of(op)](call->y, *call->x[0], call->x[1], (size_t)numbers);
+}
+
+/* Elementwise instructions one after another on a chunk that stays in the first-level cache. */
+static void run_group(const frame *f, const instruction *first) {
+  const value *values = f->run->program->values;
+  int64_t numbers = values[first->y].stored * f->lanes * f->blocks;
+  op_call call = {.kernels = f->kernels};
+  for (int64_t at = 0; at < numbers; at += CHUNK) {
+    int64_t n = numbers - at < CHUNK ? numbers - at : CHUNK;
+    for (const instruction *i = first; i < first + first->grouped; i++) {
+      call.y = f->pointer[i->y] + (values[i->y].place == PLACE_CHUNK ? 0 : at);
+      for (int j = 0; j < i->inputs; j++) {
+        bool steps = i->by_row[j] && values[i->x[j]].place != PLACE_CHUNK;
+        call.x[j] = f->pointer[i->x[j]] + (steps ? at : 0);
+      }
+      run_elementwise(&call, i, n);
+    }
+  }
 }
 
 static void call_op(op_call *call, const instruction *i) {
@@ -139,6 +160,10 @@ static void run_op(frame *f, const instruction *i) {
   op_call call = begin_call(f, i);
   call.y = f->pointer[i->y];
   for (int j = 0; j < i->inputs; j++) call.x[j] = f->pointer[i->x[j]];
+  if (i->activated >= 0) {
+    call.activate = f->kernels->unary[i->activation];
+    call.activated = f->pointer[i->activated];
+  }
   if (i->flat) {
     run_elementwise(&call, i, values[i->y].stored * f->lanes * f->blocks);
     return;
@@ -150,6 +175,7 @@ static void run_op(frame *f, const instruction *i) {
   for (int block = 0; block < f->blocks; block++) {
     call_op(&call, i);
     call.y += values[i->y].stored * f->lanes;
+    if (call.activate) call.activated += values[i->y].stored * f->lanes;
     for (int j = 0; j < i->inputs; j++)
       if (i->by_row[j]) call.x[j] += values[i->x[j]].stored * f->lanes;
     call.row += (uint32_t)f->lanes;
@@ -212,6 +238,11 @@ static void run_scan(frame *f, const instruction *i) {
 static void run_code(frame *f, const code *c) {
   for (int i = 0; i < c->count; i++) {
     const instruction *x = &c->list[i];
+    if (x->grouped) {
+      run_group(f, x);
+      i += x->grouped - 1;
+      continue;
+    }
     switch (x->kind) {
     case DO_OP: run_op(f, x); break;
     case DO_LOAD: load(f, x); break;

@@ -4,6 +4,8 @@
 
 #include "program/compile.h"
 
+enum { CHUNK = 2048 }; /* numbers that a group of elementwise instructions does at a time */
+
 typedef struct bound {
   orr_tensor *tensor, *index;
   uint64_t version; /* of a parameter, when its packed forms were made */

@@ -78,6 +78,8 @@ typedef struct op_call {
   const node *node;
   orr_graph *graph;
   orr_real *y;
+  void (*activate)(orr_real *y, const orr_real *x, size_t n); /* linear: NULL, or done on y */
+  orr_real *activated;                                        /* into this, which may be y */
   const orr_real *x[OPERANDS];
   const bool *by_row; /* operand i has lanes; otherwise one value for all of them */
   int lanes, valid;   /* lanes past `valid` are padding */

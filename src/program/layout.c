@@ -92,7 +92,47 @@ static void choose_tile(orr_program *p) {
   p->blocks = blocks < 1 || p->lanes == 1 ? 1 : blocks > TILE_BLOCKS ? TILE_BLOCKS : (int)blocks;
 }
 
-/* ---- groups ---- */
+/* ---- groups of instructions on rows ---- */
+
+/* Instructions of a group may be at different chunks, so memory must not change hands within it: what
+   it reads lives to its end. What lives in it alone needs no room in the tile. */
+static int64_t close_group(orr_program *p, instruction *first, int count) {
+  int start = first->position, end = first[count - 1].position;
+  int64_t local = 0;
+  first->grouped = count;
+  for (int i = 0; i < count; i++) {
+    value *y = &p->values[first[i].y];
+    y->reuse = -1;
+    for (int j = 0; j < first[i].inputs; j++) {
+      value *x = &p->values[first[i].x[j]];
+      if (x->first < start && x->last < end) x->last = end;
+    }
+    if (y->place == PLACE_TILE && y->last <= end && !y->wanted) {
+      y->place = PLACE_CHUNK;
+      y->offset = local++;
+    } else if (y->last < end) {
+      y->last = end;
+    }
+  }
+  return local;
+}
+
+static void group_rows(orr_program *p, stage *st, code *c) {
+  for (int i = 0; i < c->count; i++) {
+    instruction *first = &c->list[i];
+    if (first->body) group_rows(p, st, first->body);
+    int count = 0;
+    while (i + count < c->count && first[count].kind == DO_OP && first[count].flat &&
+           p->values[first[count].y].stored == p->values[first->y].stored)
+      count++;
+    if (count < 2) continue;
+    int64_t local = close_group(p, first, count);
+    if (local > st->chunk_numbers) st->chunk_numbers = local;
+    i += count - 1;
+  }
+}
+
+/* ---- groups of instructions on single values ---- */
 
 static bool can_group(const orr_program *p, const instruction *i) {
   if (i->kind != DO_OP || p->values[i->y].stored < GROUPED) return false;
@@ -141,6 +181,7 @@ static bool make_groups(orr_program *p, stage *st) {
 
 bool layout_program(orr_program *p) {
   for (int s = 0; s < p->stage_count; s++) {
+    if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code);
     if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !make_groups(p, &p->stages[s]))
       return false;
   }

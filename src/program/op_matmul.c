@@ -184,11 +184,15 @@ static void linear_forward(const op_call *call) {
   const orr_real *bias = call->node->inputs > 2 ? call->x[2] : NULL;
   if (call->lanes == 1) {
     linear_single(call, vectors, in, out, bias);
+    if (call->activate) call->activate(call->activated, call->y, (size_t)call->node->count);
     return;
   }
-  for (int64_t i = 0; i < vectors; i++)
+  for (int64_t i = 0; i < vectors; i++) {
     call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK,
                                 bias, (size_t)in, (size_t)out);
+    if (call->activate)
+      call->activate(call->activated + i * out * BLOCK, call->y + i * out * BLOCK, (size_t)(out * BLOCK));
+  }
 }
 
 static void linear_gradient(gradient_walk *walk, orr_node self, orr_node dy) {

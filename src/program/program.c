@@ -76,6 +76,8 @@ static void list_code(const orr_program *p, const struct code *c, int depth, tex
         if (v->constant) say(t, " %g", v->number);
         else say(t, " v%d", x->x[j]);
       }
+      if (x->activated >= 0)
+        say(t, ", v%d = %s of it", x->activated, op_class_of(x->activation)->name);
       if (x->kind == DO_SCAN) say(t, " %lld steps\n", (long long)x->scan->length);
       else say(t, "  %s\n", shape_text(shape, x->node->axes, x->node->shape));
       if (x->body) list_code(p, x->body, depth + 1, t);

@@ -7,7 +7,6 @@
 
 enum {
   SLOTS = 8,    /* sums over rows go through this many ordered slots, shared out over the groups */
-  CHUNK = 2048, /* numbers of a grouped elementwise chunk */
   SUM_CHUNK = 8192
 };
 
