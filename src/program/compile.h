@@ -73,17 +73,31 @@ typedef struct scan_code {
   int step;
 } scan_code;
 
-/* Instructions first .. last - 1 of an even stage, run together chunk by chunk. */
+enum { CHUNK = 2048 }; /* numbers that a group of elementwise instructions does at a time */
+
+/* Instructions first .. last - 1 of an even stage, done together, chunk by chunk; or, when count is
+   0, the only one, done member by member. */
 typedef struct group {
   int first, last;
-  int64_t count;
+  int64_t count; /* numbers in each value */
   bool per_member;
+  int sums;         /* instructions at its end that add all numbers up */
+  int64_t partials; /* of its phase, before its own: one number a sum and chunk */
 } group;
+
+static inline int64_t group_chunks(const group *g) { return (g->count + CHUNK - 1) / CHUNK; }
+
+/* Of an even stage: first the small instructions, one after another, then all groups at once. */
+typedef struct phase {
+  int first, small_end, first_group, last_group;
+} phase;
 
 typedef struct stage {
   code code;
   group *groups;
   int group_count;
+  phase *phases;
+  int phase_count;
   int64_t features; /* numbers per lane that a tile needs */
   int *sums;        /* values summed over rows here */
   int sum_count;
@@ -98,8 +112,9 @@ typedef struct binding {
   int axes;
   int64_t shape[ORR_AXES];
   int64_t count;
-  int value; /* inputs above rows: their value; outputs: the value given */
-  bool used; /* an instruction reads it */
+  int value;     /* inputs above rows: their value; outputs: the value given */
+  bool used;     /* an instruction reads it */
+  bool in_place; /* an update's value is made in the tensor that it is for */
 } binding;
 
 struct orr_program {
@@ -117,7 +132,7 @@ struct orr_program {
   int output_count, named_outputs;
   int *updated; /* per update: the binding written */
   int lanes, blocks;
-  int64_t kept_features, scratch_numbers;
+  int64_t kept_features, scratch_numbers, partials;
   bool has_members;
   char *listing;
 };

@@ -102,15 +102,15 @@ static void store(frame *f, const instruction *i) {
 
 /* ---- ops ---- */
 
-static void run_elementwise(const op_call *call, const instruction *i, int64_t numbers) {
-  orr_op op = i->node->op;
+/* `many`: which operands step along; the others are numbers. */
+static void run_elementwise(const op_call *call, orr_op op, const bool *many, int64_t numbers) {
   const kernels *k = call->kernels;
   if (op_is_unary(op)) k->unary[op](call->y, call->x[0], (size_t)numbers);
   else if (op == ORR_OP_select)
     k->select(call->y, call->x[0], call->x[1], call->x[2], (size_t)numbers);
-  else if (i->by_row[0] && i->by_row[1])
+  else if (many[0] && many[1])
     k->binary[binary_of(op)](call->y, call->x[0], call->x[1], (size_t)numbers);
-  else if (i->by_row[0])
+  else if (many[0])
     k->binary_by_number[binary_of(op)](call->y, call->x[0], *call->x[1], (size_t)numbers);
   else k->number_by_binary[binary_of(op)](call->y, *call->x[0], call->x[1], (size_t)numbers);
 }
@@ -128,7 +128,7 @@ static void run_group(const frame *f, const instruction *first) {
         bool steps = i->by_row[j] && values[i->x[j]].place != PLACE_CHUNK;
         call.x[j] = f->pointer[i->x[j]] + (steps ? at : 0);
       }
-      run_elementwise(&call, i, n);
+      run_elementwise(&call, i->node->op, i->by_row, n);
     }
   }
 }
@@ -165,7 +165,7 @@ static void run_op(frame *f, const instruction *i) {
     call.activated = f->pointer[i->activated];
   }
   if (i->flat) {
-    run_elementwise(&call, i, values[i->y].stored * f->lanes * f->blocks);
+    run_elementwise(&call, i->node->op, i->by_row, values[i->y].stored * f->lanes * f->blocks);
     return;
   }
   if (i->class->reduces) { /* takes all blocks at once */
@@ -296,30 +296,39 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
 /* ---- chunks of grouped elementwise instructions ---- */
 
 static orr_real *chunk_pointer(const orr_run *run, const worker *w, int v, int member,
-                               int64_t first, int64_t room) {
+                               int64_t first) {
   const value *x = &run->program->values[v];
-  if (x->place == PLACE_CHUNK) return w->chunk + x->offset * room;
+  if (x->place == PLACE_CHUNK) return w->chunk + x->offset * CHUNK;
   return single_pointer(run, v, member) + (x->stored > 1 ? first : 0);
 }
 
+orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member, int64_t chunk) {
+  int64_t chunks = group_chunks(g);
+  return run->partials + g->partials * run->members + (sum * run->members + member) * chunks +
+         chunk;
+}
+
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
-                   int64_t first, int64_t n, int64_t room) {
+                   int64_t chunk) {
   const kernels *k = engine_kernels(run->engine);
   const value *values = run->program->values;
+  int64_t first = chunk * CHUNK, n = g->count - first < CHUNK ? g->count - first : CHUNK;
+  int sum = 0;
   for (int j = g->first; j < g->last; j++) {
     const instruction *i = &st->code.list[j];
-    orr_op op = i->node->op;
-    orr_real *y = chunk_pointer(run, w, i->y, member, first, room), *x[3];
+    op_call call = {.kernels = k};
     bool many[3];
     for (int a = 0; a < i->inputs; a++) {
-      x[a] = chunk_pointer(run, w, i->x[a], member, first, room);
+      call.x[a] = chunk_pointer(run, w, i->x[a], member, first);
       many[a] = values[i->x[a]].stored > 1;
     }
-    if (op_is_unary(op)) k->unary[op](y, x[0], (size_t)n);
-    else if (op == ORR_OP_select && many[0]) k->select(y, x[0], x[1], x[2], (size_t)n);
-    else if (op == ORR_OP_select) memcpy(y, *x[0] != 0 ? x[1] : x[2], (size_t)n * sizeof *y);
-    else if (many[0] && many[1]) k->binary[binary_of(op)](y, x[0], x[1], (size_t)n);
-    else if (many[0]) k->binary_by_number[binary_of(op)](y, x[0], *x[1], (size_t)n);
-    else k->number_by_binary[binary_of(op)](y, *x[0], x[1], (size_t)n);
+    if (i->node->op == ORR_OP_sum) {
+      k->sum(chunk_partial(run, g, sum++, member, chunk), call.x[0], 1, (size_t)n, 1);
+      continue;
+    }
+    call.y = chunk_pointer(run, w, i->y, member, first);
+    if (i->node->op == ORR_OP_select && !many[0])
+      memcpy(call.y, call.x[*call.x[0] != 0 ? 1 : 2], (size_t)n * sizeof *call.y);
+    else run_elementwise(&call, i->node->op, many, n);
   }
 }

@@ -4,8 +4,6 @@
 
 #include "program/compile.h"
 
-enum { CHUNK = 2048 }; /* numbers that a group of elementwise instructions does at a time */
-
 typedef struct bound {
   orr_tensor *tensor, *index;
   uint64_t version; /* of a parameter, when its packed forms were made */
@@ -38,7 +36,7 @@ struct orr_run {
   uint32_t iteration;
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
-  orr_real *singles, *sums, *kept;
+  orr_real *singles, *sums, *kept, *partials;
   tile *tiles;
   int tile_count, unit_count;
   worker *workers;
@@ -49,9 +47,12 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */
 void execute_single(orr_run *run, const instruction *i, worker *w, int member);
-/* Numbers first .. first + n - 1 of one member's value, or of a uniform one (member 0). */
+/* One chunk of one member's values, or of uniform ones (member 0). */
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
-                   int64_t first, int64_t n, int64_t room);
+                   int64_t chunk);
+orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member, int64_t chunk);
+/* The instructions of an even stage. */
+void run_singles(orr_run *run, const stage *st);
 /* Where a single value lies for the rows of group `member`. */
 orr_real *single_pointer(const orr_run *run, int v, int member);
 

@@ -1,14 +1,12 @@
 /* layout.c - room for values, planned once: tile values share memory when their lives do not
-   overlap, sums line up in one accumulator block, and runs of elementwise instructions over large
-   single values become groups that work chunk by chunk. */
+   overlap, and sums line up in one accumulator block. */
 #include "program/layout.h"
 
 #include <string.h>
 
 enum {
-  SMALL_TILE = 1 << 16,    /* numbers a tile may take: 256 KiB of float32, half a common L2 */
-  LARGEST_BLOCK = 1 << 22, /* numbers in one block of lanes; a larger row gets a tile of its own */
-  GROUPED = 1024           /* numbers in a single value from which on it is worth grouping */
+  SMALL_TILE = 1 << 16,   /* numbers a tile may take: 256 KiB of float32, half a common L2 */
+  LARGEST_BLOCK = 1 << 22 /* numbers in one block of lanes; a larger row gets a tile of its own */
 };
 
 /* ---- tile values ---- */
@@ -132,58 +130,10 @@ static void group_rows(orr_program *p, stage *st, code *c) {
   }
 }
 
-/* ---- groups of instructions on single values ---- */
-
-static bool can_group(const orr_program *p, const instruction *i) {
-  if (i->kind != DO_OP || p->values[i->y].stored < GROUPED) return false;
-  orr_op op = i->node->op;
-  if (!op_is_unary(op) && !op_is_binary(op) && op != ORR_OP_select) return false;
-  const value *y = &p->values[i->y];
-  for (int j = 0; j < i->inputs; j++) {
-    const value *x = &p->values[i->x[j]];
-    bool number = x->stored == 1 && x->level == ORR_UNIFORM,
-         same = x->stored == y->stored && x->level == y->level;
-    if (!number && !same) return false;
-    if (number && op == ORR_OP_select && j > 0) return false;
-  }
-  return !op_is_binary(op) || i->plan.axes == 1;
-}
-
-static bool joins(const orr_program *p, const instruction *a, const instruction *b) {
-  return p->values[a->y].stored == p->values[b->y].stored &&
-         p->values[a->y].level == p->values[b->y].level && a->settled == b->settled;
-}
-
-static bool make_groups(orr_program *p, stage *st) {
-  st->groups = arena_new(&p->memory, (size_t)st->code.count + 1, sizeof *st->groups);
-  if (!st->groups) return false;
-  for (int i = 0; i < st->code.count; i++) {
-    const instruction *first = &st->code.list[i];
-    if (!can_group(p, first)) continue;
-    int last = i + 1;
-    while (last < st->code.count && can_group(p, &st->code.list[last]) &&
-           joins(p, first, &st->code.list[last]))
-      last++;
-    const value *y = &p->values[first->y];
-    st->groups[st->group_count++] = (group){i, last, y->stored, y->level == ORR_MEMBER};
-    int64_t used = 0;
-    for (int j = i; j < last; j++) {
-      value *v = &p->values[st->code.list[j].y];
-      if (v->wanted || v->last > st->code.list[last - 1].position) continue;
-      v->place = PLACE_CHUNK;
-      v->offset = used++;
-    }
-    if (used > st->chunk_numbers) st->chunk_numbers = used;
-    i = last - 1;
-  }
-  return true;
-}
-
 bool layout_program(orr_program *p) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code);
-    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !make_groups(p, &p->stages[s]))
-      return false;
+    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s)) return false;
   }
   place_kept_values(p);
   choose_tile(p);

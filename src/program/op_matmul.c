@@ -191,7 +191,8 @@ static void linear_forward(const op_call *call) {
     call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK,
                                 bias, (size_t)in, (size_t)out);
     if (call->activate)
-      call->activate(call->activated + i * out * BLOCK, call->y + i * out * BLOCK, (size_t)(out * BLOCK));
+      call->activate(call->activated + i * out * BLOCK, call->y + i * out * BLOCK,
+                     (size_t)(out * BLOCK));
   }
 }
 

@@ -6,7 +6,7 @@
 #include "program/execute.h"
 
 enum {
-  SLOTS = 8,    /* sums over rows go through this many ordered slots, shared out over the groups */
+  SLOTS = 8, /* sums over rows go through this many ordered slots, shared out over the groups */
   SUM_CHUNK = 8192
 };
 
@@ -52,8 +52,8 @@ void orr_run_free(orr_run *run) {
   for (int i = 0; run->outputs && i < run->program->output_count; i++)
     orr_tensor_free(run->outputs[i]);
   free_workers(run);
-  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,    run->singles,
-                   run->sums,  run->kept,    run->sizes,     run->entries, run->tiles};
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles, run->sums,
+                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
   engine_free_memory(engine, run);
@@ -237,10 +237,13 @@ static bool layout_storage(orr_run *run) {
     if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
   engine_free_memory(run->engine, run->sums);
   engine_free_memory(run->engine, run->kept);
+  engine_free_memory(run->engine, run->partials);
   run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
   run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1,
                          sizeof *run->kept);
-  return run->sums && run->kept;
+  run->partials =
+      engine_new(run->engine, (size_t)(p->partials * run->members) + 1, sizeof *run->partials);
+  return run->sums && run->kept && run->partials;
 }
 
 static bool layout_workers(orr_run *run) {
@@ -344,59 +347,13 @@ static orr_status refresh_bindings(orr_run *run) {
     run->settled = run->settled && version == at->version;
     at->version = version;
   }
+  for (int i = p->named_outputs; i < p->output_count; i++)
+    if (p->outputs[i].in_place)
+      run->base[p->outputs[i].value] = orr_tensor_data(run->bound[p->updated[i]].tensor);
   return ORR_OK;
 }
 
 /* ---- stages ---- */
-
-typedef struct single_job {
-  orr_run *run;
-  const stage *stage;
-  const group *group;
-  int which;
-} single_job;
-
-static int chunks_of(const group *g) { return (int)((g->count + CHUNK - 1) / CHUNK); }
-
-/* Member by member: with chosen entries a parameter's members do not lie in the groups' order. */
-static void run_chunk(void *context, int task, int w) {
-  single_job *job = context;
-  int member = task / chunks_of(job->group);
-  int64_t first = (int64_t)(task % chunks_of(job->group)) * CHUNK, left = job->group->count - first;
-  execute_chunk(job->run, job->stage, job->group, &job->run->workers[w], member, first,
-                left < CHUNK ? left : CHUNK, CHUNK);
-}
-
-static void run_member(void *context, int task, int w) {
-  single_job *job = context;
-  execute_single(job->run, &job->stage->code.list[job->which], &job->run->workers[w], task);
-}
-
-static void run_single_stage(orr_run *run, const stage *st) {
-  int next_group = 0;
-  for (int i = 0; i < st->code.count; i++) {
-    const instruction *x = &st->code.list[i];
-    const group *g = next_group < st->group_count && st->groups[next_group].first == i
-                         ? &st->groups[next_group]
-                         : NULL;
-    single_job job = {run, st, g, i};
-    bool skip = x->settled && run->settled;
-    if (g) {
-      if (!skip)
-        pool_run(run->engine, chunks_of(g) * (g->per_member ? run->members : 1), run_chunk, &job);
-      i = g->last - 1;
-      next_group++;
-    } else if (skip) {
-      continue;
-    } else if (!x->per_member) {
-      execute_single(run, x, &run->workers[0], 0);
-    } else if (x->class->reduces || x->kind == DO_SCAN) {
-      for (int m = 0; m < run->members; m++) execute_single(run, x, &run->workers[0], m);
-    } else {
-      pool_run(run->engine, run->members, run_member, &job);
-    }
-  }
-}
 
 typedef struct row_job {
   orr_run *run;
@@ -488,7 +445,7 @@ static void copy_results(orr_run *run) {
     if (b->level == ORR_ROW) continue;
     bool update = i >= p->named_outputs;
     orr_tensor *to = update ? run->bound[p->updated[i]].tensor : run->outputs[i];
-    for (int m = 0; m < (b->level == ORR_MEMBER ? run->members : 1); m++) {
+    for (int m = 0; !b->in_place && m < (b->level == ORR_MEMBER ? run->members : 1); m++) {
       int entry = update && run->entries && b->level == ORR_MEMBER ? run->entries[m] : m;
       memmove((orr_real *)orr_tensor_data(to) + entry * b->count, single_pointer(run, b->value, m),
               (size_t)b->count * sizeof(orr_real));
@@ -519,8 +476,9 @@ orr_status orr_run_go(orr_run *run) {
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(run, &p->stages[s]);
-    else run_single_stage(run, &p->stages[s]);
-    if (orr_interrupted(run->engine))
+    else run_singles(run, &p->stages[s]);
+    /* Only after rows, which stop halfway; what is made in place is then made whole. */
+    if (s % 2 && orr_interrupted(run->engine))
       return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
   }
   run->settled = true;

@@ -1,0 +1,81 @@
+/* singles.c - a stage of instructions on single values: small ones by the calling thread, groups
+   shared out. */
+#include "program/execute.h"
+
+enum { WORTH_SHARING = 1 << 15 }; /* numbers to compute before other threads are woken */
+
+static void run_small(orr_run *run, const instruction *i) {
+  if (i->settled && run->settled) return;
+  for (int m = 0; m < (i->per_member ? run->members : 1); m++)
+    execute_single(run, i, &run->workers[0], m);
+}
+
+typedef struct group_job {
+  orr_run *run;
+  const stage *stage;
+  const phase *phase;
+} group_job;
+
+static bool is_settled(const group_job *job, const group *g) {
+  return job->run->settled && job->stage->code.list[g->first].settled;
+}
+
+static int64_t tasks_of(const group_job *job, const group *g) {
+  if (is_settled(job, g)) return 0;
+  return (g->count ? group_chunks(g) : 1) * (g->per_member ? job->run->members : 1);
+}
+
+/* Member by member: with chosen entries a parameter's members do not lie in the groups' order. */
+static void run_task(void *context, int task, int w) {
+  const group_job *job = context;
+  const group *g = &job->stage->groups[job->phase->first_group];
+  for (int64_t tasks; task >= (tasks = tasks_of(job, g)); g++) task -= (int)tasks;
+  worker *me = &job->run->workers[w];
+  if (g->count) {
+    int64_t chunks = group_chunks(g);
+    execute_chunk(job->run, job->stage, g, me, (int)(task / chunks), task % chunks);
+  } else {
+    execute_single(job->run, &job->stage->code.list[g->first], me, task);
+  }
+}
+
+/* Chunks' sums, added in their order. */
+static void finish_sums(const group_job *job, const group *g) {
+  orr_run *run = job->run;
+  for (int sum = 0; sum < g->sums && !is_settled(job, g); sum++) {
+    /* sums come in the order of their instructions, not always last */
+    int at = g->first;
+    for (int skip = sum; job->stage->code.list[at].node->op != ORR_OP_sum || skip-- > 0;) at++;
+    for (int m = 0; m < (g->per_member ? run->members : 1); m++)
+      engine_kernels(run->engine)
+          ->sum(single_pointer(run, job->stage->code.list[at].y, m),
+                chunk_partial(run, g, sum, m, 0), 1, (size_t)group_chunks(g), 1);
+  }
+}
+
+static void run_groups(const group_job *job) {
+  orr_run *run = job->run;
+  int64_t tasks = 0, numbers = 0;
+  for (int g = job->phase->first_group; g < job->phase->last_group; g++) {
+    const group *at = &job->stage->groups[g];
+    int64_t own = tasks_of(job, at),
+            whole = run->program->values[job->stage->code.list[at->first].y].stored;
+    tasks += own;
+    numbers += own * (at->count ? (at->last - at->first) * (at->count < CHUNK ? at->count : CHUNK)
+                                : whole);
+  }
+  if (numbers >= WORTH_SHARING) pool_run(run->engine, (int)tasks, run_task, (void *)job);
+  else
+    for (int i = 0; i < tasks; i++) run_task((void *)job, i, 0);
+  for (int g = job->phase->first_group; g < job->phase->last_group; g++)
+    finish_sums(job, &job->stage->groups[g]);
+}
+
+void run_singles(orr_run *run, const stage *st) {
+  for (int i = 0; i < st->phase_count; i++) {
+    const phase *now = &st->phases[i];
+    for (int j = now->first; j < now->small_end; j++) run_small(run, &st->code.list[j]);
+    group_job job = {run, st, now};
+    if (now->last_group > now->first_group) run_groups(&job);
+  }
+}
