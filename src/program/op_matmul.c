@@ -168,7 +168,7 @@ static void linear_single(const op_call *call, int64_t vectors, int64_t in, int6
       to[l] = call->y + (i + l) * out;
     }
     call->kernels->load_block(x, from, valid, (size_t)in);
-    call->kernels->matmul_block(y, call->x[1], x, bias, (size_t)in, (size_t)out);
+    call->kernels->matmul_block(y, call->x[1], x, bias, (size_t)in, (size_t)out, NULL, NULL);
     call->kernels->store_block(to, y, valid, (size_t)out);
   }
 }
@@ -188,7 +188,7 @@ static void linear_forward(const op_call *call) {
   }
   for (int64_t i = 0; i < vectors; i++)
     call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK,
-                                bias, (size_t)in, (size_t)out);
+                                bias, (size_t)in, (size_t)out, NULL, NULL);
 }
 
 static void linear_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
