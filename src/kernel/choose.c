@@ -48,9 +48,12 @@ const kernels *engine_kernels(orr_engine *engine) {
 
 size_t packed_count(size_t in, size_t out) { return in * out; }
 
+static size_t whole_blocks(size_t n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
+
+size_t outer_stride(size_t out) { return whole_blocks(out); }
+
 size_t outer_scratch(size_t out, int rows) {
-  size_t block = BLOCK;
-  return (out + block - 1) / block * block * (((size_t)rows + block - 1) / block * block);
+  return outer_stride(out) * whole_blocks((size_t)rows);
 }
 
 const char *unary_name(unary_op op) {

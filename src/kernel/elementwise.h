@@ -1,10 +1,6 @@
 /* elementwise.h - loops over the formulas of ops.def. Included by kernels.c only. */
 #include "kernel/vector.h"
 
-/* y may be an operand, which a test for overlap at run time would send to the slow loop; within one
-   element there is no other dependence. */
-#define EACH(n) _Pragma("GCC ivdep") for (size_t i = 0; i < (n); i++)
-
 #define UNARY(name, forward, ...)                                          \
   static void unary_##name(orr_real *y, const orr_real *input, size_t n) { \
     EACH(n) {                                                              \

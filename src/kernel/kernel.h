@@ -50,7 +50,9 @@ typedef struct kernels {
   void (*select)(orr_real *y, const orr_real *condition, const orr_real *a, const orr_real *b,
                  size_t n);
 
-  /* y[outer][inner] from x[outer][n][inner]. Sums add in index order. n >= 1. */
+  /* y[outer][inner] from x[outer][n][inner]. n >= 1. Sums add in an order that (n, inner) fixes,
+     the same on every processor: that of the index where inner >= BLOCK or n < 64, else partial
+     sums of every so manieth, see kernel/reduce.h. */
   void (*sum)(orr_real *y, const orr_real *x, size_t outer, size_t n, size_t inner);
   void (*max)(orr_real *y, const orr_real *x, size_t outer, size_t n, size_t inner);
 
@@ -62,15 +64,30 @@ typedef struct kernels {
   /* Weights w[in][out] (or [out][in] when transposed) in panels for matmul_block. */
   void (*pack)(orr_real *packed, const orr_real *w, size_t in, size_t out, bool transposed);
   /* y[out][BLOCK] = bias[out] + sum over in of w[in][out] x[in][BLOCK]; bias may be NULL.
-     Sums run over `in` in order, the bias first. */
+     Sums run over `in` in order, the bias first. Unless activation is NULL, a table's unary
+     function, it then gives activated[out][BLOCK] from y, piece by piece; activated may be y. */
   void (*matmul_block)(orr_real *y, const orr_real *packed, const orr_real *x, const orr_real *bias,
-                       size_t in, size_t out);
+                       size_t in, size_t out,
+                       void (*activation)(orr_real *y, const orr_real *x, size_t n),
+                       orr_real *activated);
   /* w[in][out] += sum over `rows` rows of x[row][in] dy[row][out]: the gradient of a weight matrix.
      Row r is lane r % BLOCK of block r / BLOCK; consecutive blocks of x[in][BLOCK] lie x_stride
      numbers apart, those of dy[out][BLOCK] dy_stride. The order of the sums is fixed. Several
      blocks at once read and write w only once. `scratch` holds outer_scratch(out, rows) numbers. */
   void (*outer_add)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
                     size_t dy_stride, size_t in, size_t out, int rows, orr_real *scratch);
+  /* outer_add in two steps, to share the first among callers that each do some of the inputs, from
+     i0 on: with w + i0 * out, x + i0 * BLOCK and in = how many. The bits are those of the whole.
+       transpose_rows: dy of all blocks as dy_rows[row][stride], stride = outer_stride(out), zeros
+     past `out`; dy_rows holds outer_scratch(out, rows) numbers.
+       outer_add_rows: adds the products.
+       outer_add_column: the whole for out == 1, which outer_add treats apart; dy as it comes. */
+  void (*transpose_rows)(orr_real *dy_rows, size_t stride, const orr_real *dy, size_t dy_stride,
+                         size_t out, int rows);
+  void (*outer_add_rows)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy_rows,
+                         size_t stride, size_t in, size_t out, int rows);
+  void (*outer_add_column)(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                           size_t dy_stride, size_t in, int rows);
   /* y[f] += sum over the first `valid` lanes of x[f][lanes]. */
   void (*row_add)(orr_real *y, const orr_real *x, size_t features, int lanes, int valid);
 
@@ -91,7 +108,8 @@ const kernels *kernels_named(const char *name);
 
 /* Numbers that pack() writes for a matrix of in x out. */
 size_t packed_count(size_t in, size_t out);
-/* Numbers of scratch for outer_add. */
+/* `out` rounded up to BLOCK; and the numbers of scratch for outer_add. */
+size_t outer_stride(size_t out);
 size_t outer_scratch(size_t out, int rows);
 
 /* c[m][n] (+)= op(a)[m][k] op(b)[k][n], row-major with leading dimensions, on OpenBLAS at one

@@ -2,47 +2,26 @@
    kernels.c only.
 
    Forward: a panel of `width` outputs keeps width x BLOCK sums in registers while it runs once over
-   the inputs; each step loads one vector of x (or a few) and `width` weights. Weights lie in
-   panels, packed[panel][in][width], the widths as equal as they can be: out = 200 at WIDEST = 6 is
-   30 panels of 6 and 4 of 5. Nothing is padded. Backward: outer_add keeps a tile of w in registers
+   the inputs; each step loads one vector of x (or a few) and `width` weights, packed as pack.h says.
+   Backward: outer_add keeps a tile of w in registers
    while it runs over the rows; what does not divide is again cut into tiles as equal as can be. */
+#include "kernel/pack.h"
 #include "kernel/reduce.h"
 
-/* Registers, of 32 (AVX-512, NEON) or 16: WIDEST * VECTORS sums, VECTORS of x, and a weight unless
-   the instruction takes it from memory. So too for a tile: TALLEST_v rows of v vectors. */
+/* A tile of outer_add is TALLEST_v rows of v vectors, which leaves registers for v of dy and one of
+   x. */
 #if defined(__AVX512F__)
-enum {
-  WIDEST = 20,
-  VECTORS = 1,
-  TILE_VECTORS = 4,
-  TALLEST_1 = 12,
-  TALLEST_2 = 12,
-  TALLEST_3 = 8,
-  TALLEST_4 = 6
-};
+enum { TILE_VECTORS = 4, TALLEST_1 = 12, TALLEST_2 = 12, TALLEST_3 = 8, TALLEST_4 = 6 };
 #elif defined(__AVX2__)
-enum { WIDEST = 6, VECTORS = 2, TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 6 };
+enum { TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 6 };
 #elif defined(__aarch64__)
-enum { WIDEST = 6, VECTORS = 4, TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 12 };
+enum { TILE_VECTORS = 2, TALLEST_1 = 12, TALLEST_2 = 12 };
 #else
-enum { WIDEST = 4, VECTORS = 2, TILE_VECTORS = 2, TALLEST_1 = 8, TALLEST_2 = 4 };
+enum { TILE_VECTORS = 2, TALLEST_1 = 8, TALLEST_2 = 4 };
 #endif
 
 /* Weights stream in order from the second-level cache: asked for this many numbers early. */
 enum { AHEAD = 256 };
-
-INLINE size_t panel_count(size_t out) { return (out + WIDEST - 1) / WIDEST; }
-
-static void pack(orr_real *packed, const orr_real *w, size_t in, size_t out, bool transposed) {
-  size_t panels = panel_count(out), start = 0;
-  for (size_t panel = 0; panel < panels; panel++) {
-    size_t width = out / panels + (panel < out % panels);
-    for (size_t i = 0; i < in; i++, packed += width)
-      for (size_t o = 0; o < width; o++)
-        packed[o] = transposed ? w[(start + o) * in + i] : w[i * out + start + o];
-    start += width;
-  }
-}
 
 /* y[width][BLOCK] of one panel; width is a constant in every copy. */
 INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, const orr_real *bias,
@@ -75,36 +54,28 @@ INLINE void multiply_panel(orr_real *y, const orr_real *w, const orr_real *x, co
   }
 }
 
-/* clang-format off */
-#define PANEL(width)                                                      \
-  case width:                                                             \
-    multiply_panel(y, w, x, bias, in, width < WIDEST ? width : WIDEST);   \
-    break;
-#define PANELS(a, b, c, d) PANEL(a) PANEL(b) PANEL(c) PANEL(d)
-
 static void multiply_any_panel(orr_real *y, const orr_real *w, const orr_real *x,
                                const orr_real *bias, size_t in, size_t width) {
   switch (width) {
-    PANELS(1, 2, 3, 4)
-#if !defined(__x86_64__) || defined(__AVX2__)
-    PANEL(5) PANEL(6)
-#endif
-#ifdef __AVX512F__
-    PANELS(7, 8, 9, 10) PANELS(11, 12, 13, 14) PANELS(15, 16, 17, 18) PANEL(19) PANEL(20)
-#endif
+#define PANEL(width) \
+  case width: multiply_panel(y, w, x, bias, in, width < WIDEST ? width : WIDEST); break;
+    EACH_WIDTH
+#undef PANEL
   }
 }
 
-/* clang-format on */
+/* The activation runs panel by panel, while the sums are in the first-level cache. */
 static void matmul_block(orr_real *y, const orr_real *packed, const orr_real *x,
-                         const orr_real *bias, size_t in, size_t out) {
+                         const orr_real *bias, size_t in, size_t out,
+                         void (*activation)(orr_real *y, const orr_real *x, size_t n),
+                         orr_real *activated) {
   size_t panels = panel_count(out);
-  for (size_t panel = 0; panel < panels; panel++) {
-    size_t width = out / panels + (panel < out % panels);
-    multiply_any_panel(y, packed, x, bias, in, width);
+  for (size_t panel = 0, start = 0; panel < panels; panel++) {
+    size_t width = panel_width(out, panels, panel);
+    multiply_any_panel(y + start * BLOCK, packed, x, bias ? bias + start : NULL, in, width);
+    if (activation) activation(activated + start * BLOCK, y + start * BLOCK, width * BLOCK);
     packed += in * width;
-    y += BLOCK * width;
-    if (bias) bias += width;
+    start += width;
   }
 }
 
@@ -214,20 +185,23 @@ static void add_column(orr_real *w, const orr_real *x, const orr_real *dy, size_
   }
 }
 
-static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
-                      size_t dy_stride, size_t in, size_t out, int rows, orr_real *scratch) {
-  for (; out == 1 && rows >= BLOCK; rows -= BLOCK, x += x_stride, dy += dy_stride)
-    add_column(w, x, dy, in);
-  if (rows == 0) return;
+static void outer_add_column(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                             size_t dy_stride, size_t in, int rows) {
+  for (; rows >= BLOCK; rows -= BLOCK, x += x_stride, dy += dy_stride) add_column(w, x, dy, in);
+  for (size_t i = 0; rows > 0 && i < in; i++) {
+    orr_real product[BLOCK];
+    EACH_LANE product[lane] = x[i * BLOCK + (size_t)lane] * dy[lane];
+    add_lanes(w + i, product, BLOCK, rows);
+  }
+}
+
+static void outer_add_rows(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                           size_t stride, size_t in, size_t out, int rows) {
   size_t vectors = (out + LANES - 1) / LANES, strips = (vectors + TILE_VECTORS - 1) / TILE_VECTORS;
-  strip s = {.out = out,
-             .x_stride = x_stride,
-             .rows = rows,
-             .stride = (out + BLOCK - 1) / BLOCK * BLOCK};
-  transpose_rows(scratch, s.stride, dy, dy_stride, out, rows);
+  strip s = {.out = out, .x_stride = x_stride, .rows = rows, .stride = stride};
   for (size_t i = 0, o = 0; i < strips; i++) {
     size_t count = vectors / strips + (i < vectors % strips), end = o + count * LANES;
-    s.dy = scratch + o;
+    s.dy = dy + o;
     s.last = end <= out ? LANES : (int)(out + LANES - end);
     switch (count) {
     case 1: add_strip_1(&s, w + o, x, in); break;
@@ -239,4 +213,15 @@ static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr
     }
     o = end;
   }
+}
+
+static void outer_add(orr_real *w, const orr_real *x, size_t x_stride, const orr_real *dy,
+                      size_t dy_stride, size_t in, size_t out, int rows, orr_real *scratch) {
+  if (out == 1) {
+    outer_add_column(w, x, x_stride, dy, dy_stride, in, rows);
+    return;
+  }
+  size_t stride = outer_stride(out);
+  transpose_rows(scratch, stride, dy, dy_stride, out, rows);
+  outer_add_rows(w, x, x_stride, scratch, stride, in, out, rows);
 }

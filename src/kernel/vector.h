@@ -40,6 +40,10 @@ INLINE vector splat(orr_real x) { return x - (vector){0}; }
 #define EACH_LANE \
   _Pragma("GCC unroll 1") _Pragma("GCC ivdep") for (int lane = 0; lane < BLOCK; lane++)
 
+/* A loop over n numbers, for which the same holds: within one element there is no other
+   dependence. */
+#define EACH(n) _Pragma("GCC ivdep") for (size_t i = 0; i < (n); i++)
+
 /* a * b + c */
 #ifdef ORR_DOUBLE
 #define FUSED_512(a, b, c) _mm512_fmadd_pd(a, b, c)

@@ -168,7 +168,7 @@ static void linear_single(const op_call *call, int64_t vectors, int64_t in, int6
       to[l] = call->y + (i + l) * out;
     }
     call->kernels->load_block(x, from, valid, (size_t)in);
-    call->kernels->matmul_block(y, call->x[1], x, bias, (size_t)in, (size_t)out);
+    call->kernels->matmul_block(y, call->x[1], x, bias, (size_t)in, (size_t)out, NULL, NULL);
     call->kernels->store_block(to, y, valid, (size_t)out);
   }
 }
@@ -188,11 +188,10 @@ static void linear_forward(const op_call *call) {
     return;
   }
   for (int64_t i = 0; i < vectors; i++) {
-    call->kernels->matmul_block(call->y + i * out * BLOCK, call->x[1], call->x[0] + i * in * BLOCK,
-                                bias, (size_t)in, (size_t)out);
-    if (call->activate)
-      call->activate(call->activated + i * out * BLOCK, call->y + i * out * BLOCK,
-                     (size_t)(out * BLOCK));
+    int64_t at = i * out * BLOCK;
+    call->kernels->matmul_block(call->y + at, call->x[1], call->x[0] + i * in * BLOCK, bias,
+                                (size_t)in, (size_t)out, call->activate,
+                                call->activate ? call->activated + at : NULL);
   }
 }
 

@@ -193,10 +193,10 @@ Test(kernel, select) {
   }
 }
 
-/* Sums add in index order: the loop here must give the same bits. */
+/* Few rows add in index order: the loop here must give the same bits. */
 Test(kernel, sum_and_max) {
   orr_random random = orr_random_new(5, 0);
-  enum { OUTER = 3, N = 5 };
+  enum { OUTER = 19, N = 5 };
   static orr_real x[OUTER * N * MOST], sum[OUTER * MOST], most[OUTER * MOST];
   EACH_TABLE(k) for (size_t inner = 1; inner <= MOST; inner++) for (size_t n = 1; n <= N; n++) {
     fill(x, OUTER * n * inner, &random);
@@ -217,6 +217,46 @@ Test(kernel, sum_and_max) {
                   inner);
       }
   }
+}
+
+/* Many rows of few columns: row k adds to partial sum k % parts, and those fold in halves. */
+static orr_real partial_sum(const orr_real *x, size_t n, size_t inner) {
+  orr_real total[128];
+  size_t parts = 16;
+  while (parts * inner < 128 && parts * 4 <= n) parts *= 2;
+  for (size_t k = 0; k < parts; k++) {
+    total[k] = x[k * inner];
+    for (size_t j = k + parts; j < n; j += parts) total[k] += x[j * inner];
+  }
+  for (; parts > 1; parts /= 2)
+    for (size_t k = 0; k < parts / 2; k++) total[k] += total[k + parts / 2];
+  return total[0];
+}
+
+Test(kernel, sum_and_max_of_many) {
+  orr_random random = orr_random_new(7, 0);
+  enum { LONGEST = 700, OUTER = 2 };
+  static orr_real x[OUTER * LONGEST * BLOCK], sum[OUTER * BLOCK + 1], most[OUTER * BLOCK + 1];
+  for (size_t inner = 1; inner < BLOCK; inner++)
+    for (size_t n = 64; n <= LONGEST; n = n < 70 ? n + 1 : n * 4 / 3) {
+      for (size_t i = 0; i < OUTER * n * inner; i++) x[i] = (orr_real)orr_random_normal(&random);
+      if (n % 5 == 0) x[n * inner / 2] = (orr_real)NAN;
+      EACH_TABLE(k) {
+        sum[OUTER * inner] = most[OUTER * inner] = 42;
+        k->sum(sum, x, OUTER, n, inner);
+        k->max(most, x, OUTER, n, inner);
+        cr_assert(sum[OUTER * inner] == 42 && most[OUTER * inner] == 42);
+        for (size_t i = 0; i < OUTER * inner; i++) {
+          const orr_real *from = x + i / inner * n * inner + i % inner;
+          orr_real greatest = from[0];
+          for (size_t j = 0; j < n * inner; j += inner)
+            greatest = greatest != greatest || from[j] <= greatest ? greatest : from[j];
+          cr_assert(same_bits(sum[i], partial_sum(from, n, inner)), "%s sum of %zu, inner %zu",
+                    k->name, n, inner);
+          cr_assert(same_bits(most[i], greatest), "%s max of %zu, inner %zu", k->name, n, inner);
+        }
+      }
+    }
 }
 
 Test(kernel, blocks) {
