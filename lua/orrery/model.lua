@@ -133,11 +133,44 @@ function Model:normalised(s, a)
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
+-- The net's parameters for rollouts: the input's scale goes into the first layer, the target's scale
+-- and mean into those of the last that give the mean, and the log-variance comes out less `high`.
+-- They follow from parameters alone, so a program works them out once per change of a parameter, not
+-- once per row. (The input's mean stays outside: where it is many deviations large, b - mean W would
+-- round away what x W brings.)
+local function folded(self, high)
+  local weights, names = self.net:parameters()
+  local level, last, n = self.net:level(), #weights - 1, self.states
+  for i, tensor in ipairs(weights) do weights[i] = trace.parameter(tensor, level) end
+  assert(names[1] == "linear1.weight" and names[last]:find "^linear%d+%.weight$" and last % 2 == 1)
+  weights[1] = trace.parameter(self.input_scale, "uniform"):insert_axis(2) * weights[1]
+  local scale = trace.parameter(self.target_scale, "uniform")
+  local mean = trace.parameter(self.target_mean, "uniform")
+  if self.probabilistic then
+    scale = orrery.concat { scale, orrery.ones(n) }
+    mean = orrery.concat { mean, -high }
+  end
+  weights[last] = weights[last] * scale
+  weights[last + 1] = weights[last + 1] * scale + mean
+  return weights
+end
+
 local function distribution(self, s, a)
   s = flat(s)
-  local mean, log_variance = self:normalised(s, a)
-  local next = s + self.target_mean + self.target_scale * mean
-  return next, log_variance and self.target_scale * orrery.exp(0.5 * log_variance)
+  local x = orrery.concat { s, flat(a) }
+  if not trace.is_symbol(x) then -- plain numbers, which programs are compared with
+    local mean, log_variance = self:normalised(s, a)
+    return s + self.target_mean + self.target_scale * mean,
+      log_variance and self.target_scale * orrery.exp(0.5 * log_variance)
+  end
+  if not self.probabilistic then return s + self.net(x - self.input_mean, folded(self)) end
+  local level = self.net:level()
+  local low, high = trace.parameter(self.low, level), trace.parameter(self.high, level)
+  local y, n = self.net(x - self.input_mean, folded(self, high)), self.states
+  -- exp(bound(z, low, high) / 2) without its two softplus and the exponential:
+  -- exp(bound(z)) = exp(low) + exp(high) sigmoid(z - high)
+  local variance = orrery.exp(low) + orrery.exp(high) * orrery.sigmoid(y:slice(n + 1, 2 * n))
+  return s + y:slice(1, n), self.target_scale * orrery.sqrt(variance)
 end
 
 --- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when
@@ -249,15 +282,18 @@ local function rollout_program(self, task, horizon, sample)
         local a, t = trace.record(self.action, action), time + step - 1
         local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
                                       returns = "number" }
-        reward = reward + 0 * next:sum() -- a state that is not finite spoils the return, and ranks last
         if not task.termination then return { s = next, total = carry.total + reward } end
+        reward = reward + 0 * next:sum() -- see below; what comes after the end spoils nothing
         local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
                                      name = "termination" }
         return { s = next, total = carry.total + orrery.where(carry.alive, reward, 0),
                  alive = orrery.where(ended, 0, carry.alive) }
       end
       local carry = { s = state, total = 0, alive = task.termination and 1 or nil }
-      return { ["return"] = orrery.scan(body, carry, plan).total }
+      local last = orrery.scan(body, carry, plan)
+      -- A state that is not finite spoils the return, and ranks last. Without an end such a number
+      -- never leaves the state again: the last one tells of all.
+      return { ["return"] = task.termination and last.total or last.total + 0 * last.s:sum() }
     end,
   }
 end
