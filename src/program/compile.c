@@ -61,7 +61,8 @@ instruction *compiler_emit(compiler *c, code *where, instruction_kind kind) {
 void compiler_touch(compiler *c, int v) {
   value *x = &c->program->values[v];
   x->last = c->position;
-  if (x->place == PLACE_TILE && x->stage != c->current) x->place = PLACE_KEPT;
+  bool passing = x->place == PLACE_TILE || x->place == PLACE_HELD;
+  if (passing && x->stage != c->current) x->place = PLACE_KEPT;
 }
 
 /* ---- what is needed, and when ---- */
@@ -312,6 +313,8 @@ bool compiler_write_node(compiler *c, scope *s, orr_node at) {
   default: break;
   }
   if (s->number[at] >= 0 && op_is_unary(n->op)) return true; /* done with its product */
+  if (c->defers && !s->outer && op_class_of(n->op)->reduces)
+    return compiler_write_reduction(c, s, at);
   if (compiler_waits_for_bias(c, s, at)) return true;
   const node *fused = compiler_fuse_bias(c, s, n);
   return compiler_write_op(c, s, at, fused ? fused : n, s->graph) &&
@@ -336,8 +339,20 @@ static bool write_stores(compiler *c) {
   return true;
 }
 
+/* Sums inside loops cannot wait; then none of the stage do. */
+static bool can_defer(const compiler *c) {
+  for (int i = 0; i < c->graph->count; i++) {
+    const node *n = node_at(c->graph, i);
+    if (c->top.needed[i] && c->stage[i] == c->current && n->op == ORR_OP_pick &&
+        n->attribute[0] == PICK_REDUCED)
+      return false;
+  }
+  return compiler_by_rows(c);
+}
+
 static bool write_stage(compiler *c) {
   orr_graph *g = c->graph;
+  c->defers = can_defer(c);
   for (int i = 0; i < g->count; i++) {
     if (compiler_by_rows(c) && node_at(g, i)->op == ORR_OP_input &&
         node_at(g, i)->level == ORR_ROW) {

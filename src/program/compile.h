@@ -1,7 +1,9 @@
 /* compile.h - a program: stages of instructions over numbered values.
 
-   Even stages work on single values (uniform, or one per member), odd ones on rows in tiles; a sum
-   over rows ends its odd stage. */
+   Even stages work on single values (uniform, or one per member), odd ones on rows in tiles. A sum
+   over rows ends its odd stage: tiles go through it batch by batch; what is summed is held for the
+   length of a batch, and then the sums are shared out by what they add to. Only sums inside loops
+   are added up as their tile goes along, in accumulators of which there are a fixed few. */
 #ifndef COMPILE_H
 #define COMPILE_H
 
@@ -12,6 +14,8 @@ typedef enum place {
   PLACE_TENSOR, /* the bound tensor's own memory */
   PLACE_TILE,   /* in the worker's tile buffer, for the length of one tile */
   PLACE_KEPT,   /* for all rows, because a later stage reads it */
+  PLACE_HELD,   /* for the rows of a batch, because they are summed up after it */
+  PLACE_ROWS,   /* the same, as plain rows: [vector][row][stride] */
   PLACE_SUM,    /* an accumulator per unit of work, added up into a SINGLE */
   PLACE_CHUNK   /* within a group of elementwise instructions, a chunk at a time */
 } place;
@@ -19,11 +23,11 @@ typedef enum place {
 typedef struct value {
   orr_level level;
   place place;
-  bool by_row;    /* has lanes */
-  int64_t stored; /* numbers per row, member or in all */
-  int64_t offset; /* TILE, KEPT: in numbers per lane; SUM, CHUNK: in numbers; SINGLE: set per run */
-  int binding;    /* TENSOR: which */
-  int stage;      /* where it is made; -1: before all */
+  bool by_row;     /* has lanes */
+  int64_t stored;  /* numbers per row, member or in all */
+  int64_t offset;  /* SUM, CHUNK: in numbers; SINGLE: set per run; others: in numbers per lane */
+  int binding;     /* TENSOR: which */
+  int stage;       /* where it is made; -1: before all */
   int first, last; /* positions between which it is alive */
   int reuse;       /* an operand whose room it may take over, or -1 */
   bool settled;    /* follows from parameters only */
@@ -32,7 +36,7 @@ typedef struct value {
   bool constant;
 } value;
 
-typedef enum instruction_kind { DO_OP, DO_LOAD, DO_STORE, DO_SCAN } instruction_kind;
+typedef enum instruction_kind { DO_OP, DO_LOAD, DO_STORE, DO_SCAN, DO_ROWS } instruction_kind;
 
 typedef struct code code;
 
@@ -51,8 +55,9 @@ typedef struct instruction {
   orr_op activation;
   int activated; /* LINEAR: value of the activation applied to y, y itself when only that is used */
   elementwise_plan plan;
-  int binding; /* LOAD: input; STORE: output */
-  code *body;  /* SCAN */
+  int binding;            /* LOAD: input; STORE: output */
+  int64_t vectors, width; /* ROWS: of x, which become rows of their own */
+  code *body;             /* SCAN */
   struct scan_code *scan;
 } instruction;
 
@@ -73,7 +78,8 @@ typedef struct scan_code {
   int step;
 } scan_code;
 
-enum { CHUNK = 2048 }; /* numbers that a group of elementwise instructions does at a time */
+enum { BATCH_BLOCKS = 16 }; /* blocks of rows in a batch of tiles */
+enum { CHUNK = 2048 };      /* numbers that a group of elementwise instructions does at a time */
 
 /* Instructions first .. last - 1 of an even stage, done together, chunk by chunk; or, when count is
    0, the only one, done member by member. */
@@ -94,6 +100,8 @@ typedef struct phase {
 
 typedef struct stage {
   code code;
+  code reductions; /* sums over rows, done after each batch of tiles */
+  int64_t held_features;
   group *groups;
   int group_count;
   phase *phases;
@@ -130,9 +138,9 @@ struct orr_program {
   int input_count, named_inputs;
   binding *outputs; /* named ones, then updates: value -> tensor of inputs[update] */
   int output_count, named_outputs;
-  int *updated; /* per update: the binding written */
-  int lanes, blocks;
-  int64_t kept_features, scratch_numbers, partials;
+  int *updated;      /* per update: the binding written */
+  int lanes, blocks; /* most blocks in a tile */
+  int64_t kept_features, held_features, scratch_numbers, partials;
   bool has_members;
   char *listing;
 };

@@ -24,6 +24,7 @@ typedef struct compiler {
   int *stage, *ready;
   int *loaded; /* value of each row input in this stage, or -1 */
   int current; /* stage being written */
+  bool defers; /* its sums over rows wait for the end of a batch */
   int position;
 } compiler;
 
@@ -36,6 +37,7 @@ void compiler_mark_needed(scope *s);
 int compiler_value(compiler *c, scope *s, orr_node at);
 bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in);
 bool compiler_add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in);
+bool compiler_write_reduction(compiler *c, scope *s, orr_node at);
 bool compiler_write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph);
 /* x W + b as one op, when n is its sum; else NULL. The product then waits for its bias. */
 const node *compiler_fuse_bias(compiler *c, scope *s, const node *n);

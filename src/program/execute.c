@@ -10,6 +10,7 @@ typedef struct frame {
   orr_real **pointer;
   const kernels *kernels;
   int lanes, blocks, rows; /* blocks in use */
+  int block;               /* the first of them, in the batch */
   int64_t row;
   uint32_t step;
 } frame;
@@ -18,14 +19,27 @@ static void run_code(frame *f, const code *c);
 
 /* ---- tiles ---- */
 
+orr_real *kept_pointer(const orr_run *run, int v, int which) {
+  const orr_program *p = run->program;
+  return run->kept +
+         (which * p->kept_features + p->values[v].offset) * p->lanes * (int64_t)run->blocks;
+}
+
+orr_real *held_pointer(const orr_run *run, int v, int block) {
+  const value *x = &run->program->values[v];
+  return run->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
+}
+
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit) {
   const orr_program *p = run->program;
-  int64_t lanes = (int64_t)p->lanes * p->blocks;
+  int64_t lanes = (int64_t)p->lanes * run->blocks;
   int entry = run->entries ? run->entries[t->group] : t->group;
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
     else if (v->place == PLACE_CHUNK) w->pointer[i] = w->chunk + v->offset * CHUNK;
+    else if (v->place == PLACE_ROWS)
+      w->pointer[i] = run->held + v->offset * p->lanes * BATCH_BLOCKS;
     else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
       w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
     else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
@@ -39,16 +53,20 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
 void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
   const orr_program *p = run->program;
   const tile *t = &run->tiles[which];
-  int64_t lanes = (int64_t)p->lanes * p->blocks;
-  if (p->kept_features)
-    for (int i = 0; i < p->value_count; i++)
-      if (p->values[i].place == PLACE_KEPT)
-        w->pointer[i] = run->kept + (which * p->kept_features + p->values[i].offset) * lanes;
-  frame f = {run,        w,
-             w->pointer, engine_kernels(run->engine),
-             p->lanes,   (t->rows + p->lanes - 1) / p->lanes,
-             t->rows,    t->row,
-             0};
+  for (int i = 0; i < p->value_count; i++) {
+    const value *v = &p->values[i];
+    if (v->place == PLACE_KEPT) w->pointer[i] = kept_pointer(run, i, which);
+    else if (v->place == PLACE_HELD) w->pointer[i] = held_pointer(run, i, t->block);
+  }
+  frame f = {.run = run,
+             .worker = w,
+             .pointer = w->pointer,
+             .kernels = engine_kernels(run->engine),
+             .lanes = p->lanes,
+             .blocks = (t->rows + p->lanes - 1) / p->lanes,
+             .rows = t->rows,
+             .block = t->block,
+             .row = t->row};
   run_code(&f, &st->code);
 }
 
@@ -97,6 +115,24 @@ static void store(frame *f, const instruction *i) {
     for (int l = 0; l < valid; l++) rows[l] = data + (f->row + block * f->lanes + l) * b->count;
     if (f->lanes == 1) memcpy(rows[0], x, (size_t)b->count * sizeof *x);
     else f->kernels->store_block(rows, x, valid, (size_t)b->count);
+  }
+}
+
+/* Blocks as the rows of a batch, for sums that run faster over those. */
+static void make_rows(const frame *f, const instruction *i) {
+  int64_t width = i->width, stride = (int64_t)outer_stride((size_t)width);
+  orr_real *y = f->pointer[i->y] + (int64_t)f->block * f->lanes * stride;
+  const orr_real *x = f->pointer[i->x[0]];
+  for (int64_t v = 0; v < i->vectors; v++) {
+    if (f->lanes == 1) {
+      memcpy(y, x, (size_t)width * sizeof *y);
+      memset(y + width, 0, (size_t)(stride - width) * sizeof *y);
+    } else {
+      f->kernels->transpose_rows(y, (size_t)stride, x, (size_t)(i->vectors * width * f->lanes),
+                                 (size_t)width, f->rows);
+    }
+    x += width * f->lanes;
+    y += BATCH_BLOCKS * f->lanes * stride;
   }
 }
 
@@ -248,6 +284,7 @@ static void run_code(frame *f, const code *c) {
     case DO_LOAD: load(f, x); break;
     case DO_STORE: store(f, x); break;
     case DO_SCAN: run_scan(f, x); break;
+    case DO_ROWS: make_rows(f, x); break;
     }
   }
 }
@@ -274,7 +311,13 @@ static void scan_single(orr_run *run, const instruction *i, worker *w, int membe
     if (sum >= 0 && (member == 0 || p->values[sum].level == ORR_MEMBER))
       memset(w->pointer[sum], 0, (size_t)p->values[sum].stored * sizeof(orr_real));
   }
-  frame f = {run, w, w->pointer, engine_kernels(run->engine), 1, 1, 1, 0, 0};
+  frame f = {.run = run,
+             .worker = w,
+             .pointer = w->pointer,
+             .kernels = engine_kernels(run->engine),
+             .lanes = 1,
+             .blocks = 1,
+             .rows = 1};
   run_scan(&f, i);
 }
 
@@ -283,7 +326,12 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
     scan_single(run, i, w, member);
     return;
   }
-  frame f = {run, w, NULL, engine_kernels(run->engine), 1, 1, 1, 0, 0};
+  frame f = {.run = run,
+             .worker = w,
+             .kernels = engine_kernels(run->engine),
+             .lanes = 1,
+             .blocks = 1,
+             .rows = 1};
   op_call call = begin_call(&f, i);
   call.y = single_pointer(run, i->y, member);
   for (int j = 0; j < i->inputs; j++) call.x[j] = single_pointer(run, i->x[j], member);

@@ -13,6 +13,7 @@ typedef struct tile {
   int group, unit;
   int64_t row; /* its first */
   int rows;
+  int batch, block; /* its first block in the batch */
 } tile;
 
 /* What one thread works in. */
@@ -36,9 +37,10 @@ struct orr_run {
   uint32_t iteration;
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
-  orr_real *singles, *sums, *kept, *partials;
+  orr_real *singles, *sums, *kept, *held, *partials;
   tile *tiles;
-  int tile_count, unit_count;
+  int tile_count, unit_count, batch_count;
+  int blocks; /* in a tile */
   worker *workers;
   int worker_count;
 };
@@ -51,8 +53,15 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member);
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
                    int64_t chunk);
 orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member, int64_t chunk);
+/* Adds up what the tiles first .. last - 1 of a batch hold. */
+void run_reductions(orr_run *run, const stage *st, int first, int last);
+/* Adds up the accumulators of sums inside loops. */
+void run_sums(orr_run *run, const stage *st);
 /* The instructions of an even stage. */
 void run_singles(orr_run *run, const stage *st);
+/* Where a value lies that is kept for tile `which`, or held for a batch, from `block` on. */
+orr_real *kept_pointer(const orr_run *run, int v, int which);
+orr_real *held_pointer(const orr_run *run, int v, int block);
 /* Where a single value lies for the rows of group `member`. */
 orr_real *single_pointer(const orr_run *run, int v, int member);
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define UNARY(name_, f, d, lo, hi, doc_) {#name_, doc_, true, false, NULL, NULL, NULL},
-#define BINARY(name_, f, da, db, lo, hi, doc_) {#name_, doc_, true, false, NULL, NULL, NULL},
+#define UNARY(name_, f, d, lo, hi, doc_) {#name_, doc_, true, NULL, NULL, NULL, NULL},
+#define BINARY(name_, f, da, db, lo, hi, doc_) {#name_, doc_, true, NULL, NULL, NULL, NULL},
 #define STRUCTURED(...)
 static const op_class elementwise_classes[] = {
 #include "orrery/ops.def"
@@ -448,5 +448,5 @@ static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   (void)walk, (void)self, (void)dy;
 }
 
-const op_class op_input = {"input", NULL, true, false, no_forward, no_gradient, NULL};
-const op_class op_constant = {"constant", NULL, true, false, no_forward, no_gradient, NULL};
+const op_class op_input = {"input", NULL, true, NULL, no_forward, no_gradient, NULL};
+const op_class op_constant = {"constant", NULL, true, NULL, no_forward, no_gradient, NULL};

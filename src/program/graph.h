@@ -87,16 +87,25 @@ typedef struct op_call {
   const kernels *kernels;
   const void *plan; /* what op_class.plan prepared */
   orr_real *scratch;
-  uint64_t key; /* of the run's draws */
+  int64_t first, count, apart; /* add_batch: which units; numbers from vector to vector of rows */
+  uint64_t key;                /* of the run's draws */
   uint32_t iteration, step, row;
 } op_call;
 
 typedef struct gradient_walk gradient_walk;
 
+/* How a sum over rows adds a batch of them to the units call->first .. + call->count of y. Operands
+   are blocks one after another or, where rows_width is not 0, rows of so many numbers. */
+typedef struct op_batch {
+  void (*add)(const op_call *call);
+  int64_t (*rows_width)(const orr_graph *graph, const node *n, int operand);
+  int64_t (*units)(const node *n, int64_t *size); /* in y; a thread takes `size` of them */
+} op_batch;
+
 typedef struct op_class {
   const char *name, *doc;
-  bool mixed;   /* takes lower-level operands as they are; others get them spread over the lanes */
-  bool reduces; /* adds into y over rows: a barrier */
+  bool mixed; /* takes lower-level operands as they are; others get them spread over the lanes */
+  const op_batch *reduces; /* adds into y over rows, a barrier; else NULL */
   void (*forward)(const op_call *call);
   void (*gradient)(gradient_walk *walk, orr_node self, orr_node dy);
   int64_t (*scratch)(const orr_graph *graph, const node *n, int lanes); /* numbers; NULL: none */

@@ -66,6 +66,17 @@ static void place_kept_values(orr_program *p) {
     }
 }
 
+static void place_held_values(orr_program *p, int which) {
+  stage *st = &p->stages[which];
+  for (int i = 0; i < p->value_count; i++) {
+    value *v = &p->values[i];
+    if (v->stage != which || (v->place != PLACE_HELD && v->place != PLACE_ROWS)) continue;
+    v->offset = st->held_features;
+    st->held_features += v->stored;
+  }
+  if (st->held_features > p->held_features) p->held_features = st->held_features;
+}
+
 static bool place_sums(orr_program *p, int which) {
   stage *st = &p->stages[which];
   st->sums = arena_new(&p->memory, (size_t)p->value_count + 1, sizeof *st->sums);
@@ -133,6 +144,7 @@ static void group_rows(orr_program *p, stage *st, code *c) {
 bool layout_program(orr_program *p) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code);
+    if (s % 2) place_held_values(p, s);
     if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s)) return false;
   }
   place_kept_values(p);

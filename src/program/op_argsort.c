@@ -52,4 +52,4 @@ static void gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   (void)walk, (void)self, (void)dy;
 }
 
-const op_class op_argsort = {"argsort", NULL, false, false, forward, gradient, scratch};
+const op_class op_argsort = {"argsort", NULL, false, NULL, forward, gradient, scratch};

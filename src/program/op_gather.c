@@ -159,10 +159,9 @@ static void scatter_along_gradient(gradient_walk *walk, orr_node self, orr_node 
   walk_give(walk, n->in[0], orr_gather_along(g, full, n->in[1]));
 }
 
-const op_class op_gather = {"gather", NULL, true, false, gather_forward, gather_gradient, NULL};
-const op_class op_scatter = {"scatter",        NULL, false, false, scatter_forward,
-                             scatter_gradient, NULL};
-const op_class op_gather_along = {"gather_along",        NULL, false, false, gather_along_forward,
+const op_class op_gather = {"gather", NULL, true, NULL, gather_forward, gather_gradient, NULL};
+const op_class op_scatter = {"scatter", NULL, false, NULL, scatter_forward, scatter_gradient, NULL};
+const op_class op_gather_along = {"gather_along",        NULL, false, NULL, gather_along_forward,
                                   gather_along_gradient, NULL};
-const op_class op_scatter_along = {
-    "scatter_along", NULL, false, false, scatter_along_forward, scatter_along_gradient, NULL};
+const op_class op_scatter_along = {"scatter_along",        NULL, false, NULL, scatter_along_forward,
+                                   scatter_along_gradient, NULL};

@@ -236,6 +236,50 @@ static int64_t scratch_for_outer(const orr_graph *graph, const node *n, int lane
   return lanes == 1 ? 0 : (int64_t)outer_scratch((size_t)n->shape[1], lanes * TILE_BLOCKS);
 }
 
+/* A column is faster from blocks; all else from dy as rows. */
+static int64_t outer_rows_width(const orr_graph *graph, const node *n, int operand) {
+  (void)graph;
+  return operand == 1 && n->shape[1] > 1 ? n->shape[1] : 0;
+}
+
+/* Inputs that threads take at a time: as much as stays in a first-level cache while the rows go by. */
+static int64_t outer_units(const node *n, int64_t *size) {
+  *size = n->count < 8192 ? n->shape[0] : 24;
+  return n->count ? n->shape[0] : 0;
+}
+
+static void outer_add_single(const op_call *call, int64_t vectors, int64_t in, int64_t out) {
+  int64_t stride = out > 1 ? (int64_t)outer_stride((size_t)out) : 1;
+  for (int64_t row = 0; row < call->rows * vectors; row++) {
+    int64_t r = row / vectors, v = row % vectors;
+    const orr_real *x = call->x[0] + row * in;
+    const orr_real *dy = call->x[1] + (out > 1 ? v * call->apart + r * stride : row);
+    for (int64_t i = call->first; i < call->first + call->count; i++)
+      for (int64_t j = 0; j < out; j++) call->y[i * out + j] += x[i] * dy[j];
+  }
+}
+
+static void outer_add_batch(const op_call *call) {
+  int64_t in = call->node->shape[0], out = call->node->shape[1];
+  int64_t vectors = in ? node_at(call->graph, call->node->in[0])->count / in : 0;
+  if (call->lanes == 1) {
+    outer_add_single(call, vectors, in, out);
+    return;
+  }
+  for (int64_t v = 0; v < vectors; v++) {
+    orr_real *y = call->y + call->first * out;
+    const orr_real *x = call->x[0] + (v * in + call->first) * BLOCK;
+    size_t stride = (size_t)(vectors * in * BLOCK);
+    if (out == 1)
+      call->kernels->outer_add_column(y, x, stride, call->x[1] + v * BLOCK,
+                                      (size_t)(vectors * BLOCK), (size_t)call->count, call->rows);
+    else
+      call->kernels->outer_add_rows(y, x, stride, call->x[1] + v * call->apart,
+                                    outer_stride((size_t)out), (size_t)call->count, (size_t)out,
+                                    call->rows);
+  }
+}
+
 /* dx = G dy, d(dy) = x G: both linear in rows. */
 static void outer_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   orr_graph *g = walk_graph(walk);
@@ -248,9 +292,11 @@ static void outer_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
     walk_give(walk, n->in[1], linear(g, walk_clean(walk, n->in[0]), dy, false));
 }
 
-const op_class op_matmul = {"matmul", NULL, false, false, matmul_forward, matmul_gradient, NULL};
-const op_class op_pack = {"pack", NULL, false, false, pack_forward, pack_gradient, NULL};
-const op_class op_linear = {"linear",        NULL,          true, false, linear_forward,
+const op_class op_matmul = {"matmul", NULL, false, NULL, matmul_forward, matmul_gradient, NULL};
+const op_class op_pack = {"pack", NULL, false, NULL, pack_forward, pack_gradient, NULL};
+const op_class op_linear = {"linear",        NULL,          true, NULL, linear_forward,
                             linear_gradient, linear_scratch};
-const op_class op_row_outer = {"row_outer",      NULL, true, true, outer_forward, outer_gradient,
+static const op_batch outer_batch = {outer_add_batch, outer_rows_width, outer_units};
+const op_class op_row_outer = {"row_outer",      NULL,          true,
+                               &outer_batch,     outer_forward, outer_gradient,
                                scratch_for_outer};

@@ -173,7 +173,7 @@ static void flat_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   (void)walk, (void)self, (void)dy;
 }
 
-const op_class op_sum = {"sum", NULL, false, false, sum_forward, sum_gradient, NULL};
-const op_class op_max_along = {"max_along", NULL, false, false, max_forward, max_gradient, NULL};
-const op_class op_argmax = {"argmax", NULL, false, false, argmax_forward, flat_gradient, NULL};
-const op_class op_cumsum = {"cumsum", NULL, false, false, cumsum_forward, cumsum_gradient, NULL};
+const op_class op_sum = {"sum", NULL, false, NULL, sum_forward, sum_gradient, NULL};
+const op_class op_max_along = {"max_along", NULL, false, NULL, max_forward, max_gradient, NULL};
+const op_class op_argmax = {"argmax", NULL, false, NULL, argmax_forward, flat_gradient, NULL};
+const op_class op_cumsum = {"cumsum", NULL, false, NULL, cumsum_forward, cumsum_gradient, NULL};

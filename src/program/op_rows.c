@@ -58,6 +58,30 @@ static void row_sum_forward(const op_call *call) {
     call->kernels->row_add(call->y, x, count, call->lanes, left < call->lanes ? left : call->lanes);
 }
 
+enum { WIDE = 16 }; /* numbers from which on rows are added faster than blocks */
+
+static int64_t row_sum_width(const orr_graph *graph, const node *n, int operand) {
+  (void)graph, (void)operand;
+  return n->count >= WIDE ? n->count : 0;
+}
+
+static int64_t row_sum_units(const node *n, int64_t *size) { return *size = n->count; }
+
+static int64_t row_sum_scratch(const orr_graph *graph, const node *n, int lanes) {
+  (void)graph, (void)lanes;
+  return n->count >= WIDE ? (int64_t)outer_stride((size_t)n->count) : 0;
+}
+
+static void row_sum_batch(const op_call *call) {
+  size_t count = (size_t)call->node->count;
+  if (count < WIDE) {
+    row_sum_forward(call);
+    return;
+  }
+  call->kernels->sum(call->scratch, call->x[0], 1, (size_t)call->rows, outer_stride(count));
+  call->kernels->binary[BINARY_add](call->y, call->y, call->scratch, count);
+}
+
 static void row_sum_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   walk_give(walk, node_at(walk_graph(walk), self)->in[0],
             dy); /* lower level: meant for every row */
@@ -104,8 +128,10 @@ static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   (void)walk, (void)self, (void)dy;
 }
 
-const op_class op_spread = {"spread", NULL, true, false, spread_forward, spread_gradient, NULL};
-const op_class op_row_sum = {"row_sum", NULL, true, true, row_sum_forward, row_sum_gradient, NULL};
-const op_class op_row_count = {"row_count", NULL, true, false, count_forward, no_gradient, NULL};
-const op_class op_normal = {"normal", NULL, false, false, normal_forward, no_gradient, NULL};
-const op_class op_uniform = {"uniform", NULL, false, false, uniform_forward, no_gradient, NULL};
+const op_class op_spread = {"spread", NULL, true, NULL, spread_forward, spread_gradient, NULL};
+static const op_batch sum_batch = {row_sum_batch, row_sum_width, row_sum_units};
+const op_class op_row_sum = {"row_sum",        NULL,           true, &sum_batch, row_sum_forward,
+                             row_sum_gradient, row_sum_scratch};
+const op_class op_row_count = {"row_count", NULL, true, NULL, count_forward, no_gradient, NULL};
+const op_class op_normal = {"normal", NULL, false, NULL, normal_forward, no_gradient, NULL};
+const op_class op_uniform = {"uniform", NULL, false, NULL, uniform_forward, no_gradient, NULL};

@@ -42,4 +42,4 @@ static void gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   if (walk_wants(walk, n->in[2])) walk_give(walk, n->in[2], orr_select(g, n->in[0], zero, dy));
 }
 
-const op_class op_select = {"select", NULL, false, false, forward, gradient, NULL};
+const op_class op_select = {"select", NULL, false, NULL, forward, gradient, NULL};

@@ -309,14 +309,14 @@ static void no_gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   (void)walk, (void)self, (void)dy;
 }
 
-const op_class op_reshape = {"reshape", NULL, false, false, copy_forward, reshape_gradient, NULL};
-const op_class op_broadcast = {"broadcast",        NULL, false, false, broadcast_forward,
+const op_class op_reshape = {"reshape", NULL, false, NULL, copy_forward, reshape_gradient, NULL};
+const op_class op_broadcast = {"broadcast",        NULL, false, NULL, broadcast_forward,
                                broadcast_gradient, NULL};
-const op_class op_transpose = {"transpose",        NULL, false, false, transpose_forward,
+const op_class op_transpose = {"transpose",        NULL, false, NULL, transpose_forward,
                                transpose_gradient, NULL};
-const op_class op_slice = {"slice", NULL, false, false, slice_forward, slice_gradient, NULL};
-const op_class op_pad = {"pad", NULL, false, false, pad_forward, pad_gradient, NULL};
-const op_class op_concat = {"concat", NULL, false, false, concat_forward, concat_gradient, NULL};
-const op_class op_stop_gradient = {"stop_gradient", NULL,        false, false,
+const op_class op_slice = {"slice", NULL, false, NULL, slice_forward, slice_gradient, NULL};
+const op_class op_pad = {"pad", NULL, false, NULL, pad_forward, pad_gradient, NULL};
+const op_class op_concat = {"concat", NULL, false, NULL, concat_forward, concat_gradient, NULL};
+const op_class op_stop_gradient = {"stop_gradient", NULL,        false, NULL,
                                    copy_forward,    no_gradient, NULL};
-const op_class op_copy = {"copy", NULL, false, false, copy_forward, copy_gradient, NULL};
+const op_class op_copy = {"copy", NULL, false, NULL, copy_forward, copy_gradient, NULL};

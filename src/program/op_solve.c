@@ -88,4 +88,4 @@ static void gradient(gradient_walk *walk, orr_node self, orr_node dy) {
   walk_give(walk, n->in[0], orr_unary(g, ORR_OP_neg, product));
 }
 
-const op_class op_solve = {"solve", NULL, false, false, forward, gradient, scratch};
+const op_class op_solve = {"solve", NULL, false, NULL, forward, gradient, scratch};

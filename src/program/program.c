@@ -43,7 +43,8 @@ static int count_code(const code *c) {
 
 int orr_program_instructions(const orr_program *p) {
   int count = 0;
-  for (int s = 0; s < p->stage_count; s++) count += count_code(&p->stages[s].code);
+  for (int s = 0; s < p->stage_count; s++)
+    count += count_code(&p->stages[s].code) + count_code(&p->stages[s].reductions);
   return count;
 }
 
@@ -69,6 +70,7 @@ static void list_code(const orr_program *p, const struct code *c, int depth, tex
     say(t, "%*sv%d = ", depth * 2 + 2, "", x->y);
     if (x->kind == DO_LOAD) say(t, "load %s\n", p->inputs[x->binding].name);
     else if (x->kind == DO_STORE) say(t, "store %s\n", p->outputs[x->binding].name);
+    else if (x->kind == DO_ROWS) say(t, "rows of v%d\n", x->x[0]);
     else {
       say(t, "%s", x->class->name);
       for (int j = 0; j < x->inputs; j++) {
@@ -94,6 +96,8 @@ static void list_program(const orr_program *p, text *t) {
           (long long)st->features);
     else say(t, "once:\n");
     list_code(p, &st->code, 0, t);
+    if (st->reductions.count) say(t, "sums over rows:\n");
+    list_code(p, &st->reductions, 0, t);
   }
 }
 

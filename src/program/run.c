@@ -6,8 +6,8 @@
 #include "program/execute.h"
 
 enum {
-  SLOTS = 8, /* sums over rows go through this many ordered slots, shared out over the groups */
-  SUM_CHUNK = 8192
+  TILES = 16, /* at least, where there are so many blocks: threads share tiles out */
+  SLOTS = 8   /* sums inside loops go through so many ordered slots, shared out over the groups */
 };
 
 orr_run *orr_run_new(orr_program *program) {
@@ -52,8 +52,8 @@ void orr_run_free(orr_run *run) {
   for (int i = 0; run->outputs && i < run->program->output_count; i++)
     orr_tensor_free(run->outputs[i]);
   free_workers(run);
-  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles, run->sums,
-                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials};
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles,  run->sums,
+                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials, run->held};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
   engine_free_memory(engine, run);
@@ -203,15 +203,21 @@ static bool layout_singles(orr_run *run) {
   return true;
 }
 
-/* Tiles never straddle groups; slots cut each group's tiles into equal stretches. */
+/* By the rows alone, not by the threads: sums inside loops depend on it. */
+static int blocks_in_a_tile(const orr_run *run) {
+  int64_t lanes = run->program->lanes, blocks = (run->rows + lanes - 1) / lanes / TILES;
+  return blocks < 1 ? 1 : blocks > run->program->blocks ? run->program->blocks : (int)blocks;
+}
+
+/* Tiles never straddle groups; a batch is as many as fit into its blocks; slots cut each group's tiles into equal stretches. */
 static bool layout_tiles(orr_run *run) {
-  const orr_program *p = run->program;
-  int64_t tile_rows = (int64_t)p->lanes * p->blocks, count = 0;
+  run->blocks = blocks_in_a_tile(run);
+  int64_t tile_rows = (int64_t)run->program->lanes * run->blocks, count = 0;
   for (int g = 0; g < run->members; g++) count += (run->sizes[g] + tile_rows - 1) / tile_rows;
   engine_free_memory(run->engine, run->tiles);
   run->tiles = engine_new(run->engine, (size_t)count + 1, sizeof *run->tiles);
   if (!run->tiles) return false;
-  int slots = (SLOTS + run->members - 1) / run->members, n = 0, units = 0;
+  int slots = (SLOTS + run->members - 1) / run->members, n = 0, units = 0, batch = 0, block = 0;
   int64_t start = 0;
   for (int g = 0; g < run->members; g++) {
     int64_t tiles = (run->sizes[g] + tile_rows - 1) / tile_rows, in_group = 0;
@@ -219,8 +225,11 @@ static bool layout_tiles(orr_run *run) {
     for (int64_t done = 0; done < run->sizes[g]; done += tile_rows, in_group++) {
       int64_t left = run->sizes[g] - done;
       int slot = (int)(in_group * used / tiles);
-      run->tiles[n++] =
-          (tile){g, units + slot, start + done, (int)(left < tile_rows ? left : tile_rows)};
+      int rows = (int)(left < tile_rows ? left : tile_rows), lanes = run->program->lanes;
+      int blocks = (rows + lanes - 1) / lanes;
+      if (block + blocks > BATCH_BLOCKS) block = 0, batch++;
+      run->tiles[n++] = (tile){g, units + slot, start + done, rows, batch, block};
+      block += blocks;
     }
     units += used;
     start += run->sizes[g];
@@ -232,18 +241,21 @@ static bool layout_tiles(orr_run *run) {
 
 static bool layout_storage(orr_run *run) {
   const orr_program *p = run->program;
-  int64_t sums = 0, lanes = (int64_t)p->lanes * p->blocks;
+  int64_t sums = 0, lanes = (int64_t)p->lanes * run->blocks;
   for (int s = 1; s < p->stage_count; s += 2)
     if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
   engine_free_memory(run->engine, run->sums);
   engine_free_memory(run->engine, run->kept);
+  engine_free_memory(run->engine, run->held);
   engine_free_memory(run->engine, run->partials);
   run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
   run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1,
                          sizeof *run->kept);
   run->partials =
       engine_new(run->engine, (size_t)(p->partials * run->members) + 1, sizeof *run->partials);
-  return run->sums && run->kept && run->partials;
+  run->held = engine_new(run->engine, (size_t)(p->held_features * p->lanes * BATCH_BLOCKS) + 1,
+                         sizeof *run->held);
+  return run->sums && run->kept && run->held && run->partials;
 }
 
 static bool layout_workers(orr_run *run) {
@@ -358,7 +370,7 @@ static orr_status refresh_bindings(orr_run *run) {
 typedef struct row_job {
   orr_run *run;
   const stage *stage;
-  int *first; /* tile of each unit */
+  int first; /* tile of the batch */
 } row_job;
 
 static int first_tile(const orr_run *run, int unit) {
@@ -375,7 +387,7 @@ static void run_unit(void *context, int task, int w) {
   row_job *job = context;
   orr_run *run = job->run;
   bool sums = job->stage->sum_count > 0;
-  int i = sums ? first_tile(run, task) : task;
+  int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
   if (orr_interrupted(run->engine)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
@@ -383,59 +395,24 @@ static void run_unit(void *context, int task, int w) {
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
 }
 
-typedef struct sum_job {
-  orr_run *run;
-  const stage *stage;
-} sum_job;
-
-/* The slots' partial sums, added in their order: a fixed tree, whichever thread did what. */
-static void add_slots(const orr_run *run, const stage *st, int v, int64_t first, int64_t n) {
-  const value *x = &run->program->values[v];
-  bool members = x->level == ORR_MEMBER;
-  const kernels *k = engine_kernels(run->engine);
-  int groups = members ? run->members : 1, t = 0;
-  for (int g = 0; g < groups; g++) {
-    orr_real *y = run->base[v] + g * x->stored + first;
-    memset(y, 0, (size_t)n * sizeof *y);
-    for (int last = -1; t < run->tile_count && (!members || run->tiles[t].group == g); t++) {
-      if (run->tiles[t].unit == last) continue;
-      last = run->tiles[t].unit;
-      k->binary[BINARY_add](y, y, run->sums + last * st->sum_numbers + x->offset + first,
-                            (size_t)n);
-    }
-  }
-}
-
-static void run_sum(void *context, int task, int w) {
-  sum_job *job = context;
-  const stage *st = job->stage;
-  (void)w;
-  for (int i = 0; i < st->sum_count; i++) {
-    int64_t stored = job->run->program->values[st->sums[i]].stored,
-            chunks = (stored + SUM_CHUNK - 1) / SUM_CHUNK;
-    if (task >= chunks) {
-      task -= (int)chunks;
-      continue;
-    }
-    int64_t first = (int64_t)task * SUM_CHUNK;
-    add_slots(job->run, st, st->sums[i], first,
-              stored - first < SUM_CHUNK ? stored - first : SUM_CHUNK);
-    return;
-  }
-}
-
 static void run_row_stage(orr_run *run, const stage *st) {
-  if (!st->code.count) return;
+  if (!st->code.count && !st->reductions.count) return;
   const orr_program *p = run->program;
   for (int w = 0; w < run->worker_count; w++)
     memcpy(run->workers[w].pointer, run->base, (size_t)p->value_count * sizeof *run->base);
-  row_job job = {run, st, NULL};
-  pool_run(run->engine, st->sum_count ? run->unit_count : run->tile_count, run_unit, &job);
-  int chunks = 0;
-  for (int i = 0; i < st->sum_count; i++)
-    chunks += (int)((p->values[st->sums[i]].stored + SUM_CHUNK - 1) / SUM_CHUNK);
-  sum_job sums = {run, st};
-  pool_run(run->engine, chunks, run_sum, &sums);
+  row_job job = {run, st, 0};
+  if (!st->reductions.count) {
+    pool_run(run->engine, st->sum_count ? run->unit_count : run->tile_count, run_unit, &job);
+    run_sums(run, st);
+    return;
+  }
+  for (int last; job.first < run->tile_count && !orr_interrupted(run->engine); job.first = last) {
+    for (last = job.first; last < run->tile_count; last++)
+      if (run->tiles[last].batch != run->tiles[job.first].batch) break;
+    pool_run(run->engine, last - job.first, run_unit, &job);
+    run_reductions(run, st, job.first, last);
+  }
+  if (!run->tile_count) run_reductions(run, st, 0, 0);
 }
 
 static void copy_results(orr_run *run) {
