@@ -1,8 +1,28 @@
-/* pool.c - threads that share out numbered tasks through one atomic counter, and sleep between
-   jobs: a pool that spins is a bad neighbour. */
+/* pool.c - threads that share out numbered tasks through one atomic counter. Between jobs they sleep,
+   for a pool that spins is a bad neighbour; only while the pool is held, in a run that has many jobs
+   one after another, do they first look out for the next one for some microseconds.
+
+   The state of a job is one number: how many workers are in it, whether it is open, its generation.
+   A worker joins an open job that it has not been in; who comes too late stays out, so that nobody
+   waits for a thread that is not running. */
 #include <pthread.h>
 
 #include "base/base.h"
+
+#if defined(__x86_64__)
+#define PAUSE() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define PAUSE() __asm__ volatile("yield")
+#else
+#define PAUSE() (void)0
+#endif
+
+enum { LOOKS = 1000 }; /* pauses before a thread sleeps: 20 to 50 microseconds */
+
+#define ONE_IN ((uint64_t)1)
+#define ALL_IN ((uint64_t)0xffff)
+#define OPEN ((uint64_t)1 << 16)
+#define GENERATION ((uint64_t)1 << 17)
 
 struct pool {
   int threads; /* workers including the caller */
@@ -10,13 +30,12 @@ struct pool {
   struct worker *workers;
   pthread_mutex_t lock;
   pthread_cond_t wake, done;
-  uint64_t job; /* generation; a worker that sees a new one joins in */
-  int busy;     /* workers inside the current job */
-  bool stop;
+  _Atomic uint64_t state;
+  atomic_int sleepers, waiting, next;
+  atomic_bool held, stop;
   pool_work work;
   void *context;
   int tasks;
-  atomic_int next;
 };
 
 struct worker {
@@ -29,21 +48,55 @@ static void take_tasks(struct pool *pool, int worker) {
     pool->work(pool->context, task, worker);
 }
 
+static bool is_new(uint64_t state, uint64_t seen) {
+  return (state & OPEN) && state / GENERATION != seen;
+}
+
+/* Who finds nothing first says that he sleeps, then looks again; who brings work does so first, and
+   then looks for sleepers. One of them sees the other. */
+static void sleep_until_new(struct pool *pool, uint64_t seen) {
+  pthread_mutex_lock(&pool->lock);
+  atomic_fetch_add(&pool->sleepers, 1);
+  while (!atomic_load(&pool->stop) && !is_new(atomic_load(&pool->state), seen))
+    pthread_cond_wait(&pool->wake, &pool->lock);
+  atomic_fetch_sub(&pool->sleepers, 1);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+static bool join_job(struct pool *pool, uint64_t *seen) {
+  uint64_t state = atomic_load(&pool->state);
+  while (is_new(state, *seen))
+    if (atomic_compare_exchange_weak(&pool->state, &state, state + ONE_IN)) {
+      *seen = state / GENERATION;
+      return true;
+    }
+  return false;
+}
+
+static void leave_job(struct pool *pool) {
+  uint64_t left = atomic_fetch_sub(&pool->state, ONE_IN) - ONE_IN;
+  if ((left & ALL_IN) || (left & OPEN) || !atomic_load(&pool->waiting)) return;
+  pthread_mutex_lock(&pool->lock);
+  pthread_cond_signal(&pool->done);
+  pthread_mutex_unlock(&pool->lock);
+}
+
 static void *worker_main(void *argument) {
   struct worker *self = argument;
   struct pool *pool = self->pool;
   uint64_t seen = 0;
-  pthread_mutex_lock(&pool->lock);
-  for (;;) {
-    while (!pool->stop && pool->job == seen) pthread_cond_wait(&pool->wake, &pool->lock);
-    if (pool->stop) break;
-    seen = pool->job;
-    pthread_mutex_unlock(&pool->lock);
-    take_tasks(pool, self->index);
-    pthread_mutex_lock(&pool->lock);
-    if (--pool->busy == 0) pthread_cond_signal(&pool->done);
+  for (int looks = 0; !atomic_load(&pool->stop);) {
+    if (join_job(pool, &seen)) {
+      take_tasks(pool, self->index);
+      leave_job(pool);
+      looks = 0;
+    } else if (atomic_load(&pool->held) && looks++ < LOOKS) {
+      PAUSE();
+    } else {
+      sleep_until_new(pool, seen);
+      looks = 0;
+    }
   }
-  pthread_mutex_unlock(&pool->lock);
   return NULL;
 }
 
@@ -73,7 +126,7 @@ struct pool *pool_new(orr_engine *engine, int threads) {
 void pool_free(orr_engine *engine, struct pool *pool) {
   if (!pool) return;
   pthread_mutex_lock(&pool->lock);
-  pool->stop = true;
+  atomic_store(&pool->stop, true);
   pthread_cond_broadcast(&pool->wake);
   pthread_mutex_unlock(&pool->lock);
   for (int i = 1; i < pool->threads; i++) pthread_join(pool->handles[i], NULL);
@@ -87,23 +140,40 @@ void pool_free(orr_engine *engine, struct pool *pool) {
 
 int pool_threads(const struct pool *pool) { return pool->threads; }
 
+void pool_hold(orr_engine *engine, bool hold) { atomic_store(&engine->pool->held, hold); }
+
+static void wait_for_workers(struct pool *pool) {
+  for (int looks = 0; atomic_load(&pool->state) & ALL_IN; looks++) {
+    if (looks < LOOKS && atomic_load(&pool->held)) {
+      PAUSE();
+      continue;
+    }
+    pthread_mutex_lock(&pool->lock);
+    atomic_store(&pool->waiting, 1);
+    while (atomic_load(&pool->state) & ALL_IN) pthread_cond_wait(&pool->done, &pool->lock);
+    atomic_store(&pool->waiting, 0);
+    pthread_mutex_unlock(&pool->lock);
+  }
+}
+
 void pool_run(orr_engine *engine, int tasks, pool_work work, void *context) {
   struct pool *pool = engine->pool;
   if (pool->threads == 1 || tasks <= 1) {
     for (int task = 0; task < tasks; task++) work(context, task, 0);
     return;
   }
-  pthread_mutex_lock(&pool->lock);
   pool->work = work;
   pool->context = context;
   pool->tasks = tasks;
   atomic_store(&pool->next, 0);
-  pool->busy = pool->threads - 1;
-  pool->job++;
-  pthread_cond_broadcast(&pool->wake);
-  pthread_mutex_unlock(&pool->lock);
+  uint64_t generation = atomic_load(&pool->state) / GENERATION + 1;
+  atomic_store(&pool->state, generation * GENERATION | OPEN);
+  if (atomic_load(&pool->sleepers)) {
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->wake);
+    pthread_mutex_unlock(&pool->lock);
+  }
   take_tasks(pool, 0);
-  pthread_mutex_lock(&pool->lock);
-  while (pool->busy > 0) pthread_cond_wait(&pool->done, &pool->lock);
-  pthread_mutex_unlock(&pool->lock);
+  atomic_fetch_and(&pool->state, ~OPEN);
+  wait_for_workers(pool);
 }

@@ -445,12 +445,8 @@ static orr_status check_updates(orr_run *run) {
   return ORR_OK;
 }
 
-orr_status orr_run_go(orr_run *run) {
+static orr_status run_stages(orr_run *run) {
   const orr_program *p = run->program;
-  orr_status status;
-  if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
-  if (!lay_out(run)) return run->engine->status;
-  if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(run, &p->stages[s]);
     else run_singles(run, &p->stages[s]);
@@ -458,6 +454,18 @@ orr_status orr_run_go(orr_run *run) {
     if (s % 2 && orr_interrupted(run->engine))
       return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
   }
+  return ORR_OK;
+}
+
+orr_status orr_run_go(orr_run *run) {
+  orr_status status;
+  if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
+  if (!lay_out(run)) return run->engine->status;
+  if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
+  pool_hold(run->engine, true);
+  status = run_stages(run);
+  pool_hold(run->engine, false);
+  if (status) return status;
   run->settled = true;
   copy_results(run);
   return ORR_OK;
