@@ -38,6 +38,9 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
+  /* NULL, or a tensor [n or more, horizon, action size] whose memory `plans` points at, for
+     objectives that would else copy them. */
+  orr_tensor *tensor;
 } orr_scoring;
 
 /* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with a

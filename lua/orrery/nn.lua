@@ -101,9 +101,12 @@ local function program_of(net)
   if not compiled then
     local trace = require "orrery.trace"
     local inputs = net:shapes()
-    compiled = trace.program {
-      name = "net", inputs = { { name = "x", level = "row", shape = inputs } },
-      fn = function(x) return net(x) end,
+    compiled = {
+      inputs = inputs,
+      program = trace.program {
+        name = "net", inputs = { { name = "x", level = "row", shape = inputs } },
+        fn = function(x) return net(x) end,
+      },
     }
     programs[net] = compiled
   end
@@ -139,10 +142,11 @@ function nn.run(net, x, parameters)
     check.fail("net: a tensor is needed, not %s", x == nil and "nothing" or "a " .. type(x))
   end
   if parameters then net = with_parameters(net, parameters) end
-  local inputs = net:shapes()
-  local single = x:axes() == #inputs
+  local compiled = program_of(net)
+  local inputs, axes = compiled.inputs, x:axes()
+  local single = axes == #inputs
   for i, size in ipairs(inputs) do
-    if x:axes() - #inputs > 1 or x:axes() < #inputs or x:size(i - #inputs - 1) ~= size then
+    if axes - #inputs > 1 or axes < #inputs or x:size(i - #inputs - 1) ~= size then
       check.fail("the net takes %s, or rows of that, not %s", table.concat(inputs, " x "),
         x:axes() == 0 and "a single number" or table.concat({ x:shape() }, " x "))
     end
@@ -154,7 +158,8 @@ function nn.run(net, x, parameters)
     options = { rows = rows * members, members = members,
                 index = { x = nn.repeated(rows, members) } }
   end
-  local y = program_of(net):run({ x = x }, options)
+  local y = compiled.program:run({ x = x }, options)
+  if members == 1 and not single then return y:copy() end
   local shape = { select(2, y:shape()) }
   if not single then table.insert(shape, 1, rows) end
   if members > 1 then table.insert(shape, 1, members) end

@@ -60,18 +60,45 @@ local function describe_all(self, ...)
   return job
 end
 
+-- ---- calls like the one before: no description is made of their arguments (see src/lua/rowwise.c)
+
+local function node_of(v, described, uniform)
+  if core.is_tensor(v) then return { core.pattern(v, uniform), described.name } end
+  if type(v) == "number" then return { "number", described.name, orrery.full(0) } end
+  if type(v) ~= "table" or core.metatable(v) then return nil end
+  local keys, nodes = {}, {}
+  for key, part in pairs(v) do
+    local node = node_of(part, described[key], uniform)
+    if not node then return nil end
+    keys[#keys + 1], nodes[#nodes + 1] = key, node
+  end
+  return { keys, nodes }
+end
+
+-- Nil where an argument is a constant of the program.
+local function nodes_of(self, job, ...)
+  local nodes = {}
+  for i = 1, job.arguments.n do
+    nodes[i] = node_of((select(i, ...)), job.arguments[i], self.uniform[i])
+    if not nodes[i] then return nil end
+  end
+  return nodes
+end
+
 -- ---- results
 
 -- Every row's own: what is the same for all rows is repeated, unless there are none.
-local function results_of(v, levels, rows, name)
-  if core.is_tensor(v) then
-    if levels[v] == "row" then return v:copy() end
+local function results_of(template, outputs, levels, rows, reuse)
+  local name = template.leaf
+  if name then
+    local v = outputs[name]
+    if levels[name].level == "row" then return reuse and v or v:copy() end
     if not rows then return v:axes() == 0 and v:item() or v:copy() end
     return v:broadcast(rows, v:shape()):copy()
   end
-  local copy = {}
-  for key, part in pairs(v) do copy[key] = results_of(part, levels, rows, name) end
-  return copy
+  local results = {}
+  for key, part in pairs(template.parts) do results[key] = results_of(part, outputs, levels, rows, reuse) end
+  return results
 end
 
 local function compiled_for(self, job)
@@ -93,22 +120,17 @@ local function compiled_for(self, job)
   return compiled
 end
 
-local function run_compiled(self, compiled, job)
-  local options = { rows = job.rows or 1, seed = self.seed, iteration = self.calls }
-  local results = table.pack(compiled:run(job.values, options))
-  self.calls = (self.calls + 1) % 2^31 // 1
-  local levels, levels_by_name = {}, compiled.program:outputs()
-  local function walk(template, v)
-    if template.leaf then levels[v] = levels_by_name[template.leaf].level
-    else
-      for key, part in pairs(template.parts) do walk(part, v[key]) end
-    end
-  end
-  for i = 1, results.n do
-    walk(compiled.template[i], results[i])
-    results[i] = results_of(results[i], levels, job.rows)
-  end
-  return table.unpack(results, 1, results.n)
+local function run_compiled(self, compiled, values, rows)
+  local program, options = compiled:enter(), self.run_options
+  if self.levels_of ~= program then self.levels, self.levels_of = program:outputs(), program end
+  options.rows, options.iteration = rows or 1, self.calls
+  self.calls = (self.calls + 1) & 0x7fffffff
+  local outputs = program:run(values, options)
+  local template = compiled.template
+  if template.n == 1 then return results_of(template[1], outputs, self.levels, rows, self.reuse) end
+  local results = {}
+  for i = 1, template.n do results[i] = results_of(template[i], outputs, self.levels, rows, self.reuse) end
+  return table.unpack(results, 1, template.n)
 end
 
 -- ---- in plain Lua, row by row
@@ -164,15 +186,14 @@ local function fall_back(self, reason)
   trace.notice(("%s runs as plain Lua, row by row on one thread: %s"):format(self.name, reason))
 end
 
-local function any_symbol(...)
-  for i = 1, select("#", ...) do
-    if core.is_symbol((select(i, ...))) then return true end
-  end
-end
-
 -- On symbols, in a function being traced, it is the function itself.
 function Rowwise:__call(...)
-  if any_symbol(...) then return trace.inline { fn = self.fn, arguments = table.pack(...), name = self.name } end
+  local last = self.last
+  if last then
+    local rows = core.match(last.nodes, last.values, ...)
+    if rows then return run_compiled(self, last.compiled, last.values, rows >= 0 and rows or nil) end
+  end
+  if core.any_symbol(...) then return trace.inline { fn = self.fn, arguments = table.pack(...), name = self.name } end
   local job = describe_all(self, ...)
   if self.interpreted then return run_plain(self, job, ...) end
   if self.fallback then
@@ -182,7 +203,9 @@ function Rowwise:__call(...)
       return run_plain(self, job, ...)
     end
   end
-  return run_compiled(self, compiled_for(self, job), job)
+  local compiled, nodes = compiled_for(self, job), nodes_of(self, job, ...)
+  self.last = nodes and { nodes = nodes, compiled = compiled, values = {} }
+  return run_compiled(self, compiled, job.values, job.rows)
 end
 
 --- f:listing(...): the program for arguments like these, for a person to read.
@@ -197,6 +220,8 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 --- result has a row for each. Compiled at the first call for each signature of shapes. Every path
 --- through the comparisons of fn is followed, 256 at most: join small choices with orrery.where,
 --- math.max and math.min.
+---   reuse     false; true: tensors that a call returns are overwritten by the next, so that calls like
+---             the one before allocate no memory
 ---   name      stands for it in messages
 ---   uniform   { 2 }: positions of arguments whose tensors are the same for every row
 ---   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which is said once
@@ -204,7 +229,7 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 --- fn may be marked with orrery.interpret, to be run in plain Lua from the start.
 local function rowwise(fn, options)
   local o = check.options("rowwise options", options, {
-    name = "the function", uniform = {}, fallback = false, seed = "optional number",
+    name = "the function", uniform = {}, fallback = false, seed = "optional number", reuse = false,
   })
   local plain = trace.is_interpreted(fn)
   if not plain and type(fn) ~= "function" then error("rowwise: a function is needed, not a " .. type(fn), 2) end
@@ -212,7 +237,7 @@ local function rowwise(fn, options)
   for _, position in ipairs(o.uniform) do uniform[position] = true end
   return setmetatable({
     fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil,
-    seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
+    reuse = o.reuse, run_options = { seed = o.seed or 0 }, compiled = {}, count = 0, calls = 0,
   }, Rowwise)
 end
 

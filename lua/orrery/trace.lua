@@ -144,26 +144,13 @@ function Compiled:enter()
   return self.program, true
 end
 
--- How many rows the row inputs have.
-local function rows_of(inputs, values, index)
-  for _, input in ipairs(inputs) do
-    local value = values[input.name]
-    if input.level == "row" and core.is_tensor(value) then
-      local at = index and index[input.name]
-      return at and #at or value:size(1)
-    end
-  end
-end
-
 --- compiled:run(values, options): values by input name; options as program:run's. Returns the outputs in
 --- the structure that the function returned; they are overwritten by the next run.
 function Compiled:run(values, options)
-  local program = self:enter()
-  local o = {}
-  for key, value in pairs(options or {}) do o[key] = value end
-  if not o.rows and not o.groups then o.rows = rows_of(self.inputs, values, o.index) end
-  local outputs = program:run(values, o)
-  return table.unpack(shapes.fill(self.template, outputs), 1, self.template.n)
+  local outputs = self:enter():run(values, options)
+  local template = self.template
+  if template.n == 1 then return shapes.fill_one(template[1], outputs) end
+  return table.unpack(shapes.fill(template, outputs), 1, template.n)
 end
 
 --- compiled:listing(): the program's instructions, for a person to read.

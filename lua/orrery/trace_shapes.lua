@@ -149,6 +149,8 @@ local function fill_value(template, outputs)
   return made
 end
 
+shapes.fill_one = fill_value
+
 --- shapes.fill(template, outputs): the results, from outputs by name.
 function shapes.fill(template, outputs)
   local results = { n = template.n }

@@ -19,6 +19,8 @@
 /* Vectors wider than the processor's go to inline functions only, so how they would be passed
    between objects does not matter. */
 #pragma GCC diagnostic ignored "-Wpsabi"
+/* activations.h takes the place of some of the loops over ops.def. */
+#pragma GCC diagnostic ignored "-Woverride-init"
 
 #ifndef KERNELS
 #define KERNELS kernels_portable
@@ -26,6 +28,7 @@
 
 #include "kernel/math.h"
 
+#include "kernel/activations.h"
 #include "kernel/blocks.h"
 #include "kernel/draw.h"
 #include "kernel/elementwise.h"
@@ -67,6 +70,13 @@ const kernels KERNELS = {
 #undef UNARY
 #undef BINARY
 #undef STRUCTURED
+#ifndef ORR_DOUBLE
+    .unary[UNARY_sigmoid] = vectors_sigmoid,
+    .unary[UNARY_silu] = vectors_silu,
+    .unary[UNARY_tanh] = vectors_tanh,
+    .unary[UNARY_exp] = vectors_exp,
+    .unary[UNARY_softplus] = vectors_softplus,
+#endif
     .select = select_either,
     .sum = sum_along,
     .max = max_along,

@@ -169,6 +169,13 @@ static inline float real_exp(float x) {
   return (1 + e) * power_of_two(k >> 1) * power_of_two(k - (k >> 1));
 }
 
+/* For x in -87 .. 88, where one factor does. */
+static inline float exp_moderate(float x) {
+  int32_t k;
+  float e = exp_reduced(x, &k);
+  return (1 + e) * power_of_two(k);
+}
+
 /* 2^k e^r - 1 = 2 (2^(k-1) (e^r - 1) + (2^(k-1) - 1/2)): nothing overflows before the result does.
    */
 static inline float real_expm1(float x) {
@@ -357,7 +364,7 @@ static inline float real_erf(float x) {
   q = fused(q, t, -0.6380122245f);
   q = fused(q, t, -1.127171646f);
   q = fused(q, t, -3.205750666e-4f);
-  float far = copy_sign(1 - real_exp(q), x);
+  float far = copy_sign(1 - exp_moderate(q), x);
   return size < 1 ? near : far;
 }
 

@@ -17,6 +17,9 @@ typedef struct program_handle {
   lua_program pair;
 } program_handle;
 
+/* User value of the handle: the table of output tensors that the last run returned. */
+enum { OUTPUTS = 1 };
+
 static lua_program *pair_at(lua_State *L, int index) {
   return lua_check_object(L, index, &lua_program_class);
 }
@@ -26,7 +29,7 @@ orr_run *lua_check_program_run(lua_State *L, int index) { return pair_at(L, inde
 
 lua_handle *lua_new_program(lua_State *L) {
   program_handle *made = lua_newuserdatauv(L, sizeof *made, 1);
-  *made = (program_handle){{NULL, &lua_program_class}, {NULL, NULL}};
+  *made = (program_handle){{NULL, &lua_program_class}, {NULL, NULL, false}};
   luaL_setmetatable(L, lua_program_class.name);
   return &made->handle;
 }
@@ -34,7 +37,7 @@ lua_handle *lua_new_program(lua_State *L) {
 int lua_fill_program(lua_State *L, lua_handle *handle, orr_program *program) {
   if (!program) return lua_raise(L);
   lua_program *pair = &((program_handle *)handle)->pair;
-  *pair = (lua_program){program, orr_run_new(program)};
+  *pair = (lua_program){program, orr_run_new(program), false};
   if (!pair->run) {
     orr_program_free(program);
     return lua_raise(L);
@@ -58,7 +61,8 @@ static int *integers_option(lua_State *L, const char *name, int *count) {
   return values;
 }
 
-static void set_groups(lua_State *L, orr_run *run, int64_t rows, int members) {
+static void set_groups(lua_State *L, lua_program *p, int64_t rows, int members) {
+  orr_run *run = p->run;
   int groups, count;
   int *sizes = integers_option(L, "groups", &groups);
   if (sizes) {
@@ -72,6 +76,8 @@ static void set_groups(lua_State *L, orr_run *run, int64_t rows, int members) {
   for (int i = 0; i < count; i++) entries[i]--;
   if (entries && count != (sizes ? groups : members))
     lua_complain(L, "run: entries names %d members for %d groups", count, sizes ? groups : members);
+  if (!entries && !p->entries) return; /* choosing anew unsettles what follows from parameters */
+  p->entries = entries != NULL;
   lua_check_status(L, orr_run_members(run, entries));
 }
 
@@ -94,6 +100,34 @@ static int64_t bind_inputs(lua_State *L, lua_program *p, int indices) {
   return rows;
 }
 
+/* The table of outputs of the program at 1; a new one of the same tensors, as the script may have
+   changed the last. */
+static int push_outputs(lua_State *L, lua_program *p) {
+  int count = orr_program_outputs(p->program), top = lua_gettop(L);
+  if (lua_getiuservalue(L, 1, OUTPUTS) == LUA_TNIL) {
+    lua_createtable(L, count, 0);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, 1, OUTPUTS);
+    lua_replace(L, top + 1);
+  }
+  lua_createtable(L, 0, count);
+  for (int i = 0; i < count; i++) {
+    const char *name = orr_program_output_name(p->program, i);
+    orr_tensor *output = orr_run_output(p->run, name);
+    lua_rawgeti(L, top + 1, i + 1);
+    lua_handle *handle = lua_touserdata(L, -1);
+    if (!handle || handle->object != output) { /* the first time, of other rows, or closed */
+      handle = lua_new_handle(L, &lua_tensor_class);
+      lua_fill(L, handle, orr_tensor_retain(output));
+      lua_pushvalue(L, -1);
+      lua_rawseti(L, top + 1, i + 1);
+    }
+    lua_setfield(L, top + 2, name);
+    lua_settop(L, top + 2);
+  }
+  return 1;
+}
+
 /*** program:run(inputs, options): binds tensors by input name, runs over all rows and returns a table
 of output tensors, which the next run overwrites. options: rows, members, groups (sizes), entries
 (members, from 1), seed, iteration, index = { name = int tensor of rows to read, from 0 }. */
@@ -113,19 +147,11 @@ static int program_run(lua_State *L) {
   lua_settop(L, 3);
   lua_remove(L, 2); /* 1 program, 2 options */
   rows = lua_option_integer(L, 2, "rows", rows < 0 ? 1 : rows, 0, INT64_MAX);
-  set_groups(L, p->run, rows, (int)lua_option_integer(L, 2, "members", 1, 1, 1 << 20));
+  set_groups(L, p, rows, (int)lua_option_integer(L, 2, "members", 1, 1, 1 << 20));
   orr_run_seed(p->run, (uint64_t)lua_option_integer(L, 2, "seed", 0, INT64_MIN, INT64_MAX),
                (uint32_t)lua_option_integer(L, 2, "iteration", 0, 0, UINT32_MAX));
   lua_check_status(L, orr_run_go(p->run));
-  int count = orr_program_outputs(p->program);
-  lua_createtable(L, 0, count);
-  for (int i = 0; i < count; i++) {
-    const char *name = orr_program_output_name(p->program, i);
-    lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
-    lua_fill(L, handle, orr_tensor_retain(orr_run_output(p->run, name)));
-    lua_setfield(L, -2, name);
-  }
-  return 1;
+  return push_outputs(L, p);
 }
 
 /*** program:listing(): its instructions, for a person to read. */

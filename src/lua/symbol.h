@@ -49,6 +49,7 @@ extern const luaL_Reg lua_symbol_structured[];
 typedef struct lua_program {
   orr_program *program;
   orr_run *run;
+  bool entries; /* the run has members chosen */
 } lua_program;
 extern const lua_class lua_program_class;
 orr_program *lua_check_program(lua_State *L, int index);

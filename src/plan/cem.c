@@ -8,9 +8,9 @@
 #include "plan/plan.h"
 
 typedef struct cem_state {
-  int elites;
-  orr_real *variance;  /* [variables] */
-  orr_real *deviation; /* [variables], as constrained by the bounds, for sampling */
+  double *mean, *squares; /* [variables]: of the elites, while refitting */
+  orr_real *variance;     /* [variables] */
+  orr_real *deviation;    /* [variables], as constrained by the bounds, for sampling */
 } cem_state;
 
 static orr_status open(orr_planner *planner) {
@@ -29,12 +29,16 @@ static orr_status open(orr_planner *planner) {
                        options->elites, options->population);
   size_t variables = (size_t)planner->variables;
   /* one block, freed with the planner */
-  cem_state *state = engine_new_zeroed(engine, 1, sizeof *state + 2 * variables * sizeof(orr_real));
+  cem_state *state =
+      engine_new_zeroed(engine, 1,
+                        sizeof *state + 2 * variables * (sizeof(double) + sizeof(orr_real)));
   if (!state) return ORR_MEMORY;
-  state->variance = (orr_real *)(state + 1);
+  state->mean = (double *)(state + 1);
+  state->squares = state->mean + variables;
+  state->variance = (orr_real *)(state->squares + variables);
   state->deviation = state->variance + variables;
-  state->elites = (int)(options->elites > 0 ? options->elites : options->population / 10);
-  if (state->elites < 2) state->elites = 2;
+  planner->ranked = (int)(options->elites > 0 ? options->elites : options->population / 10);
+  if (planner->ranked < 2) planner->ranked = 2;
   planner->state = state;
   planner->population = (int)options->population;
   planner->iterations = (int)options->iterations;
@@ -63,41 +67,43 @@ static void constrain(orr_planner *planner) {
   }
 }
 
-static void fill(const orr_planner *planner, int row, orr_real *plan) {
+static void shape(const orr_planner *planner, int first, int count, orr_real block[][BLOCK]) {
   const cem_state *state = planner->state;
-  draw_uniform(planner->key, (uint32_t)planner->iteration, (uint32_t)row, plan, planner->variables);
-  truncated_normals(plan, planner->variables);
-  const orr_real *mean = planner->mean, *deviation = state->deviation;
-  for (int step = 0; step < planner->length; step++) {
-    for (int i = 0; i < planner->actions; i++) {
-      orr_real value = *mean++ + *deviation++ * *plan;
+  int action = first % planner->actions;
+  for (int i = 0; i < count; i++) {
+    orr_real mean = planner->mean[first + i], deviation = state->deviation[first + i];
+    orr_real low = planner->low[action], high = planner->high[action];
+    for (int lane = 0; lane < BLOCK; lane++) {
+      orr_real value = mean + deviation * truncated_normal(block[i][lane]);
       /* rounding may pass a bound by one unit */
-      value = value < planner->low[i] ? planner->low[i] : value;
-      *plan++ = value > planner->high[i] ? planner->high[i] : value;
+      value = value < low ? low : value;
+      block[i][lane] = value > high ? high : value;
     }
+    if (++action == planner->actions) action = 0;
   }
 }
 
 static void refit(orr_planner *planner) {
   const cem_options *options = planner->options;
   cem_state *state = planner->state;
-  int elites = state->elites < planner->finite ? state->elites : planner->finite;
-  double largest = 0;
-  for (int v = 0; v < planner->variables; v++) {
-    double sum = 0, squares = 0;
-    for (int e = 0; e < elites; e++)
-      sum +=
-          (double)planner->candidates[(size_t)planner->order[e] * (size_t)planner->variables + v];
-    double mean = sum / elites;
-    for (int e = 0; e < elites; e++) {
-      double apart =
-          (double)planner->candidates[(size_t)planner->order[e] * (size_t)planner->variables + v] -
-          mean;
-      squares += apart * apart;
-    }
+  int elites = planner->ranked < planner->finite ? planner->ranked : planner->finite;
+  int variables = planner->variables;
+  double *mean = state->mean, *squares = state->squares, largest = 0;
+  for (int v = 0; v < variables; v++) mean[v] = squares[v] = 0;
+  for (int e = 0; e < elites; e++) {
+    const orr_real *plan = planner->candidates + (size_t)planner->order[e] * (size_t)variables;
+    for (int v = 0; v < variables; v++) mean[v] += (double)plan[v];
+  }
+  for (int v = 0; v < variables; v++) mean[v] /= elites;
+  for (int e = 0; e < elites; e++) {
+    const orr_real *plan = planner->candidates + (size_t)planner->order[e] * (size_t)variables;
+    for (int v = 0; v < variables; v++)
+      squares[v] += ((double)plan[v] - mean[v]) * ((double)plan[v] - mean[v]);
+  }
+  for (int v = 0; v < variables; v++) {
     double keep = options->alpha, half = (double)planner->half[v % planner->actions];
-    double variance = keep * (double)state->variance[v] + (1 - keep) * squares / elites;
-    planner->mean[v] = (orr_real)(keep * (double)planner->mean[v] + (1 - keep) * mean);
+    double variance = keep * (double)state->variance[v] + (1 - keep) * squares[v] / elites;
+    planner->mean[v] = (orr_real)(keep * (double)planner->mean[v] + (1 - keep) * mean[v]);
     state->variance[v] = (orr_real)variance;
     if (variance > largest * half * half) largest = variance / (half * half);
   }
@@ -106,7 +112,7 @@ static void refit(orr_planner *planner) {
 
 static orr_status iterate(orr_planner *planner) {
   constrain(planner);
-  planner_sample(planner, 0, planner->population, fill);
+  planner_sample(planner, 0, planner->population, shape);
   orr_status status = planner_score(planner, planner->population);
   if (!status && planner->finite > 0) refit(planner);
   return status;

@@ -1,50 +1,50 @@
-/* draws.c - random numbers of planners, keyed by candidate and iteration, so that sampling can be
-   shared out over threads; and ranking. */
+/* draws.c - sampling of candidates, shared out over threads; and ranking. */
 #include <math.h>
 #include <string.h>
 #include <time.h>
 
-#include "kernel/math.h"
 #include "plan/plan.h"
 
-void draw_uniform(uint64_t key, uint32_t iteration, uint32_t row, orr_real *u, int n) {
-  for (int i = 0; i < n; i += 4) {
-    uint32_t counter[4] = {row, (uint32_t)i / 4, iteration, 0}, bits[4];
-    philox(key, counter, bits);
-    for (int j = 0; j < 4 && i + j < n; j++) {
-      /* the top 23 bits and a half: exact in float32, never 0 or 1 */
-      u[i + j] = ((orr_real)(bits[j] >> 9) + (orr_real)0.5) * (orr_real)(1.0 / 8388608);
-    }
+enum {
+  NUMBERS = 64,    /* of BLOCK candidates, drawn at a time */
+  SITE = 0x706c6e, /* tells these draws from others of the same key */
+  ALONE = 16384    /* numbers that are drawn before waking threads has cost the same */
+};
+
+typedef struct sampling {
+  const orr_planner *planner;
+  planner_shape shape;
+  int first, last;
+} sampling;
+
+/* Number v of candidate c is element v % NUMBERS of step v / NUMBERS of row c, at SITE, in terms of
+   kernel/draw.h. */
+static void sample_block(void *context, int task, int worker) {
+  (void)worker;
+  const sampling *job = context;
+  const orr_planner *planner = job->planner;
+  const kernels *k = engine_kernels(planner->engine);
+  int row = job->first + task * BLOCK, left = job->last - row, valid = left < BLOCK ? left : BLOCK;
+  orr_real block[NUMBERS][BLOCK];
+  for (int first = 0; first < planner->variables; first += NUMBERS) {
+    int count = planner->variables - first < NUMBERS ? planner->variables - first : NUMBERS;
+    k->uniform(*block, (size_t)count, BLOCK, planner->key, SITE, (uint32_t)(first / NUMBERS),
+               (uint32_t)planner->iteration, (uint32_t)row);
+    job->shape(planner, first, count, block);
+    orr_real *rows[BLOCK];
+    for (int i = 0; i < valid; i++)
+      rows[i] = planner->candidates + (size_t)(row + i) * (size_t)planner->variables + first;
+    k->store_block(rows, *block, valid, (size_t)count);
   }
 }
 
-/* The inverse distribution function, sqrt(2) erfinv(x), by the central polynomial of M. Giles,
-   "Approximating the erfinv function" (GPU Computing Gems, 2011); |x| < erf(2 / sqrt(2)) keeps
-   inside it. Relative error below 1e-6. */
-static inline orr_real truncated_normal(orr_real u) {
-  orr_real x = (2 * u - 1) * (orr_real)0.9544997361036416;
-  orr_real w = -real_log((1 - x) * (1 + x)) - (orr_real)2.5;
-  orr_real p = (orr_real)2.81022636e-08;
-  p = p * w + (orr_real)3.43273939e-07;
-  p = p * w + (orr_real)-3.5233877e-06;
-  p = p * w + (orr_real)-4.39150654e-06;
-  p = p * w + (orr_real)0.00021858087;
-  p = p * w + (orr_real)-0.00125372503;
-  p = p * w + (orr_real)-0.00417768164;
-  p = p * w + (orr_real)0.246640727;
-  p = p * w + (orr_real)1.50140941;
-  return (orr_real)1.4142135623730951 * p * x;
-}
-
-/* In blocks of a constant size, which compilers turn into vector code at -O2. */
-void truncated_normals(orr_real *u, int n) {
-  enum { AT_ONCE = 16 };
-  orr_real block[AT_ONCE] = {0};
-  for (int i = 0; i < n; i += AT_ONCE) {
-    size_t bytes = (size_t)(n - i < AT_ONCE ? n - i : AT_ONCE) * sizeof(orr_real);
-    memcpy(block, u + i, bytes);
-    for (int j = 0; j < AT_ONCE; j++) block[j] = truncated_normal(block[j]);
-    memcpy(u + i, block, bytes);
+void planner_sample(orr_planner *planner, int first, int last, planner_shape shape) {
+  sampling job = {planner, shape, first, last};
+  int tasks = (last - first + BLOCK - 1) / BLOCK;
+  if ((int64_t)(last - first) * planner->variables < ALONE) {
+    for (int task = 0; task < tasks; task++) sample_block(&job, task, 0);
+  } else {
+    pool_run(planner->engine, tasks, sample_block, &job);
   }
 }
 
@@ -67,15 +67,23 @@ static void sink(const orr_real *returns, int *heap, int root, int n) {
   }
 }
 
-int rank_returns(const orr_real *returns, int n, int *order) {
-  int finite = 0, last = n;
-  for (int i = 0; i < n; i++)
-    if (isfinite(returns[i])) order[finite++] = i;
-  for (int i = n; i-- > 0;)
-    if (!isfinite(returns[i])) order[--last] = i;
-  /* the heap's root is the one that ranks last */
-  for (int i = finite / 2; i-- > 0;) sink(returns, order, i, finite);
-  for (int end = finite; end-- > 1;) {
+int rank_returns(const orr_real *returns, int n, int wanted, int *order) {
+  int finite = 0, kept = 0;
+  /* order is a heap of the best so far; its root is the one that ranks last */
+  for (int i = 0; i < n; i++) {
+    if (!isfinite(returns[i])) continue;
+    finite++;
+    if (kept < wanted) {
+      order[kept++] = i;
+      for (int root = kept / 2; kept == wanted && root-- > 0;) sink(returns, order, root, kept);
+    } else if (returns[i] > returns[order[0]]) { /* equal ones come later: they rank behind */
+      order[0] = i;
+      sink(returns, order, 0, kept);
+    }
+  }
+  if (kept < wanted)
+    for (int root = kept / 2; root-- > 0;) sink(returns, order, root, kept);
+  for (int end = kept; end-- > 1;) {
     int swapped = order[0];
     order[0] = order[end];
     order[end] = swapped;

@@ -26,7 +26,8 @@ typedef struct learned {
   int horizon, actions;
   int stride;                       /* between the returns of rows: 0 when all are one number */
   bool timed;                       /* the program has an input "time" */
-  orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions] */
+  orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions], to copy them to */
+  orr_tensor *bound_plans;          /* lent: what the run reads, `plans` or a planner's own */
   int capacity;
   layout layouts[LAYOUTS];
   int bound; /* the layout in force; -1: none */
@@ -59,13 +60,15 @@ static int make_layout(learned *model, int n) {
   return place;
 }
 
-static orr_status use_layout(learned *model, int n) {
-  if (model->bound >= 0 && model->layouts[model->bound].n == n) return ORR_OK;
+static orr_status use_layout(learned *model, int n, orr_tensor *plans) {
+  if (model->bound >= 0 && model->layouts[model->bound].n == n && model->bound_plans == plans)
+    return ORR_OK;
   model->bound = -1;
   int place = make_layout(model, n);
   if (place < 0) return orr_engine_status(model->engine);
-  orr_status status = orr_run_input(model->run, "plan", model->plans, model->layouts[place].index);
+  orr_status status = orr_run_input(model->run, "plan", plans, model->layouts[place].index);
   if (status) return status;
+  model->bound_plans = plans;
   if (model->groups) {
     for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
     status = orr_run_groups(model->run, model->groups, model->sizes);
@@ -112,7 +115,7 @@ static orr_status prepare(void *user, int n, int horizon) {
     if (status) return status;
     model->capacity = n;
   }
-  return use_layout(model, n);
+  return use_layout(model, n, model->plans);
 }
 
 /* ---- scoring ---- */
@@ -120,12 +123,17 @@ static orr_status prepare(void *user, int n, int horizon) {
 /* The mean over particles, in the order of slots. One that is not finite spoils its plan: a sum of
    infinities may be NaN or infinite, and either ranks last. */
 static void reduce(const learned *model, const orr_real *returns, const orr_scoring *scoring) {
+  enum { TOGETHER = 64 };
   int n = scoring->n;
-  for (int plan = 0; plan < n; plan++) {
-    double sum = 0;
-    for (int slot = 0; slot < model->particles; slot++)
-      sum += (double)returns[(slot * n + plan) * model->stride];
-    scoring->returns[plan] = (orr_real)(sum / model->particles);
+  for (int first = 0; first < n; first += TOGETHER) {
+    int count = n - first < TOGETHER ? n - first : TOGETHER;
+    double sum[TOGETHER] = {0};
+    for (int slot = 0; slot < model->particles; slot++) {
+      const orr_real *given = returns + (slot * n + first) * model->stride;
+      for (int i = 0; i < count; i++) sum[i] += (double)given[i * model->stride];
+    }
+    for (int i = 0; i < count; i++)
+      scoring->returns[first + i] = (orr_real)(sum[i] / model->particles);
   }
 }
 
@@ -158,14 +166,16 @@ static orr_status reward_states(learned *model, const orr_real *states,
 
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
-  orr_status status = use_layout(model, scoring->n);
+  orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
+  orr_status status = use_layout(model, scoring->n, plans);
   if (status) return status;
   memcpy(orr_tensor_data(model->state), scoring->observation,
          (size_t)orr_tensor_count(model->state) * sizeof(orr_real));
-  memcpy(orr_tensor_data(model->plans), scoring->plans,
-         (size_t)scoring->n * (size_t)model->horizon * (size_t)model->actions * sizeof(orr_real));
+  if (!scoring->tensor)
+    memcpy(orr_tensor_data(plans), scoring->plans,
+           (size_t)scoring->n * (size_t)model->horizon * (size_t)model->actions * sizeof(orr_real));
   orr_tensor_touch(model->state);
-  orr_tensor_touch(model->plans);
+  orr_tensor_touch(plans);
   if (model->timed) {
     *(orr_real *)orr_tensor_data(model->time) = (orr_real)scoring->step;
     orr_tensor_touch(model->time);

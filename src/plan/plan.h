@@ -8,6 +8,7 @@
 #define PLAN_H
 
 #include "base/base.h"
+#include "kernel/kernel.h"
 #include "orrery/plan.h"
 
 /* An options struct for each row: doubles only, so that it is also an array in the table's order. */
@@ -48,6 +49,7 @@ struct orr_planner {
   int horizon, repeat;   /* steps; steps that each decision is held */
   void *options, *state; /* <name>_options, and what the type keeps */
   int population, iterations;
+  int ranked; /* how many of the best plans iterate() wants in order; 1, unless open() sets more */
   int length, actions, variables; /* decisions, numbers in an action, length * actions */
   orr_random random;
   bool busy;
@@ -56,10 +58,11 @@ struct orr_planner {
   orr_real *middle, *half;    /* [actions]: of the bounds; 0 and 1 where there are none */
 
   orr_real *mean;       /* [length][actions] */
-  orr_real *candidates; /* [population][length][actions] */
-  orr_real *expanded;   /* [population][horizon][actions]; the candidates when repeat is 1 */
+  orr_tensor *plans;    /* [population, length, actions] ... */
+  orr_tensor *wide;     /* ... and [population, horizon, actions]; NULL when repeat is 1 */
+  orr_real *candidates; /* the numbers of plans */
   orr_real *returns;    /* [population] */
-  int *order;           /* [population], best first, not finite last, ties by index */
+  int *order;           /* [population]: the `ranked` best, best first, ties by index */
   orr_real *best;       /* [length][actions], of this call */
   orr_real best_return; /* NaN: none yet */
   orr_real *best_returns, *mean_returns; /* [iterations] */
@@ -70,25 +73,37 @@ struct orr_planner {
   const orr_plan_request *request;
   uint64_t key, seed; /* of the planner's draws, and of the objective's */
   int iteration;
-  int finite; /* of the batch scored last, how many: order[0 .. finite-1] */
+  int finite; /* of the batch scored last, how many; order has as many of them as it ranks */
   int64_t scored, non_finite;
   bool done; /* set by iterate: no further iteration would help */
 };
 
 /* Scores candidates 0 .. n-1: fills returns, order and finite, and remembers the best plan. */
 orr_status planner_score(orr_planner *planner, int n);
-/* Fills candidates first .. last-1 on all threads; fill must depend on its arguments only. */
-typedef void (*planner_fill)(const orr_planner *planner, int row, orr_real *plan);
-void planner_sample(orr_planner *planner, int first, int last, planner_fill fill);
+/* Turns draws from [0, 1) into the numbers first .. first+count-1 of BLOCK candidates, in place; it
+   must depend on its arguments only. */
+typedef void (*planner_shape)(const orr_planner *planner, int first, int count,
+                              orr_real block[][BLOCK]);
+/* Makes candidates first .. last-1, on all threads. Each draw is keyed by (key, iteration,
+   candidate, number): who draws it does not matter. */
+void planner_sample(orr_planner *planner, int first, int last, planner_shape shape);
 
-/* Indices 0 .. n-1 by falling return; ties by index, those that are not finite last. Answers how
-   many are finite. */
-int rank_returns(const orr_real *returns, int n, int *order);
+/* The `wanted` (or fewer) greatest finite of n returns as indices, falling; ties by index. Answers
+   how many are finite. */
+int rank_returns(const orr_real *returns, int n, int wanted, int *order);
 
-/* n draws from (0, 1), keyed by (key, iteration, row): who draws does not matter. */
-void draw_uniform(uint64_t key, uint32_t iteration, uint32_t row, orr_real *u, int n);
-/* Uniform numbers become standard normal ones restricted to -2 .. 2, in place. */
-void truncated_normals(orr_real *u, int n);
+/* Uniform draws become standard normal ones restricted to -2 .. 2. */
+static inline orr_real truncated_normal(orr_real u) {
+  /* The inverse distribution function as (u - 1/2) P(t) / Q(t) with t = u (1 - u): a least-squares
+     fit, made minimax by reweighting; relative error below 4e-6. All terms are positive, so nothing
+     cancels near the ends. */
+  orr_real t = u * (1 - u);
+  orr_real p = (orr_real)446.402449, q = (orr_real)451.779139;
+  p = p * t + (orr_real)799.265153, q = q * t + (orr_real)341.347431;
+  p = p * t + (orr_real)134.228077, q = q * t + (orr_real)40.3919589;
+  p = p * t + (orr_real)3.99998746, q = q * t + 1;
+  return (u - (orr_real)0.5) * p / q;
+}
 
 /* Rewards by a function of the host: the columns of rows (rollout, step), the last one fastest. */
 typedef struct reward_rows {

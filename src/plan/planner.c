@@ -133,26 +133,28 @@ static orr_status read_space(orr_planner *planner, orr_space *space) {
 
 static orr_status new_buffers(orr_planner *planner) {
   orr_engine *engine = planner->engine;
-  size_t variables = (size_t)planner->variables, population = (size_t)planner->population, all,
-         wide;
+  size_t variables = (size_t)planner->variables, population = (size_t)planner->population, wide;
   size_t horizon = (size_t)planner->horizon * (size_t)planner->actions;
-  if (!multiply_sizes(variables, population, &all) || !multiply_sizes(horizon, population, &wide))
+  int64_t shape[3] = {planner->population, planner->length, planner->actions};
+  if (!multiply_sizes(horizon, population, &wide))
     return engine_fail(engine, ORR_ARGUMENT, "%s: a population of %d is too large",
                        rows[planner->row].name, planner->population);
   planner->mean = engine_new_zeroed(engine, variables, sizeof(orr_real));
   planner->best = engine_new_zeroed(engine, variables, sizeof(orr_real));
-  planner->candidates = engine_new_zeroed(engine, all, sizeof(orr_real));
+  planner->plans = orr_tensor_new(engine, ORR_REAL, 3, shape);
   planner->returns = engine_new_zeroed(engine, population, sizeof(orr_real));
   planner->order = engine_new_zeroed(engine, population, sizeof(int));
   planner->best_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
   planner->mean_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
-  if (!planner->mean || !planner->best || !planner->candidates || !planner->returns ||
-      !planner->order || !planner->best_returns || !planner->mean_returns)
+  if (!planner->mean || !planner->best || !planner->plans || !planner->returns || !planner->order ||
+      !planner->best_returns || !planner->mean_returns)
     return ORR_MEMORY;
+  planner->candidates = orr_tensor_data(planner->plans);
   if (planner->repeat == 1) return ORR_OK;
-  planner->expanded = engine_new_zeroed(engine, wide, sizeof(orr_real));
+  shape[1] = planner->horizon;
+  planner->wide = orr_tensor_new(engine, ORR_REAL, 3, shape);
   planner->out = engine_new_zeroed(engine, 3 * horizon, sizeof(orr_real));
-  return planner->expanded && planner->out ? ORR_OK : ORR_MEMORY;
+  return planner->wide && planner->out ? ORR_OK : ORR_MEMORY;
 }
 
 orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *actions,
@@ -168,6 +170,7 @@ orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *ac
   planner->engine = orr_engine_retain(engine);
   planner->type = rows[row].type;
   planner->row = row;
+  planner->ranked = 1;
   orr_status status = read_options(planner, settings, count);
   if (!status) status = read_space(planner, actions);
   if (!status) status = planner->type->open(planner);
@@ -189,10 +192,11 @@ orr_planner *orr_planner_retain(orr_planner *planner) {
 void orr_planner_free(orr_planner *planner) {
   if (!planner || atomic_fetch_sub(&planner->references, 1) > 1) return;
   orr_engine *engine = planner->engine;
-  void *memory[] = {planner->options, planner->state, planner->middle,       planner->half,
-                    planner->mean,    planner->best,  planner->candidates,   planner->expanded,
-                    planner->returns, planner->order, planner->best_returns, planner->mean_returns,
-                    planner->out,     planner};
+  void *memory[] = {planner->options,      planner->state,        planner->middle,  planner->half,
+                    planner->mean,         planner->best,         planner->returns, planner->order,
+                    planner->best_returns, planner->mean_returns, planner->out,     planner};
+  orr_tensor_free(planner->plans);
+  orr_tensor_free(planner->wide);
   orr_space_free(planner->space);
   for (size_t i = 0; i < COUNT(memory); i++) engine_free_memory(engine, memory[i]);
   orr_engine_free(engine);

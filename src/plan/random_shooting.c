@@ -10,26 +10,26 @@ static orr_status open(orr_planner *planner) {
   return ORR_OK;
 }
 
-static void fill(const orr_planner *planner, int row, orr_real *plan) {
-  draw_uniform(planner->key, (uint32_t)planner->iteration, (uint32_t)row, plan, planner->variables);
-  for (int v = 0; v < planner->variables; v++) {
-    int action = v % planner->actions;
-    plan[v] = planner->middle[action] + planner->half[action] * (2 * plan[v] - 1);
+static void shape(const orr_planner *planner, int first, int count, orr_real block[][BLOCK]) {
+  for (int i = 0; i < count; i++) {
+    int action = (first + i) % planner->actions;
+    orr_real middle = planner->middle[action], half = planner->half[action];
+    for (int lane = 0; lane < BLOCK; lane++)
+      block[i][lane] = middle + half * (2 * block[i][lane] - 1);
   }
 }
 
 /* Discrete values are whole numbers 0 .. n-1, equally likely. */
-static void fill_discrete(const orr_planner *planner, int row, orr_real *plan) {
-  draw_uniform(planner->key, (uint32_t)planner->iteration, (uint32_t)row, plan, planner->variables);
+static void shape_discrete(const orr_planner *planner, int first, int count,
+                           orr_real block[][BLOCK]) {
   for (int f = 0; f < orr_space_fields(planner->space); f++) {
     const orr_field *field = orr_space_field(planner->space, f);
-    for (int step = 0; step < planner->length; step++) {
-      orr_real *values = plan + step * planner->actions + field->offset;
-      const orr_real *middle = planner->middle + field->offset,
-                     *half = planner->half + field->offset;
-      for (int64_t i = 0; i < field->count; i++)
-        values[i] = field->n > 0 ? (orr_real)floor((double)values[i] * (double)field->n)
-                                 : middle[i] + half[i] * (2 * values[i] - 1);
+    for (int i = 0; i < count; i++) {
+      int action = (first + i) % planner->actions;
+      if (action < field->offset || action >= field->offset + field->count) continue;
+      if (field->n == 0) shape(planner, first + i, 1, block + i);
+      for (int lane = 0; lane < BLOCK && field->n > 0; lane++)
+        block[i][lane] = (orr_real)floor((double)block[i][lane] * (double)field->n);
     }
   }
 }
@@ -38,7 +38,7 @@ static orr_status iterate(orr_planner *planner) {
   bool discrete = false;
   for (int f = 0; f < orr_space_fields(planner->space); f++)
     if (orr_space_field(planner->space, f)->n > 0) discrete = true;
-  planner_sample(planner, 0, planner->population, discrete ? fill_discrete : fill);
+  planner_sample(planner, 0, planner->population, discrete ? shape_discrete : shape);
   orr_status status = planner_score(planner, planner->population);
   if (!status && planner->finite > 0) {
     for (int v = 0; v < planner->variables; v++) planner->mean[v] = planner->best[v];

@@ -1,5 +1,4 @@
-/* search.c - a planner at work: the loop over iterations with its clock, sampling on all threads,
-   scoring, the best plan so far, warm starts. */
+/* search.c - a planner at work: the loop over iterations with its clock, scoring, the best plan so far, warm starts. */
 #include <math.h>
 #include <string.h>
 
@@ -36,36 +35,6 @@ orr_status orr_planner_set_plan(orr_planner *planner, const orr_real *plan) {
   return ORR_OK;
 }
 
-/* ---- sampling ---- */
-
-enum { ROWS_PER_TASK = 16 };
-
-struct sampling {
-  const orr_planner *planner;
-  planner_fill fill;
-  int first, last;
-};
-
-static void sample_rows(void *context, int task, int worker) {
-  (void)worker;
-  struct sampling *sampling = context;
-  const orr_planner *planner = sampling->planner;
-  int row = sampling->first + task * ROWS_PER_TASK;
-  int end = row + ROWS_PER_TASK < sampling->last ? row + ROWS_PER_TASK : sampling->last;
-  for (; row < end; row++)
-    sampling->fill(planner, row, planner->candidates + (size_t)row * (size_t)planner->variables);
-}
-
-void planner_sample(orr_planner *planner, int first, int last, planner_fill fill) {
-  struct sampling sampling = {planner, fill, first, last};
-  int tasks = (last - first + ROWS_PER_TASK - 1) / ROWS_PER_TASK;
-  if ((int64_t)(last - first) * planner->variables < 4096) { /* waking threads costs more */
-    for (int task = 0; task < tasks; task++) sample_rows(&sampling, task, 0);
-  } else {
-    pool_run(planner->engine, tasks, sample_rows, &sampling);
-  }
-}
-
 /* ---- scoring ---- */
 
 /* Every decision `repeat` times: [length][actions] to [horizon][actions]. */
@@ -78,7 +47,8 @@ static void expand(const orr_planner *planner, const orr_real *plan, orr_real *e
 
 static void remember(orr_planner *planner, int n) {
   double sum = 0;
-  for (int i = 0; i < planner->finite; i++) sum += (double)planner->returns[planner->order[i]];
+  for (int i = 0; i < n; i++)
+    if (isfinite(planner->returns[i])) sum += (double)planner->returns[i];
   planner->mean_returns[planner->iteration] =
       planner->finite ? (orr_real)(sum / planner->finite) : NAN;
   planner->best_returns[planner->iteration] = NAN;
@@ -95,16 +65,18 @@ static void remember(orr_planner *planner, int n) {
 }
 
 orr_status planner_score(orr_planner *planner, int n) {
-  const orr_real *plans = planner->candidates;
-  if (planner->repeat > 1) {
+  orr_tensor *plans = planner->wide ? planner->wide : planner->plans;
+  if (planner->wide) {
     size_t wide = (size_t)planner->horizon * (size_t)planner->actions;
+    orr_real *expanded = orr_tensor_data(planner->wide);
     for (int i = 0; i < n; i++)
       expand(planner, planner->candidates + (size_t)i * (size_t)planner->variables,
-             planner->expanded + (size_t)i * wide);
-    plans = planner->expanded;
+             expanded + (size_t)i * wide);
   }
+  orr_tensor_touch(plans);
   orr_scoring scoring = {.observation = planner->request->observation,
-                         .plans = plans,
+                         .plans = orr_tensor_data(plans),
+                         .tensor = plans,
                          .n = n,
                          .horizon = planner->horizon,
                          .step = planner->request->step,
@@ -115,7 +87,7 @@ orr_status planner_score(orr_planner *planner, int n) {
   planner->finite = 0;
   orr_status status = orr_objective_score(planner->objective, &scoring);
   if (status) return status;
-  planner->finite = rank_returns(planner->returns, n, planner->order);
+  planner->finite = rank_returns(planner->returns, n, planner->ranked, planner->order);
   remember(planner, n);
   return ORR_OK;
 }

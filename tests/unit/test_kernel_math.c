@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/base.h"
+#include "kernel/kernel.h"
 #include "kernel/math.h"
 
 #ifndef ORR_DOUBLE
@@ -43,9 +44,9 @@ static double ulp_of(double x) {
   return fabs(x) < (double)FLT_MIN ? 1.401298464324817e-45 : ldexp(1, ilogb(x) - 23);
 }
 
-static void check(const function *f, float x) {
+static void check_result(const function *f, float x, float got) {
   double want = f->exact((double)x);
-  float rounded = (float)want, got = f->mine(x);
+  float rounded = (float)want;
   if (want != want) {
     cr_assert(got != got, "%s(%.9g) is %.9g, not NaN", f->name, x, got);
     return;
@@ -64,6 +65,8 @@ static void check(const function *f, float x) {
             ulps);
 }
 
+static void check(const function *f, float x) { check_result(f, x, f->mine(x)); }
+
 Test(kernel_math, against_libm) {
   for (size_t i = 0; i < COUNT(functions); i++) {
     const function *f = &functions[i];
@@ -79,6 +82,41 @@ Test(kernel_math, against_libm) {
           ((double)special[s] >= f->low && (double)special[s] <= f->high))
         check(f, special[s]);
   }
+}
+
+/* What the tables have of their own, as exactly as the formulas above; and its bounds. */
+Test(kernel_math, tables_against_libm) {
+  static const unary_op ops[] = {UNARY_exp, UNARY_sigmoid, UNARY_tanh, UNARY_softplus};
+  static const char *const table_names[] = {"portable", "avx2", "avx512"};
+  enum { MANY = 100003 };
+  static float x[MANY], y[MANY], silu[MANY];
+  for (size_t t = 0; t < COUNT(table_names); t++)
+    for (size_t o = 0; o < COUNT(ops); o++) {
+      const kernels *k = kernels_named(table_names[t]);
+      const function *f = functions;
+      if (!k) continue;
+      while (strcmp(f->name, unary_name(ops[o]))) f++;
+      for (uint64_t bits = t, some; bits < (uint64_t)1 << 32;) {
+        for (some = 0; some < MANY && bits < (uint64_t)1 << 32; bits += 6007)
+          x[some++] = float_of_bits((uint32_t)bits);
+        k->unary[ops[o]](y, x, some);
+        k->unary[UNARY_silu](silu, x, some);
+        for (size_t i = 0; i < some; i++) {
+          if (x[i] == x[i] && ((double)x[i] < f->low || (double)x[i] > f->high)) continue;
+          check_result(f, x[i], y[i]);
+          if (ops[o] == UNARY_tanh) cr_assert(!(fabsf(y[i]) > 1), "%s tanh(%g)", k->name, x[i]);
+          if (ops[o] != UNARY_sigmoid) continue;
+          float product = x[i] * y[i];
+          cr_assert(!(y[i] > 1) && !(y[i] < 0), "%s sigmoid(%g)", k->name, x[i]);
+          cr_assert(silu[i] == product || (silu[i] != silu[i] && product != product), "%s silu(%g)",
+                    k->name, x[i]);
+        }
+      }
+      static const float ends[] = {-INFINITY, INFINITY, NAN, -FLT_MAX, FLT_MAX, -89, -88.5f, -0.0f};
+      k->unary[UNARY_sigmoid](y, ends, COUNT(ends));
+      cr_assert(y[0] == 0 && y[1] == 1 && y[2] != y[2] && y[3] == 0 && y[4] == 1 && y[5] == 0 &&
+                y[6] < 1e-38f && y[7] == 0.5f);
+    }
 }
 
 /* Beyond a million: right to 1e-6 up to 1e9, then at least bounded. */

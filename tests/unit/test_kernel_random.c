@@ -38,6 +38,29 @@ Test(kernel_random, uniform_is_philox) {
   }
 }
 
+/* Box and Muller in double, from the words of the scalar Philox; with one lane too. */
+Test(kernel_random, normal_is_box_muller) {
+  enum { FEATURES = 13, BLOCKS = 300 };
+  EACH_TABLE(k)
+  for (uint32_t b = 0; b < BLOCKS; b++) {
+    orr_real x[FEATURES * BLOCK], single[FEATURES];
+    k->normal(x, FEATURES, BLOCK, 3, 1, b, 0, b * BLOCK);
+    k->normal(single, FEATURES, 1, 3, 1, b, 0, b * BLOCK);
+    for (uint32_t f = 0; f < FEATURES; f++)
+      for (uint32_t lane = 0; lane < BLOCK; lane++) {
+        uint32_t out[4];
+        philox(mix_bits(mix_bits(3) ^ 0), (uint32_t[4]){b * BLOCK + lane, f / 4, b, 1}, out);
+        uint32_t first = out[f % 4 / 2 * 2], second = out[f % 4 / 2 * 2 + 1];
+        double radius = sqrt(-2 * log(((double)(first >> 1) + 0.5) / 2147483648.0));
+        double angle = (double)second * (6.283185307179586 / 4294967296.0);
+        double want = radius * (f % 2 ? sin(angle) : cos(angle));
+        cr_assert_float_eq(x[f * BLOCK + lane], want, 2e-6, "%s: %.9g, not %.9g", k->name,
+                           (double)x[f * BLOCK + lane], want);
+        if (lane == 0) cr_assert_eq(single[f], x[f * BLOCK], "%s", k->name);
+      }
+  }
+}
+
 typedef void (*draw)(orr_real *, size_t, int, uint64_t, uint32_t, uint32_t, uint32_t, uint32_t);
 
 static void check_cuts(const char *name, draw draws) {
