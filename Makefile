@@ -3,7 +3,9 @@
 # make all     the program, the libraries and the Lua module, in build/
 #              one of them: make test TEST=test_plan, or ORRERY_TEST_LUA=trace make test TEST=test_lua
 # make asan    the tests under the address and undefined-behaviour sanitizers
-# make bench   speed      make docs   reference      make install   to PREFIX      make clean
+# make bench   speed, beside PyTorch's where make bench-peers has installed it: about ten minutes; also
+#              bench-parts (kernels, replay), bench-scaling (curves), bench-instructions (counts)
+# make docs    reference      make install   to PREFIX      make clean
 
 # ---- settings: set them on the command line, as in `make PREFIX=$HOME/.local install`
 
@@ -22,6 +24,8 @@ SANITIZE =
 JOBS = $(shell nproc 2>/dev/null || echo 2)
 # options for the experiment that `make demo` runs
 DEMO =
+# options for `make bench`, such as BENCH="--cases=pets --reps=11"; see tests/bench/run.lua
+BENCH =
 # 1: show whole commands
 V =
 
@@ -44,7 +48,7 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 
 LUA_PC := $(shell for name in lua5.4 lua-5.4 lua54 lua; do \
 	pkg-config --exists $$name 2>/dev/null && echo $$name && break; done)
-ifeq ($(LUA_PC)$(filter packages demo test asan tsan bench clean,$(MAKECMDGOALS)),)
+ifeq ($(LUA_PC)$(filter packages demo test asan tsan bench bench-% clean,$(MAKECMDGOALS)),)
   $(error Lua 5.4 is missing, and perhaps more: `make packages` installs what is needed)
 endif
 CORE_PC := openblas libpng zlib jansson
@@ -96,7 +100,6 @@ unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/t
 gradient_tests := $(filter $(BUILD)/tests/test_gradient%,$(unit_tests))
 unit_tests := $(if $(DOUBLE),$(gradient_tests),$(filter-out $(gradient_tests),$(unit_tests)))
 bench_programs := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
-bench_scripts := $(wildcard tests/bench/*.lua)
 
 .PHONY: all lib demo test check asan tsan bench docs install uninstall clean packages format-check \
 	test-programs
@@ -136,12 +139,32 @@ tsan: packages
 	@for name in tests/lua/test_*.lua; do echo "$$name"; \
 	  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
 
-bench: packages
-	@$(MAKE) bench-programs
-	@for name in $(bench_programs); do echo "== $$name"; $$name || exit 1; done
-	@for name in $(bench_scripts); do echo "== $$name"; $(program) run $$name || exit 1; done
+.PHONY: bench-programs bench-peers bench-parts bench-overhead bench-scaling bench-instructions
+bench bench-parts bench-overhead bench-scaling bench-instructions: packages
 
-.PHONY: bench-programs
+bench:
+	@$(MAKE) bench-programs
+	@$(program) run tests/bench/run.lua $(BENCH)
+
+bench-peers:
+	@tests/bench/install_peers
+
+bench-parts:
+	@$(MAKE) bench-programs
+	@for name in $(filter-out %/bench_peak,$(bench_programs)); do echo "== $$name"; $$name || exit 1; done
+
+bench-overhead:
+	@$(MAKE) bench-programs
+	@$(program) run tests/bench/overhead.lua
+
+bench-scaling:
+	@$(MAKE) bench-programs
+	@$(program) run tests/bench/scaling.lua
+
+bench-instructions:
+	@$(MAKE) bench-programs
+	@tests/bench/instructions
+
 bench-programs: all $(bench_programs)
 
 docs: $(BUILD)/docs/reference.md

@@ -1,7 +1,9 @@
---- cases.lua - what the benchmark times, written as a user would; served to run.lua. After "ready
---- FLOPS" every line on standard input is one repetition, answered by its milliseconds of wall-clock and processor
---- time; "check NAME" instead writes the numbers that torch_peer.py must agree with as NAME.npy into the folder. Weights
---- and data are made once and left in the folder, for the peer to read.
+--- cases.lua - what the benchmark times, written as a user would; served to run.lua.
+---
+--- After "ready FLOPS" every line on standard input is one repetition, answered by its milliseconds of
+--- wall-clock and of processor time; "check NAME" instead writes the numbers that torch_peer.py must
+--- agree with as NAME.npy into the folder; "quit" ends it. Weights and data are made once and left in
+--- the folder, for the peer to read.
 local orrery = require "orrery"
 local system = orrery.system
 local trace = require "orrery.trace"
@@ -10,6 +12,7 @@ local nn = orrery.nn
 local options = orrery.options {
   case = "pets",                 -- pets, det, grad, grad1, train, small or td3
   folder = "build/bench/pets",   -- where weights and data are
+  plans = 0,                     -- 0: as many as the case is timed with
   iterations = 5,                -- of planning
   times = 0,                     -- steps in a repetition; 0: as many as the case is timed with
 }
@@ -85,6 +88,7 @@ end
 local DEEP, WIDE, CRITIC = { 200, 200, 200, 200 }, { 250, 250 }, { 256, 256 }
 
 local function planning(model, plans, particles, flops)
+  if options.plans > 0 then plans = options.plans end
   local mpc = orrery.mpc {
     model = model, task = reward, particles = particles, warm_start = false,
     planner = orrery.plan.cem {
@@ -306,11 +310,11 @@ system.make_folder(options.folder)
 orrery.seed(1)
 local case = cases[options.case]()
 case.run()
-print(("ready %.6e"):format(case.flops))
-io.stdout:setvbuf("line")
 local times = options.times > 0 and options.times or case.times or 1
-io.stdout:flush()
+io.stdout:setvbuf("line")
+print(("ready %.6e"):format(case.flops))
 for line in io.lines() do
+  if line == "quit" then break end
   local name = line:match "^check (.*)"
   if name then
     orrery.save_npy(("%s/%s.npy"):format(options.folder, name), cases[options.case]().check())

@@ -4,9 +4,9 @@
   torch_peer.py --case pets --variant jit --threads 2 --folder build/bench/pets
   torch_peer.py --about       versions of PyTorch and OpenBLAS
 
-After "ready" every line on standard input is one repetition, answered by its milliseconds of wall-clock
-and processor time; "check NAME" instead writes the numbers to compare as NAME.npy into the folder. Weights and data are read
-from there, where cases.lua left them.
+After "ready" every line on standard input is one repetition, answered by its milliseconds of
+wall-clock and of processor time; "check NAME" instead writes the numbers to compare as NAME.npy into
+the folder; "quit" ends it. Weights and data are read from there, where cases.lua left them.
 
 Variants of planning:
   mbrl   op for op what mbrl-lib does: concat, normaliser in double precision, shuffle to members and
@@ -427,6 +427,8 @@ repeat, check, times = cases[args.case]()
 print("ready", flush=True)
 for line in sys.stdin:
     words = line.split()
+    if words == ["quit"]:
+        break
     if words[:1] == ["check"]:
         numbers = check().detach().float().contiguous().numpy()
         np.save(os.path.join(args.folder, words[1] + ".npy"), numbers)
