@@ -113,6 +113,11 @@ ORR_API double orr_random_uniform(orr_random *random); /* in [0, 1) */
 ORR_API double orr_random_normal(orr_random *random);
 ORR_API uint64_t orr_random_index(orr_random *random,
                                   uint64_t n); /* in 0 .. n-1, unbiased; n > 0 */
+/* count draws of orr_random_index, plus `first`. */
+ORR_API void orr_random_indices(orr_random *random, uint64_t n, int32_t first, int64_t count,
+                                int32_t *indices);
+/* Fisher and Yates: every order of the list is equally likely. */
+ORR_API void orr_random_shuffle(orr_random *random, int32_t *list, int64_t count);
 /* The engine's own stream: what eager draws take from. */
 ORR_API orr_random *orr_engine_random(orr_engine *engine);
 ORR_API void orr_engine_seed(orr_engine *engine, uint64_t seed);

@@ -32,33 +32,75 @@ orr_random orr_random_split(orr_random *parent) {
   return (orr_random){mix_bits(parent->key ^ (high << 32 | low)), parent->stream, 0};
 }
 
+/* Four words of a stream, made together; words that follow each other are mostly of one block. */
+typedef struct block {
+  uint64_t number; /* UINT64_MAX: none yet; no counter divided by 4 is that */
+  uint32_t word[4];
+} block;
+
+static const block no_block = {UINT64_MAX, {0}};
+
+static inline uint32_t next_word(orr_random *random, block *b) {
+  uint64_t number = random->counter / 4;
+  if (number != b->number) {
+    uint32_t counter[4] = {(uint32_t)number, (uint32_t)(number >> 32), (uint32_t)random->stream,
+                           (uint32_t)(random->stream >> 32)};
+    philox(random->key, counter, b->word);
+    b->number = number;
+  }
+  return b->word[random->counter++ % 4];
+}
+
 uint32_t orr_random_bits(orr_random *random) {
-  uint64_t block = random->counter / 4;
-  uint32_t counter[4] = {(uint32_t)block, (uint32_t)(block >> 32), (uint32_t)random->stream,
-                         (uint32_t)(random->stream >> 32)};
-  uint32_t out[4];
-  philox(random->key, counter, out);
-  return out[random->counter++ % 4];
+  block b = no_block;
+  return next_word(random, &b);
+}
+
+static double next_uniform(orr_random *random, block *b) {
+  uint64_t high = next_word(random, b) >> 5, low = next_word(random, b) >> 6;
+  return ((double)high * 67108864.0 + (double)low) / 9007199254740992.0;
 }
 
 double orr_random_uniform(orr_random *random) {
-  uint64_t high = orr_random_bits(random) >> 5, low = orr_random_bits(random) >> 6;
-  return ((double)high * 67108864.0 + (double)low) / 9007199254740992.0;
+  block b = no_block;
+  return next_uniform(random, &b);
 }
 
 /* Box-Muller; one of the pair is dropped so that the stream has no hidden half. */
 double orr_random_normal(orr_random *random) {
-  double radius = sqrt(-2 * log(1 - orr_random_uniform(random)));
-  return radius * cos(6.283185307179586 * orr_random_uniform(random));
+  block b = no_block;
+  double radius = sqrt(-2 * log(1 - next_uniform(random, &b)));
+  return radius * cos(6.283185307179586 * next_uniform(random, &b));
+}
+
+static inline uint64_t next_index(orr_random *random, block *b, uint64_t n) {
+  for (;;) {
+    uint64_t high = next_word(random, b), x = high << 32 | next_word(random, b), index = x % n;
+    /* past the last multiple of n (UINT64_MAX - UINT64_MAX % n), draw again: rarely looked at */
+    if (x <= UINT64_MAX - n || x < UINT64_MAX - UINT64_MAX % n) return index;
+  }
 }
 
 uint64_t orr_random_index(orr_random *random, uint64_t n) {
-  uint64_t limit = UINT64_MAX - UINT64_MAX % n, x;
-  do {
-    uint64_t high = orr_random_bits(random);
-    x = high << 32 | orr_random_bits(random);
-  } while (x >= limit);
-  return x % n;
+  block b = no_block;
+  return next_index(random, &b, n);
+}
+
+void orr_random_indices(orr_random *random, uint64_t n, int32_t first, int64_t count,
+                        int32_t *indices) {
+  block b = no_block;
+  for (int64_t i = 0; i < count; i++)
+    indices[i] = (int32_t)(first + (int64_t)next_index(random, &b, n));
+}
+
+void orr_random_shuffle(orr_random *random, int32_t *list, int64_t count) {
+  block b = no_block;
+  for (int64_t i = count - 1; i > 0; i--) {
+    int64_t j = (int64_t)next_index(random, &b, (uint64_t)i + 1);
+    int32_t other = list[i];
+    list[i] = list[j];
+    list[j] = other;
+  }
 }
 
 orr_random *orr_engine_random(orr_engine *engine) { return &engine->random; }

@@ -49,12 +49,7 @@ static int orders(lua_State *L) {
   int32_t *to = new_table(L, rows, n);
   for (int64_t r = 0; r < rows; r++, to += n) {
     for (int64_t i = 0; i < n; i++) to[i] = (int32_t)i + 1;
-    for (int64_t i = n - 1; i > 0; i--) {
-      int64_t j = (int64_t)orr_random_index(stream, (uint64_t)i + 1);
-      int32_t other = to[i];
-      to[i] = to[j];
-      to[j] = other;
-    }
+    orr_random_shuffle(stream, to, n);
   }
   return 1;
 }
@@ -65,7 +60,7 @@ static int draws(lua_State *L) {
   orr_random *stream = check_stream(L, 1);
   int64_t rows = check_size(L, 2, 1), n = check_size(L, 3, 1);
   int32_t *to = new_table(L, rows, n);
-  for (int64_t i = 0; i < rows * n; i++) to[i] = 1 + (int32_t)orr_random_index(stream, (uint64_t)n);
+  orr_random_indices(stream, (uint64_t)n, 1, rows * n, to);
   return 1;
 }
 
@@ -80,13 +75,7 @@ static int shuffle(lua_State *L) {
                 2, "a contiguous int tensor of two axes is needed");
   int64_t rows = orr_tensor_shape(table)[0], n = orr_tensor_shape(table)[1];
   int32_t *row = orr_tensor_data(table);
-  for (int64_t r = 0; r < rows; r++, row += n)
-    for (int64_t i = n - 1; i > 0; i--) {
-      int64_t j = (int64_t)orr_random_index(stream, (uint64_t)i + 1);
-      int32_t other = row[i];
-      row[i] = row[j];
-      row[j] = other;
-    }
+  for (int64_t r = 0; r < rows; r++, row += n) orr_random_shuffle(stream, row, n);
   orr_tensor_touch(table);
   lua_settop(L, 2);
   return 1;

@@ -51,12 +51,28 @@ orr_tensor *orr_tensor_eye(orr_engine *engine, int64_t n) {
   return x;
 }
 
+/* By the kernel that also draws within programs (kernel/draw.h): four words of the stream make four
+   numbers, from the next whole block of four on. That block's number, as row and step, tells these
+   draws from earlier and later ones of the stream; the kernel's key is a mixture, so that they share
+   no bits with what orr_random_bits gives. */
+static void draw_normals(orr_engine *engine, orr_tensor *x) {
+  orr_random *random = &engine->random;
+  uint64_t first = (random->counter + 3) / 4;
+  engine_kernels(engine)->normal(orr_tensor_data(x), (size_t)x->count, 1,
+                                 random->key ^ mix_bits(random->stream), 0, (uint32_t)(first >> 32),
+                                 0, (uint32_t)first);
+  random->counter = 4 * (first + ((uint64_t)x->count + 3) / 4);
+}
+
 orr_tensor *orr_tensor_normal(orr_engine *engine, int axes, const int64_t *shape, double mean,
                               double deviation) {
   orr_tensor *x = tensor_new_raw(engine, ORR_REAL, axes, shape);
-  orr_real *values = x ? orr_tensor_data(x) : NULL;
-  for (int64_t i = 0; x && i < x->count; i++)
-    values[i] = (orr_real)(mean + deviation * orr_random_normal(&engine->random));
+  if (!x) return NULL;
+  draw_normals(engine, x);
+  orr_real *values = orr_tensor_data(x);
+  bool standard = mean == 0 && deviation == 1;
+  for (int64_t i = 0; !standard && i < x->count; i++)
+    values[i] = (orr_real)(mean + deviation * (double)values[i]);
   return x;
 }
 
@@ -81,13 +97,11 @@ orr_tensor *orr_tensor_integers(orr_engine *engine, int axes, const int64_t *sha
   }
   orr_tensor *x = tensor_new_raw(engine, ORR_INT, axes, shape);
   int32_t *values = x ? orr_tensor_data(x) : NULL;
-  for (int64_t i = 0; x && i < x->count; i++)
-    values[i] =
-        (int32_t)(low + (int64_t)orr_random_index(&engine->random, (uint64_t)(high - low) + 1));
+  if (x)
+    orr_random_indices(&engine->random, (uint64_t)(high - low) + 1, (int32_t)low, x->count, values);
   return x;
 }
 
-/* Fisher and Yates' shuffle. */
 orr_tensor *orr_tensor_permutation(orr_engine *engine, int64_t n) {
   if (n > INT32_MAX) {
     engine_fail(engine, ORR_ARGUMENT, "permutation: %lld is more than int32 holds", (long long)n);
@@ -96,11 +110,6 @@ orr_tensor *orr_tensor_permutation(orr_engine *engine, int64_t n) {
   orr_tensor *x = tensor_new_raw(engine, ORR_INT, 1, &n);
   int32_t *values = x ? orr_tensor_data(x) : NULL;
   for (int64_t i = 0; x && i < n; i++) values[i] = (int32_t)i;
-  for (int64_t i = x ? n - 1 : 0; i > 0; i--) {
-    int64_t j = (int64_t)orr_random_index(&engine->random, (uint64_t)i + 1);
-    int32_t swap = values[i];
-    values[i] = values[j];
-    values[j] = swap;
-  }
+  if (x) orr_random_shuffle(&engine->random, values, n);
   return x;
 }

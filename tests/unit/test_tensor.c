@@ -414,3 +414,43 @@ Test(tensor, any_allocation_may_fail) {
   cr_assert_gt(failures, 50);
   orr_engine_free(fragile);
 }
+
+/* Draws in bulk are those one by one; normals of one stream never repeat. */
+Test(tensor, bulk_draws) {
+  enum { COUNT = 1000 };
+  orr_engine *e = orr_engine_new(NULL);
+  orr_random one = orr_random_new(3, 5), many = one;
+  orr_random_bits(&one), orr_random_bits(&many); /* so that blocks are straddled */
+  int32_t drawn[COUNT], list[COUNT], swapped[COUNT];
+  orr_random_indices(&many, 17, -4, COUNT, drawn);
+  for (int i = 0; i < COUNT; i++) {
+    cr_assert_eq(drawn[i], -4 + (int32_t)orr_random_index(&one, 17));
+    list[i] = swapped[i] = i;
+  }
+  orr_random_shuffle(&many, list, COUNT);
+  for (int i = COUNT - 1; i > 0; i--) {
+    int j = (int)orr_random_index(&one, (uint64_t)i + 1), other = swapped[i];
+    swapped[i] = swapped[j];
+    swapped[j] = other;
+  }
+  cr_assert_arr_eq(list, swapped, sizeof list);
+  cr_assert_eq(one.counter, many.counter);
+  uint32_t words[8];
+  orr_random again = one;
+  for (int i = 0; i < 8; i++) words[i] = orr_random_bits(&one);
+  orr_random_uniform(&again), orr_random_normal(&again); /* two words and four */
+  cr_assert_eq(orr_random_bits(&again), words[6]);
+
+  orr_engine_seed(e, 11);
+  int64_t n = 10;
+  orr_tensor *a = orr_tensor_normal(e, 1, &n, 0, 1), *b = orr_tensor_normal(e, 1, &n, 0, 1);
+  orr_engine_seed(e, 11);
+  orr_tensor *c = orr_tensor_normal(e, 1, &n, 2, 3);
+  const orr_real *x = orr_tensor_data(a), *y = orr_tensor_data(b), *z = orr_tensor_data(c);
+  for (int i = 0; i < n; i++) {
+    cr_assert_float_eq((double)z[i], 2 + 3 * (double)x[i], 1e-5);
+    for (int j = 0; j < n; j++) cr_assert(x[i] != y[j]);
+  }
+  orr_tensor_free(a), orr_tensor_free(b), orr_tensor_free(c);
+  orr_engine_free(e);
+}
