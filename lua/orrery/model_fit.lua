@@ -99,7 +99,7 @@ end
 
 local function target_of(model, y) return (y - model.target_mean) * model.target_inverse end
 
-local function training_update(model, o)
+local function new_update(model, o)
   local nn, states = orrery.nn, model.states
   local bounds = model.probabilistic and { model.low, model.high } or {}
   local ensemble = model.members > 1
@@ -125,11 +125,21 @@ local function training_update(model, o)
   }
 end
 
+-- The program is kept from fit to fit; the optimiser starts anew, to the bit as a new one.
+local function training_update(model, o)
+  if o.optimiser then return new_update(model, o) end
+  local key = table.concat({ o.learning_rate, o.clip, o.weight_decay }, " ")
+  local kept = model.training
+  if kept and kept.key == key and kept.net == model.net then return kept.update:restart() end
+  model.training = { key = key, net = model.net, update = new_update(model, o) }
+  return model.training.update
+end
+
 -- Squared error of the predicted next state, in units of the targets' deviation, by member, over
 -- rows x, y.
 local function evaluator(model, x, y)
   local level = model.members > 1 and "member" or "uniform"
-  local compiled = trace.program {
+  local compiled = model.validation or trace.program {
     name = "validation",
     inputs = { { name = "x", level = "row", shape = { x:size(2) } },
                { name = "y", level = "row", shape = { y:size(2) } } },
@@ -139,6 +149,7 @@ local function evaluator(model, x, y)
       return { error = orrery.mean(orrery.square(apart * model.target_inverse)):row_mean(level) }
     end,
   }
+  model.validation = compiled
   return function()
     local errors = model:run_all(compiled, { x = x, y = y }, x:size(1)).error:totable()
     return type(errors) == "table" and errors or { errors }

@@ -81,6 +81,14 @@ function Update:roll_back()
   self.optimiser:reset()
 end
 
+--- update:restart(): as a new one of the same options: counts nothing, and remembers no moments.
+function Update:restart()
+  self.steps, self.skipped = 0, nil
+  self.optimiser:reset()
+  self:remember()
+  return self
+end
+
 local function mean_of(value, level, name)
   if type(value) == "number" then value = trace.number(value) end
   if not trace.is_symbol(value) then

@@ -235,3 +235,26 @@ fails("did you mean 'members'", orrery.model, { observation = observation, actio
 fails("did you mean 'epochs'", model.fit, model, train, { epocs = 3 })
 fails("elites must be 1 to 3", model.fit, model, train, { elites = 4 })
 fails("states must be rows of 3 numbers", model.predict, model, orrery.zeros(2, 2), orrery.zeros(2, 1))
+
+-- ---- a second fit keeps its programs, and does what a new one would
+
+do
+  local twice, fresh = new_model { hidden = { 16 } }, new_model { hidden = { 16 } }
+  local more = data(300, 0.05)
+  twice:fit(train, { epochs = 2 })
+  fresh:fit(train, { epochs = 2 })
+  fresh.training, fresh.validation = nil, nil
+  local update, built = twice.training.update, 0
+  local build = trace.Compiled.build
+  trace.Compiled.build = function(...) built = built + 1; return build(...) end
+  local again = twice:fit(more, { epochs = 3 })
+  assert(built == 0 and twice.training.update == update)
+  local anew = fresh:fit(more, { epochs = 3 })
+  assert(built == 2, built)
+  trace.Compiled.build = build
+  unchanged(twice, copies(fresh))
+  for m = 1, 3 do assert(again.best[m] == anew.best[m]) end
+  assert(again.skipped == 0)
+  twice:fit(more, { epochs = 1, learning_rate = 1e-2 })
+  assert(twice.training.update ~= update)
+end
