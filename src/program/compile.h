@@ -79,7 +79,7 @@ typedef struct scan_code {
 } scan_code;
 
 enum { BATCH_BLOCKS = 16 }; /* blocks of rows in a batch of tiles */
-enum { CHUNK = 2048 };      /* numbers that a group of elementwise instructions does at a time */
+enum { CHUNK = 1024 };      /* numbers that a group of elementwise instructions does at a time */
 
 /* Instructions first .. last - 1 of an even stage, done together, chunk by chunk; or, when count is
    0, the only one, done member by member. */
@@ -110,7 +110,7 @@ typedef struct stage {
   int *sums;        /* values summed over rows here */
   int sum_count;
   int64_t sum_numbers;
-  int64_t chunk_numbers; /* numbers per element in chunk-local values */
+  int chunk_rooms; /* for values that live within a group */
 } stage;
 
 typedef struct binding {

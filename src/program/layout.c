@@ -103,11 +103,21 @@ static void choose_tile(orr_program *p) {
 
 /* ---- groups of instructions on rows ---- */
 
+/* An elementwise kernel may write over its operand, so room is free at the operand's last use. */
+void place_in_chunk(orr_program *p, const instruction *i, int *busy_until, int *rooms) {
+  value *y = &p->values[i->y];
+  int room = 0;
+  while (room < *rooms && busy_until[room] > i->position) room++;
+  if (room == *rooms) ++*rooms;
+  busy_until[room] = y->last > i->position ? y->last : i->position + 1;
+  y->place = PLACE_CHUNK;
+  y->offset = room;
+}
+
 /* Instructions of a group may be at different chunks, so memory must not change hands within it: what
    it reads lives to its end. What lives in it alone needs no room in the tile. */
-static int64_t close_group(orr_program *p, instruction *first, int count) {
-  int start = first->position, end = first[count - 1].position;
-  int64_t local = 0;
+static int close_group(orr_program *p, instruction *first, int count, int *busy_until) {
+  int start = first->position, end = first[count - 1].position, rooms = 0;
   first->grouped = count;
   for (int i = 0; i < count; i++) {
     value *y = &p->values[first[i].y];
@@ -116,36 +126,36 @@ static int64_t close_group(orr_program *p, instruction *first, int count) {
       value *x = &p->values[first[i].x[j]];
       if (x->first < start && x->last < end) x->last = end;
     }
-    if (y->place == PLACE_TILE && y->last <= end && !y->wanted) {
-      y->place = PLACE_CHUNK;
-      y->offset = local++;
-    } else if (y->last < end) {
-      y->last = end;
-    }
+    if (y->place == PLACE_TILE && y->last <= end && !y->wanted)
+      place_in_chunk(p, &first[i], busy_until, &rooms);
+    else if (y->last < end) y->last = end;
   }
-  return local;
+  return rooms;
 }
 
-static void group_rows(orr_program *p, stage *st, code *c) {
+static void group_rows(orr_program *p, stage *st, code *c, int *busy_until) {
   for (int i = 0; i < c->count; i++) {
     instruction *first = &c->list[i];
-    if (first->body) group_rows(p, st, first->body);
+    if (first->body) group_rows(p, st, first->body, busy_until);
     int count = 0;
     while (i + count < c->count && first[count].kind == DO_OP && first[count].flat &&
            p->values[first[count].y].stored == p->values[first->y].stored)
       count++;
     if (count < 2) continue;
-    int64_t local = close_group(p, first, count);
-    if (local > st->chunk_numbers) st->chunk_numbers = local;
+    int rooms = close_group(p, first, count, busy_until);
+    if (rooms > st->chunk_rooms) st->chunk_rooms = rooms;
     i += count - 1;
   }
 }
 
 bool layout_program(orr_program *p) {
+  int *busy_until = arena_new(&p->memory, (size_t)p->value_count + 1, sizeof *busy_until);
+  if (!busy_until) return false;
   for (int s = 0; s < p->stage_count; s++) {
-    if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code);
+    if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code, busy_until);
     if (s % 2) place_held_values(p, s);
-    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s)) return false;
+    if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s, busy_until))
+      return false;
   }
   place_kept_values(p);
   choose_tile(p);

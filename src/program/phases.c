@@ -23,6 +23,7 @@ typedef struct order {
   stage *stage;
   entry *entries;
   int *maker; /* of each value: instruction in this stage, or -1 */
+  int *busy_until;
 } order;
 
 /* ---- what an instruction is ---- */
@@ -163,18 +164,17 @@ static void add_group(order *o, int first, int last, int64_t *partials) {
                .count = chunked ? size->stored : 0,
                .per_member = list[first].per_member,
                .partials = *partials};
-  int64_t local = 0;
+  int rooms = 0;
   for (int i = first; chunked && i < last; i++) {
     value *v = &p->values[list[i].y];
     if (o->entries[i].work == SUMMED) {
       g->sums++;
     } else if (!v->wanted && v->last <= list[last - 1].position) {
-      v->place = PLACE_CHUNK;
-      v->offset = local++;
+      place_in_chunk(p, &list[i], o->busy_until, &rooms);
     }
   }
   *partials += g->sums * group_chunks(g);
-  if (local > st->chunk_numbers) st->chunk_numbers = local;
+  if (rooms > st->chunk_rooms) st->chunk_rooms = rooms;
 }
 
 static void make_phases(order *o) {
@@ -263,7 +263,7 @@ static void update_in_place(order *o) {
   }
 }
 
-bool order_singles(orr_program *p, int which) {
+bool order_singles(orr_program *p, int which, int *busy_until) {
   stage *st = &p->stages[which];
   arena *memory = &p->memory;
   size_t count = (size_t)st->code.count;
@@ -271,7 +271,7 @@ bool order_singles(orr_program *p, int which) {
   st->groups = arena_new(memory, count, sizeof *st->groups);
   st->phases = arena_new(memory, count, sizeof *st->phases);
   order o = {p, st, engine_new_zeroed(p->engine, count, sizeof *o.entries),
-             engine_new(p->engine, (size_t)p->value_count + 1, sizeof *o.maker)};
+             engine_new(p->engine, (size_t)p->value_count + 1, sizeof *o.maker), busy_until};
   bool ok = st->groups && st->phases && o.entries && o.maker;
   for (int v = 0; ok && v < p->value_count; v++) o.maker[v] = -1;
   bool loops = has_loop(&st->code), last = true;

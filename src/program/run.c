@@ -265,10 +265,10 @@ static bool layout_workers(orr_run *run) {
   free_workers(run);
   run->workers = engine_new_zeroed(run->engine, (size_t)threads, sizeof *run->workers);
   if (!run->workers) return false;
-  int64_t features = 0, chunk = 0;
+  int64_t features = 0, rooms = 0;
   for (int s = 0; s < p->stage_count; s++) {
     if (p->stages[s].features > features) features = p->stages[s].features;
-    if (p->stages[s].chunk_numbers > chunk) chunk = p->stages[s].chunk_numbers;
+    if (p->stages[s].chunk_rooms > rooms) rooms = p->stages[s].chunk_rooms;
   }
   for (run->worker_count = 0; run->worker_count < threads;) {
     worker *w = &run->workers[run->worker_count++];
@@ -276,7 +276,7 @@ static bool layout_workers(orr_run *run) {
     w->tile = engine_new_zeroed(run->engine, (size_t)(features * p->lanes * p->blocks) + 1,
                                 sizeof *w->tile);
     w->scratch = engine_new(run->engine, (size_t)p->scratch_numbers + 1, sizeof *w->scratch);
-    w->chunk = engine_new(run->engine, (size_t)chunk * CHUNK + 1, sizeof *w->chunk);
+    w->chunk = engine_new(run->engine, (size_t)rooms * CHUNK + 1, sizeof *w->chunk);
     if (!w->pointer || !w->tile || !w->scratch || !w->chunk) {
       free_workers(run);
       return false;
