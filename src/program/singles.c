@@ -22,7 +22,7 @@ static bool is_settled(const group_job *job, const group *g) {
 
 static int64_t tasks_of(const group_job *job, const group *g) {
   if (is_settled(job, g)) return 0;
-  return (g->count ? group_chunks(g) : 1) * (g->per_member ? job->run->members : 1);
+  return (g->count ? group_tasks(g) : 1) * (g->per_member ? job->run->members : 1);
 }
 
 /* Member by member: with chosen entries a parameter's members do not lie in the groups' order. */
@@ -32,8 +32,10 @@ static void run_task(void *context, int task, int w) {
   for (int64_t tasks; task >= (tasks = tasks_of(job, g)); g++) task -= (int)tasks;
   worker *me = &job->run->workers[w];
   if (g->count) {
-    int64_t chunks = group_chunks(g);
-    execute_chunk(job->run, job->stage, g, me, (int)(task / chunks), task % chunks);
+    int64_t tasks = group_tasks(g), chunks = group_chunks(g), each = (chunks + tasks - 1) / tasks;
+    int64_t first = task % tasks * each, last = first + each < chunks ? first + each : chunks;
+    for (int64_t chunk = first; chunk < last; chunk++)
+      execute_chunk(job->run, job->stage, g, me, (int)(task / tasks), chunk);
   } else {
     execute_single(job->run, &job->stage->code.list[g->first], me, task);
   }
