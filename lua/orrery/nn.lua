@@ -43,14 +43,34 @@ end
 
 -- ---- losses
 
+-- Rows meet rows here: sizes that would be repeated to fit are a mistake. Plain numbers fit all.
+local function check_fit(loss, what, x, y)
+  local is_symbol = orrery.trace_core.is_symbol
+  if type(x) ~= "userdata" or type(y) ~= "userdata" then return end
+  if not is_symbol(x) and not is_symbol(y) then return end -- a batch of tensors is as it is given
+  local first, second = { x:shape() }, { y:shape() }
+  local a, b = table.concat(first, " x "), table.concat(second, " x ")
+  local function count(sizes)
+    local product = 1
+    for _, size in ipairs(sizes) do product = product * size end
+    return product
+  end
+  if count(first) == count(second) then return end
+  local function words(text) return text == "" and "a single number" or ("of shape [%s]"):format(text) end
+  check.fail("%s: the %s is %s, the target %s: one of them would be repeated to fit", loss, what,
+    words(a), words(b))
+end
+
 --- nn.mse(prediction, target): mean of the squared differences.
 function nn.mse(prediction, target)
+  check_fit("mse", "prediction", prediction, target)
   return orrery.mean(orrery.square(prediction - target))
 end
 
 --- nn.huber(prediction, target, delta): mean of d^2 / 2 where |d| <= delta (1), else of
 --- delta (|d| - delta / 2).
 function nn.huber(prediction, target, delta)
+  check_fit("huber", "prediction", prediction, target)
   local distance = orrery.abs(prediction - target)
   local near = orrery.min(distance, delta or 1)
   return orrery.mean(near * (distance - 0.5 * near))
@@ -59,6 +79,7 @@ end
 --- nn.gaussian_nll(mean, log_variance, target): mean of ((target - mean)^2 / variance + log
 --- variance) / 2, the negative log-likelihood without its constant.
 function nn.gaussian_nll(mean, log_variance, target)
+  check_fit("gaussian_nll", "mean", mean, target)
   local error = orrery.square(target - mean) * orrery.exp(-log_variance)
   return 0.5 * orrery.mean(error + log_variance)
 end
@@ -80,6 +101,7 @@ end
 --- nn.binary_cross_entropy(logit, target): mean of -log of the probability that sigmoid gives to a
 --- target of 0 or 1.
 function nn.binary_cross_entropy(logit, target)
+  check_fit("binary_cross_entropy", "logit", logit, target)
   return orrery.mean(orrery.softplus(logit) - logit * target)
 end
 

@@ -25,6 +25,9 @@ trace.record = record.new
 --- trace.vector(x): the flat symbol of a record; a symbol as it is.
 function trace.vector(x) return record.is(x) and record.vector(x) or x end
 
+--- trace.named(t): t itself, whose other fields are errors that name those it has.
+trace.named = record.named
+
 --- trace.number(x): a number, tensor or list as a symbol.
 function trace.number(x) return core.symbol(x) end
 
@@ -204,7 +207,7 @@ function trace.build(options)
   function self.make(session)
     local made = {}
     local symbols = shapes.replace(arguments, function(value)
-      local input = type(value) == "table" and by_name[value.name]
+      local input = type(value) == "table" and by_name[rawget(value, "name")]
       if input then
         made[input] = made[input] or make_input(input)
         return made[input], true
@@ -240,8 +243,8 @@ local function describe(value, name, inputs, key)
     inputs[#inputs + 1] = { name = name, level = "row", shape = { value:shape() } }
     key[#key + 1] = table.concat(inputs[#inputs].shape, "x") .. ";"
     return inputs[#inputs]
-  elseif type(value) == "table" and not core.metatable(value) then
-    local copy = {}
+  elseif record.is_plain(value) then
+    local copy = record.like(value)
     for _, k in ipairs(capture.sorted_keys(value)) do
       key[#key + 1] = tostring(k) .. "="
       copy[k] = describe(value[k], name .. "." .. tostring(k), inputs, key)

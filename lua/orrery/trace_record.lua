@@ -66,6 +66,25 @@ function record.missing(name, what, names)
     nearest and ("; did you mean '%s'?"):format(nearest) or "")
 end
 
+-- A plain table of named values, of which others are an error rather than nil.
+local Named = {}
+
+function Named:__index(key)
+  if type(key) ~= "string" then return nil end
+  local names = check.sorted_keys(self)
+  error(record.missing(key, "the sample", names), 2)
+end
+
+--- record.named(t): t as such a table; record.is_plain(v): whether v is one, or a plain table;
+--- record.like(v): an empty table of its kind.
+function record.named(t) return setmetatable(t, Named) end
+function record.is_plain(v)
+  if type(v) ~= "table" then return false end
+  local meta = core.metatable(v)
+  return meta == nil or meta == Named
+end
+function record.like(v) return setmetatable({}, core.metatable(v) or nil) end
+
 local function read_field(vector, field)
   if #field.shape == 0 then return vector[field.offset + 1] end
   if type(vector) == "table" then

@@ -13,7 +13,7 @@ local function sorted_keys(t)
 end
 
 local function is_plain_table(v)
-  return type(v) == "table" and not record.is(v) and core.metatable(v) == nil
+  return record.is_plain(v) and not record.is(v)
 end
 
 -- A captured table that is returned, as a table of stand-ins.
@@ -97,7 +97,7 @@ end
 --- shapes.copy(v): plain tables are copied, so that a caller may change them.
 function shapes.copy(v)
   if not is_plain_table(v) then return v end
-  local copy = {}
+  local copy = record.like(v)
   for key, value in next, v do copy[key] = shapes.copy(value) end
   return copy
 end
@@ -107,7 +107,7 @@ function shapes.replace(v, f)
   local replacement, found = f(v)
   if found then return replacement end
   if not is_plain_table(v) then return v end
-  local copy = {}
+  local copy = record.like(v)
   for key, value in next, v do copy[key] = shapes.replace(value, f) end
   return copy
 end

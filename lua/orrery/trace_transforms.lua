@@ -11,7 +11,7 @@ local transforms = {}
 
 local is_symbol, is_tensor = core.is_symbol, core.is_tensor
 
-local function is_table(v) return type(v) == "table" and not record.is(v) and core.metatable(v) == nil end
+local function is_table(v) return record.is_plain(v) and not record.is(v) end
 
 local function sorted_keys(t)
   return require "orrery.trace_capture".sorted_keys(t)

@@ -166,7 +166,7 @@ end
 local function run_plain(job, sample)
   local made = {}
   local arguments = shapes.replace(job.arguments, function(value)
-    local input = type(value) == "table" and job.by_name[value.name]
+    local input = type(value) == "table" and job.by_name[rawget(value, "name")]
     if input then
       made[input] = made[input] or plain_input(input, sample[input.name])
       return made[input], true

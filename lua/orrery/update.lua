@@ -131,7 +131,7 @@ local function build(self, batch)
   self.compiled = trace.program {
     name = "update", inputs = inputs,
     fn = function(...)
-      local sample = {}
+      local sample = trace.named {}
       for i, name in ipairs(names) do sample[name] = (select(i, ...)) end
       local members = {}
       for i, tensor in ipairs(self.member_parameters) do

@@ -1,11 +1,11 @@
 /* activations.h - the functions that networks spend their time in, in whole vectors: what math.h
-   says of each holds here too, and math.h stays the check of these. Float only. Included by
-   kernels.c only.
+   says of each holds here too (but that sigmoid is 0 below -87), and math.h stays the check of
+   these. Float only. Included by kernels.c only.
 
    What is saved against the scalar forms: exponents that are limited to where one power of two is
    enough, and with AVX-512, where a division takes 16 cycles, an estimate of the reciprocal to 14
-   bits and one step of Newton's, which ends within 0.52 ulp. The rest of a vector at the end of the
-   numbers is one more vector, so a number's bits do not depend on its place. */
+   bits and one step of Newton's. The rest of a vector at the end of the numbers is one more vector,
+   so a number's bits do not depend on its place. */
 #ifndef KERNEL_ACTIVATIONS_H
 #define KERNEL_ACTIVATIONS_H
 
@@ -16,19 +16,23 @@
 
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
 
-/* The lesser; x where it is NaN. */
-INLINE vector at_most(vector x, float high) {
+/* The lesser and the greater; x where it is NaN. */
 #if defined(__AVX512F__)
-  return _mm512_min_ps(splat(high), x);
+INLINE vector at_most(vector x, float high) { return _mm512_min_ps(splat(high), x); }
+INLINE vector at_least(vector x, float low) { return _mm512_max_ps(splat(low), x); }
 #elif defined(__AVX2__)
-  return _mm256_min_ps(splat(high), x);
+INLINE vector at_most(vector x, float high) { return _mm256_min_ps(splat(high), x); }
+INLINE vector at_least(vector x, float low) { return _mm256_max_ps(splat(low), x); }
 #elif defined(__x86_64__)
-  return _mm_min_ps(splat(high), x);
+INLINE vector at_most(vector x, float high) { return _mm_min_ps(splat(high), x); }
+INLINE vector at_least(vector x, float low) { return _mm_max_ps(splat(low), x); }
 #else
+INLINE vector at_most(vector x, float high) {
   integers above = x > splat(high);
   return (vector)((above & (integers)splat(high)) | (~above & (integers)x));
-#endif
 }
+INLINE vector at_least(vector x, float low) { return -at_most(-x, -low); }
+#endif
 
 /* y, but 0 where x < low. */
 INLINE vector unless_below(vector y, vector x, float low) {
@@ -82,25 +86,59 @@ INLINE vector exp_rest(vector r) {
   return multiply_add(p, r, splat(1));
 }
 
-/* The same of -r. */
-INLINE vector exp_minus_rest(vector r) {
-  vector p = multiply_add(splat(-1.383105214e-3f), r, splat(8.369775739e-3f));
-  p = multiply_add(p, r, splat(-0.04166854054f));
-  p = multiply_add(p, r, splat(0.1666650994f));
-  p = multiply_add(p, r, splat(-0.4999999015f));
-  p = multiply_add(p, r, splat(1));
-  return multiply_add(p, -r, splat(1));
+/* 1 + e^-x for x in -87 .. 20. Where a register can be indexed, -x = n log 2 / PARTS + r with
+   2^(n / PARTS) from a table, and a shorter polynomial for the smaller r. The shift that makes an
+   exponent of n's upper bits brings its lower ones, the index, into the mantissa: the table is less
+   by so much. */
+#ifdef __AVX2__
+#ifdef __AVX512F__
+enum { PART_BITS = 4 };
+#define PART_CUBIC -0.1666627568f
+#define PART_SQUARE 0.500019549f
+#define PART_OF(index) (vector) _mm512_permutexvar_ps((__m512i)(index), part_powers())
+#else
+enum { PART_BITS = 3 };
+#define PART_CUBIC -0.166651007f
+#define PART_SQUARE 0.5000781886f
+#define PART_OF(index) (vector) _mm256_permutevar8x32_ps(part_powers(), (__m256i)(index))
+#endif
+enum { PARTS = 1 << PART_BITS };
+
+INLINE vector part_powers(void) {
+  static const float sixteenth[16] = {1,           1.04427378f, 1.09050773f, 1.13878863f,
+                                      1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+                                      1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                                      1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+  vector powers;
+  integers index;
+  for (int i = 0; i < PARTS; i++) powers[i] = sixteenth[i * (16 / PARTS)], index[i] = i;
+  return (vector)((integers)powers - (index << (23 - PART_BITS)));
 }
 
-/* 1 / (1 + e^-x): 1 from 17.4 on, 0 below -88. */
-INLINE vector sigmoid_of(vector x) {
-  vector limited = at_most(x, 20);
-  vector shifted = multiply_add(limited, splat(-1.44269504f), splat(EXPONENT_SHIFT));
+INLINE vector one_and_exp_minus(vector x) {
+  vector shifted = multiply_add(x, splat(-1.44269504f * PARTS), splat(FLOAT_SHIFT));
+  vector n = shifted - splat(FLOAT_SHIFT);
+  vector r = multiply_add(n, splat(0.693359375f / PARTS), x);
+  r = multiply_add(n, splat(-2.12194440e-4f / PARTS), r);
+  vector p = multiply_add(splat(PART_CUBIC), r, splat(PART_SQUARE));
+  p = multiply_add(p, r, splat(-1));
+  p = multiply_add(p, r, splat(1));
+  integers power = ((integers)shifted << (23 - PART_BITS)) + (integers)PART_OF(shifted);
+  return multiply_add(p, (vector)power, splat(1));
+}
+#else
+INLINE vector one_and_exp_minus(vector x) {
+  vector shifted = multiply_add(x, splat(-1.44269504f), splat(EXPONENT_SHIFT));
   vector n = shifted - splat(EXPONENT_SHIFT);
-  vector r = multiply_add(n, splat(0.693359375f), limited);
-  r = multiply_add(n, splat(-2.12194440e-4f), r);
-  vector e = exp_minus_rest(r);
-  return unless_below(inverse(multiply_add(e, power_of(shifted), splat(1))), x, -88);
+  vector r = multiply_add(n, splat(-0.693359375f), -x);
+  r = multiply_add(n, splat(2.12194440e-4f), r);
+  return multiply_add(exp_rest(r), power_of(shifted), splat(1));
+}
+#endif
+
+/* 1 / (1 + e^-x): 1 from 17.4 on, 0 below -87, before results become subnormal, which is slow. */
+INLINE vector sigmoid_of(vector x) {
+  return unless_below(inverse(one_and_exp_minus(at_least(at_most(x, 20), -87))), x, -87);
 }
 
 INLINE vector silu_of(vector x) { return x * sigmoid_of(x); }
@@ -139,11 +177,11 @@ INLINE vector exp_limited(vector x) {
   return scaled(exp_rest(multiply_add(n, splat(2.12194440e-4f), r)), n);
 }
 
-INLINE vector exp_of(vector x) { return exp_limited(-at_most(-at_most(x, 89), 104)); }
+INLINE vector exp_of(vector x) { return exp_limited(at_least(at_most(x, 89), -104)); }
 
 /* max(x, 0) + log(1 + t) for t = e^-|x| <= 1, and log(1 + t) = 2 atanh s for s = t / (2 + t). */
 INLINE vector softplus_of(vector x) {
-  vector t = exp_limited(-at_most(size_of(x), 104)), s = quotient(t, t + 2), z = s * s;
+  vector t = exp_limited(at_least(-size_of(x), -104)), s = quotient(t, t + 2), z = s * s;
   vector p = multiply_add(splat(0.2802445873f), z, splat(0.2799914111f));
   p = multiply_add(p, z, splat(0.4002169906f));
   p = multiply_add(p, z, splat(0.6666641313f));

@@ -108,7 +108,7 @@ const kernels *kernels_named(const char *name);
 
 /* Numbers that pack() writes for a matrix of in x out. */
 size_t packed_count(size_t in, size_t out);
-/* `out` rounded up to BLOCK; and the numbers of scratch for outer_add. */
+/* `out` rounded up to BLOCK and to what caches like; and the numbers of scratch for outer_add. */
 size_t outer_stride(size_t out);
 size_t outer_scratch(size_t out, int rows);
 

@@ -4,7 +4,8 @@
 
    In float each is a range reduction by bit tricks and a polynomial; errors stay below 2 to 4 ulp,
    and 0, infinities, NaN and subnormals come out as from libm. The coefficients are Remez fits of
-   the named function, weighted for relative error, made for this file. In double: libm.
+   the named function, weighted for relative error, made for this file. In double: libm. Kernels run
+   sigmoid, silu, tanh, exp and softplus in whole vectors, from activations.h.
 
    Rounding: products are fused with sums only where `fused` says so, and only where the processor
    has the instruction. The kernels are compiled with -ffp-contract=off, so a number does not depend

@@ -24,18 +24,18 @@ static inline double peak_clock(void) {
 
 /* Twelve sums hide the latency of the instruction (4 cycles, two a cycle) and fit 16 registers. The
    empty asm keeps the compiler from taking the loop apart. */
-#define PEAK_LOOP(name, bytes, attribute, fuse, pin)                                   \
-  attribute static inline double name(void) {                                          \
-    typedef orr_real peak_vector __attribute__((vector_size(bytes)));                  \
-    peak_vector sum[PEAK_SUMS] = {{0}}, half = {0}, one = {0};                         \
-    half += (orr_real)0.5, one += (orr_real)1;                                         \
-    for (int turn = 0; turn < PEAK_TURNS; turn++) {                                    \
-      _Pragma("GCC unroll 12") for (int i = 0; i < PEAK_SUMS; i++) {                   \
-        sum[i] = fuse(sum[i], half, one);                                              \
-        __asm__ volatile("" : "+" pin(sum[i]));                                        \
-      }                                                                                \
-    }                                                                                  \
-    return 2.0 * PEAK_TURNS * PEAK_SUMS * (double)(bytes / sizeof(orr_real));          \
+#define PEAK_LOOP(name, bytes, attribute, fuse, pin)                          \
+  attribute static inline double name(void) {                                 \
+    typedef orr_real peak_vector __attribute__((vector_size(bytes)));         \
+    peak_vector sum[PEAK_SUMS] = {{0}}, half = {0}, one = {0};                \
+    half += (orr_real)0.5, one += (orr_real)1;                                \
+    for (int turn = 0; turn < PEAK_TURNS; turn++) {                           \
+      _Pragma("GCC unroll 12") for (int i = 0; i < PEAK_SUMS; i++) {          \
+        sum[i] = fuse(sum[i], half, one);                                     \
+        __asm__ volatile("" : "+" pin(sum[i]));                               \
+      }                                                                       \
+    }                                                                         \
+    return 2.0 * PEAK_TURNS * PEAK_SUMS * (double)(bytes / sizeof(orr_real)); \
   }
 
 #define PEAK_PLAIN(a, b, c) ((a) * (b) + (c))

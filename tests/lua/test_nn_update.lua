@@ -141,3 +141,29 @@ end)
 fails("must return a number", function()
   orrery.update { loss = function() end, parameters = { constant } }:step { y = ys }
 end)
+
+-- ---- mistakes in a loss are named: fields the batch does not have, targets that would be repeated
+
+do
+  local two = nn.mlp { inputs = 3, outputs = 2, hidden = { 4 }, seed = 1 }
+  local function message_of(loss, batch)
+    local done, message = pcall(function() orrery.update { loss = loss, nets = { two } }:step(batch) end)
+    assert(not done, "no error where one was expected")
+    assert(message:find "^tests/lua/test_nn_update.lua:%d+: " or message:find "test_nn_update.lua:%d+", message)
+    return message
+  end
+  local x = orrery.randn(10, 3)
+  local message = message_of(function(s) return nn.mse(two(s.x), s.targets) end, { x = x, target = orrery.randn(10, 2) })
+  assert(message:find("no field 'targets' in the sample (target, x); did you mean 'target'?", 1, true), message)
+  for _, loss in ipairs { nn.mse, nn.huber, nn.binary_cross_entropy } do
+    message = message_of(function(s) return loss(two(s.x), s.y) end, { x = x, y = orrery.rand(10) })
+    assert(message:find("is of shape [2], the target a single number", 1, true), message)
+  end
+  message = message_of(function(s) return nn.gaussian_nll(two(s.x), two(s.x), s.y) end, { x = x, y = orrery.rand(10, 3, 2) })
+  assert(message:find("the mean is of shape [2], the target of shape [3 x 2]", 1, true), message)
+  -- one number against one number, and constants, are no mistake
+  local one = nn.mlp { inputs = 3, outputs = 1, hidden = { 4 }, seed = 1 }
+  for _, loss in ipairs { function(s) return nn.mse(one(s.x), s.y) end, function(s) return nn.mse(two(s.x), 0) end } do
+    orrery.update { loss = loss, nets = { one, two } }:step { x = x, y = orrery.rand(10) }
+  end
+end
