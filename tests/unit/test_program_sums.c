@@ -138,14 +138,21 @@ Test(sums, of_values_from_a_stage_before) { try_products(1, true), try_products(
 
 enum { MANY = 5000 };
 
-static void update_pair(orr_engine *engine, orr_tensor *a, orr_tensor *b, bool both_first) {
+/* What follows from parameters alone is worked out once and never in place; a count of rows, 1 here,
+   is not known before. */
+static orr_node unsettled(orr_graph *g, orr_node x) {
+  return orr_binary(g, ORR_OP_mul, x, orr_row_count(g, ORR_UNIFORM));
+}
+
+static void update_pair(orr_engine *engine, orr_tensor *a, orr_tensor *b, bool both_first,
+                        bool shown) {
   orr_graph *g = orr_graph_new(engine);
   orr_node p = orr_parameter(g, a, ORR_UNIFORM), q = orr_parameter(g, b, ORR_UNIFORM);
   orr_node sum = orr_sum_all(g, orr_binary(g, ORR_OP_mul, p, q)), scaled = p;
   if (both_first) scaled = orr_binary(g, ORR_OP_mul, p, sum);
-  OK(orr_update(g, p, orr_binary(g, ORR_OP_add, scaled, q)));
-  OK(orr_update(g, q, orr_binary(g, ORR_OP_sub, p, q)));
-  OK(orr_output(g, "old", p));
+  OK(orr_update(g, p, unsettled(g, orr_binary(g, ORR_OP_add, scaled, q))));
+  OK(orr_update(g, q, unsettled(g, orr_binary(g, ORR_OP_sub, p, q))));
+  OK(orr_output(g, "old", shown ? p : sum));
   orr_run *run = compiled(g);
   orr_tensor *x = orr_tensor_copy(a), *y = orr_tensor_copy(b);
   OK(orr_run_go(run));
@@ -156,7 +163,7 @@ static void update_pair(orr_engine *engine, orr_tensor *a, orr_tensor *b, bool b
     double p1 = p0 * (both_first ? dot : 1) + q0, q1 = p0 - q0;
     cr_expect(fabs(orr_tensor_get(a, i) - p1) <= CLOSE * (1 + fabs(p1)), "a[%d]", i);
     cr_expect(fabs(orr_tensor_get(b, i) - q1) <= CLOSE * (1 + fabs(q1)), "b[%d]", i);
-    cr_expect_eq(orr_tensor_get(orr_run_output(run, "old"), i), p0);
+    if (shown) cr_expect_eq(orr_tensor_get(orr_run_output(run, "old"), i), p0);
   }
   orr_tensor_free(x), orr_tensor_free(y);
   orr_run_free(run);
@@ -167,7 +174,7 @@ Test(updates, use_all_values_as_they_were) {
   orr_engine *engine = orr_engine_new(NULL);
   orr_tensor *a = filled(engine, 1, (int64_t[]){MANY}, 1),
              *b = filled(engine, 1, (int64_t[]){MANY}, 2);
-  for (int i = 0; i < 3; i++) update_pair(engine, a, b, i % 2);
+  for (int i = 0; i < 4; i++) update_pair(engine, a, b, i % 2, i / 2);
   orr_tensor_free(a), orr_tensor_free(b);
   orr_engine_free(engine);
 }
@@ -181,7 +188,7 @@ Test(updates, of_views_of_one_tensor) {
   cr_assert(low && high);
   orr_graph *g = orr_graph_new(engine);
   orr_node p = orr_parameter(g, low, ORR_UNIFORM), q = orr_parameter(g, high, ORR_UNIFORM);
-  OK(orr_update(g, q, orr_binary(g, ORR_OP_add, p, q)));
+  OK(orr_update(g, q, unsettled(g, orr_binary(g, ORR_OP_add, p, q))));
   orr_run *run = compiled(g);
   OK(orr_run_go(run));
   for (int i = 0; i < MANY; i++) {
