@@ -150,8 +150,8 @@ static void update_pair(orr_engine *engine, orr_tensor *a, orr_tensor *b, bool b
   orr_node p = orr_parameter(g, a, ORR_UNIFORM), q = orr_parameter(g, b, ORR_UNIFORM);
   orr_node sum = orr_sum_all(g, orr_binary(g, ORR_OP_mul, p, q)), scaled = p;
   if (both_first) scaled = orr_binary(g, ORR_OP_mul, p, sum);
-  OK(orr_update(g, p, unsettled(g, orr_binary(g, ORR_OP_add, scaled, q))));
-  OK(orr_update(g, q, unsettled(g, orr_binary(g, ORR_OP_sub, p, q))));
+  OK(orr_update(g, p, orr_binary(g, ORR_OP_add, scaled, unsettled(g, q))));
+  OK(orr_update(g, q, orr_binary(g, ORR_OP_sub, p, unsettled(g, q))));
   OK(orr_output(g, "old", shown ? p : sum));
   orr_run *run = compiled(g);
   orr_tensor *x = orr_tensor_copy(a), *y = orr_tensor_copy(b);
@@ -188,7 +188,7 @@ Test(updates, of_views_of_one_tensor) {
   cr_assert(low && high);
   orr_graph *g = orr_graph_new(engine);
   orr_node p = orr_parameter(g, low, ORR_UNIFORM), q = orr_parameter(g, high, ORR_UNIFORM);
-  OK(orr_update(g, q, unsettled(g, orr_binary(g, ORR_OP_add, p, q))));
+  OK(orr_update(g, q, orr_binary(g, ORR_OP_add, p, unsettled(g, q))));
   orr_run *run = compiled(g);
   OK(orr_run_go(run));
   for (int i = 0; i < MANY; i++) {
