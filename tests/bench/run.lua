@@ -202,17 +202,26 @@ local function record(case, r, shared)
   return entry
 end
 
+-- Whether others work on this machine.
+local function is_busy()
+  local load = tonumber(peers.first_line("cat /proc/loadavg"):match "^%S+")
+  if load < 0.7 then return false end
+  print(("This machine is busy (load %.1f): times and ratios are worth little."):format(load))
+  return true
+end
+
 local function main()
   for _, case in ipairs(options.cases) do
     if not cases[case] then error("there is no case " .. case, 0) end
   end
-  local torch = options.peers and peers.find(options.python, kernel)
+  local torch = options.peers and peers.find(options.python, kernel, is_busy())
   if not torch then print "PyTorch is not here (make bench-peers installs it): Orrery alone" end
   local set, by_threads = peak()
   local processor = peers.processor()
   local shared = {
     commit = peers.first_line "git describe --always --dirty", processor = processor, kernel = set,
     torch = torch and torch.torch, openblas = torch and torch.openblas, core = torch and torch.core,
+    polite = torch and torch.polite,
     peak = by_threads, clock = options.clock,
   }
   print(("%-6s%2s %9s %20s %5s %6s %8s %9s %5s %6s %5s %6s %5s"):format("case", "T", "ms", "min .. max",
@@ -241,7 +250,8 @@ local function main()
   if torch then
     print(("PyTorch %s on OpenBLAS %s (%s%s), %s build"):format(torch.torch, torch.openblas, torch.core,
       torch.core ~= torch.found and ", told: by itself it takes " .. torch.found or "",
-      torch.openmp and "OpenMP" or "pthread: install libopenblas0-openmp for a fair number"))
+      torch.openmp and "OpenMP" or "pthread: install libopenblas0-openmp for a fair number")
+      .. (torch.polite and "; its threads wait without spinning, as the machine is busy" or ""))
   end
   local file = assert(io.open(options.json, "w"))
   file:write(orrery.json.encode(list), "\n")
