@@ -85,6 +85,7 @@ local model = orrery.model { observation = orrery.space { "p", "v" }, action = s
 local mpc = orrery.mpc { model = model, task = function(s) return s.p end, particles = 4,
   planner = orrery.plan.cem { horizon = 4, population = 20, elites = 4 } }
 steady("mpc:act", mpc.act, mpc, orrery.zeros(2))
+steady("mpc:act of a record", mpc.act, mpc, { p = orrery.full(0.5), v = 1 })
 
 -- training steps (but for the copies kept every 100 steps), of one net and of an ensemble, with and without an index
 for _, members in ipairs { 1, 2 } do
