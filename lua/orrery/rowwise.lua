@@ -121,11 +121,10 @@ local function compiled_for(self, job)
 end
 
 local function run_compiled(self, compiled, values, rows)
-  local program, options = compiled:enter(), self.run_options
+  local program = compiled:enter()
   if self.levels_of ~= program then self.levels, self.levels_of = program:outputs(), program end
-  options.rows, options.iteration = rows or 1, self.calls
+  local outputs = program:call(values, rows or 1, self.seed, self.calls)
   self.calls = (self.calls + 1) & 0x7fffffff
-  local outputs = program:run(values, options)
   local template = compiled.template
   if template.n == 1 then return results_of(template[1], outputs, self.levels, rows, self.reuse) end
   local results = {}
@@ -237,7 +236,7 @@ local function rowwise(fn, options)
   for _, position in ipairs(o.uniform) do uniform[position] = true end
   return setmetatable({
     fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil,
-    reuse = o.reuse, run_options = { seed = o.seed or 0 }, compiled = {}, count = 0, calls = 0,
+    reuse = o.reuse, seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
   }, Rowwise)
 end
 

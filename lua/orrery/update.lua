@@ -126,7 +126,8 @@ local function build(self, batch)
     table.remove(shape, 1)
     inputs[i] = { name = name, level = "row", shape = shape }
   end
-  self.names, self.index = names, {}
+  self.names, self.indices = names, {}
+  self.run_options = { members = self.members, seed = self.seed, index = self.indices }
   local level = self.members > 1 and "member" or "uniform"
   self.compiled = trace.program {
     name = "update", inputs = inputs,
@@ -165,8 +166,8 @@ local function rows_of(self, batch, index)
     if not orrery.is_tensor(index) then
       check.fail("update:step: the index must be a list or a tensor of rows from 1, not a %s", type(index))
     end
-    index = self.optimiser:from_zero(index)
-    return index:size(1), index
+    self.room = self.optimiser:from_zero(index, self.room)
+    return self.room:size(1), self.room
   end
   local rows = first:size(1)
   if self.members == 1 then return rows end
@@ -174,6 +175,14 @@ local function rows_of(self, batch, index)
     self.tiled, self.tiled_rows = orrery.nn.repeated(rows, self.members), rows
   end
   return rows * self.members, self.tiled
+end
+
+-- Of a number, or a list of one for each member.
+local function mean_loss(x)
+  if x:axes() == 0 then return x:item() end
+  local sum, members = 0, x:size(1)
+  for m = 1, members do sum = sum + x[m] end
+  return sum / members
 end
 
 --- update:step(batch, index): one update. batch: a table of tensors whose first axis is rows.
@@ -192,9 +201,9 @@ function Update:step(batch, index)
   end
   local rows
   rows, index = rows_of(self, batch, index)
-  local options = { rows = rows, members = self.members, seed = self.seed,
-                    iteration = self.steps, index = {} }
-  for _, name in ipairs(self.names) do options.index[name] = index end
+  local options, indices = self.run_options, self.indices
+  options.rows, options.iteration = rows, self.steps
+  for _, name in ipairs(self.names) do indices[name] = index end
   local outputs = self.compiled:run(batch, options)
   self.steps = self.steps + 1
   local skipped, in_a_row = self.optimiser:skipped()
@@ -205,7 +214,7 @@ function Update:step(batch, index)
       :format(self.steps, in_a_row), 2)
   end
   self.skipped = skipped
-  local loss = orrery.mean(outputs.loss)
+  local loss = mean_loss(outputs.loss)
   local finite = loss == loss and math.abs(loss) < math.huge
   if in_a_row == 0 and finite and self.steps % SNAPSHOT == 0 then self:remember() end
   return loss, outputs

@@ -141,18 +141,25 @@ static int skipped(lua_State *L) {
   return 2;
 }
 
-/* optimiser:from_zero(index): an index counted from 1 as a program's run takes it: flat, from 0. */
+/* optimiser:from_zero(index, room): an index counted from 1 as a program's run takes it: flat, from 0.
+   room: an answer of before, to be used again where it fits; or nil. */
 static int from_zero(lua_State *L) {
+  lua_settop(L, 3);
   orr_tensor *index = lua_check_tensor(L, 2);
   if (orr_tensor_dtype(index) != ORR_INT)
     lua_complain(L, "update: the index must be a tensor of ints");
   int64_t count = orr_tensor_count(index);
-  orr_tensor *rows = orr_tensor_copy(index);
-  orr_tensor *flat = orr_tensor_reshape(rows, 1, &count);
-  orr_tensor_free(rows);
-  lua_push_tensor(L, flat);
+  orr_tensor *flat = lua_isnil(L, 3) ? NULL : lua_check_tensor(L, 3);
+  if (!flat || orr_tensor_count(flat) != count || !orr_tensor_is_contiguous(index)) {
+    orr_tensor *rows = orr_tensor_copy(index);
+    flat = orr_tensor_reshape(rows, 1, &count);
+    orr_tensor_free(rows);
+    lua_push_tensor(L, flat);
+    index = flat;
+  }
+  const int32_t *given = orr_tensor_data(index);
   int32_t *numbers = orr_tensor_data(flat);
-  for (int64_t i = 0; i < count; i++) numbers[i]--;
+  for (int64_t i = 0; i < count; i++) numbers[i] = given[i] - 1;
   orr_tensor_touch(flat);
   return 1;
 }

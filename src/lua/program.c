@@ -154,6 +154,23 @@ static int program_run(lua_State *L) {
   return push_outputs(L, p);
 }
 
+/* program:call(inputs, rows, seed, iteration): program:run with these options and no others, for
+   library code that calls often. */
+static int program_call(lua_State *L) {
+  lua_program *p = pair_at(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  lua_Integer rows = luaL_checkinteger(L, 3), seed = luaL_checkinteger(L, 4),
+              iteration = luaL_checkinteger(L, 5);
+  lua_settop(L, 2);
+  bind_inputs(L, p, 0);
+  lua_check_status(L, orr_run_rows(p->run, rows, 1));
+  if (p->entries) lua_check_status(L, orr_run_members(p->run, NULL));
+  p->entries = false;
+  orr_run_seed(p->run, (uint64_t)seed, (uint32_t)iteration);
+  lua_check_status(L, orr_run_go(p->run));
+  return push_outputs(L, p);
+}
+
 /*** program:listing(): its instructions, for a person to read. */
 static int program_listing(lua_State *L) {
   const char *text = orr_program_listing(pair_at(L, 1)->program);
@@ -211,7 +228,7 @@ static int program_text(lua_State *L) {
 }
 
 /* clang-format off */
-static const luaL_Reg methods[] = {{"run", program_run},         {"listing", program_listing},
+static const luaL_Reg methods[] = {{"run", program_run}, {"call", program_call}, {"listing", program_listing},
                                    {"inputs", program_inputs},   {"outputs", program_outputs},
                                    {"instructions", program_instructions}, {NULL, NULL}};
 /* clang-format on */

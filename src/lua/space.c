@@ -60,10 +60,11 @@ static void read_tensor(lua_State *L, orr_tensor *x, const orr_field *field, con
   if (orr_tensor_count(x) != field->count)
     lua_complain(L, "%s: field '%s' has %I numbers, the tensor %I", what, field->name,
                  (LUAI_UACINT)field->count, (LUAI_UACINT)orr_tensor_count(x));
-  lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(x));
-  orr_tensor *flat = lua_check_tensor(L, -1);
-  const void *data = orr_tensor_data(flat);
-  orr_dtype dtype = orr_tensor_dtype(flat);
+  if (orr_tensor_is_contiguous(x)) lua_pushnil(L); /* nothing is made, in every step of a loop */
+  else lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(x));
+  if (!lua_isnil(L, -1)) x = lua_check_tensor(L, -1);
+  const void *data = orr_tensor_data(x);
+  orr_dtype dtype = orr_tensor_dtype(x);
   for (int64_t i = 0; i < field->count; i++)
     put(to, field->offset + i,
         dtype == ORR_REAL   ? (double)((const orr_real *)data)[i]

@@ -29,13 +29,15 @@ local function core_type(found, has, kernel)
   return found
 end
 
---- peers.find(python, kernel): PyTorch, or nil: its version and OpenBLAS's, and `prefix`, what stands in
+--- peers.find(python, kernel, polite): PyTorch, or nil: its version and OpenBLAS's, and `prefix`, what stands in
 --- front of its commands. With two threads torch's pool and OpenBLAS's own would spin against each
---- other: the OpenMP build of OpenBLAS shares one pool with torch.
-function peers.find(python, kernel)
+--- other: the OpenMP build of OpenBLAS shares one pool with torch. Its threads wait for each other
+--- spinning, which is fast, but collapses when others use the machine: polite ones sleep.
+function peers.find(python, kernel, polite)
   local omp = first_line "ls -d /usr/lib/*/openblas-openmp"
   local environment = (omp and "LD_LIBRARY_PATH=" .. omp .. " " or "")
     .. (kernel == "avx2" and "ATEN_CPU_CAPABILITY=avx2 " or "")
+    .. (polite and "OMP_WAIT_POLICY=PASSIVE " or "")
   local script = " tests/bench/torch_peer.py"
   local about = first_line("env " .. environment .. python .. script .. " --about")
   if not about then return nil end
@@ -44,6 +46,7 @@ function peers.find(python, kernel)
   local core = core_type(found, has, kernel)
   return {
     torch = torch, openblas = openblas, core = core, found = found, openmp = omp ~= nil,
+    polite = polite,
     prefix = ("exec env %sOPENBLAS_CORETYPE=%s %s%s"):format(environment, core, python, script),
   }
 end

@@ -14,6 +14,7 @@ local options = orrery.options({
   reps = 7,                     -- timed repetitions
   kernel = "best",              -- avx2: as on a processor without AVX-512, PyTorch too
   clock = "wall",               -- cpu: time of all threads of a process, for one thread on a busy machine
+  of = "median",                -- low: compares the shortest times, for a busy machine
   peers = true,                 -- false: Orrery alone
   python = "/usr/bin/python3",  -- which one has PyTorch
   program = "build/orrery",     -- what is measured
@@ -69,7 +70,8 @@ local function compare(expected, server, what)
   return apart
 end
 
--- Starts all variants, checks them, and keeps the fastest of two repetitions, and mbrl.
+-- Starts all variants, checks them, and keeps the fastest of two repetitions, and mbrl where that is
+-- another one.
 local function choose_peers(torch, case, folder, threads, expected)
   local best, best_time, mbrl
   local worst = 0
@@ -86,7 +88,7 @@ local function choose_peers(torch, case, folder, threads, expected)
       server:close()
     end
   end
-  return best, mbrl, worst
+  return best, mbrl ~= best and mbrl or nil, worst
 end
 
 -- ---- one case
@@ -94,7 +96,8 @@ end
 local function statistics(times)
   table.sort(times)
   local n = #times
-  return { median = (times[(n + 1) // 2] + times[n // 2 + 1]) / 2, low = times[1], high = times[n] }
+  local median = (times[(n + 1) // 2] + times[n // 2 + 1]) / 2
+  return { median = median, low = times[1], high = times[n] }
 end
 
 -- Servers by role and number of threads, checked against each other.
@@ -116,6 +119,14 @@ local function start_all(torch, case, folder)
     all[i] = entry
   end
   return all, torch and worst
+end
+
+-- The first choice was by two repetitions only.
+local function choose_best(result, name)
+  if name == "mbrl" then result.mbrl = result.best end
+  local faster = result.mbrl and result.mbrl[options.of] < result.best[options.of]
+  result.variant = faster and "mbrl" or name
+  if faster then result.best = result.mbrl end
 end
 
 local roles = { "ours", "best", "mbrl" }
@@ -142,7 +153,7 @@ local function measure(torch, case)
     for _, role in ipairs(roles) do
       if entry[role] then results[i][role] = statistics(results[i].times[role]) end
     end
-    results[i].variant = entry.best and entry.best.name
+    choose_best(results[i], entry.best and entry.best.name)
     for _, role in ipairs(roles) do
       if entry[role] then entry[role]:close() end
     end
@@ -167,11 +178,11 @@ end
 
 local function print_row(case, r)
   local goals = r.threads == 2 and cases[case] or {}
-  local line = ("%-6s%2d %9.2f %20s %4.0f%% %6s"):format(case, r.threads, r.ours.median,
+  local line = ("%-6s%2d %9.2f %20s %4.0f%% %6s"):format(case, r.threads, r.ours[options.of],
     ("%.2f .. %.2f"):format(r.ours.low, r.ours.high), 100 * r.share,
     goal(goals.share and r.share >= goals.share, "%.0f%%", goals.share and 100 * goals.share))
   if r.best then
-    line = line .. (" %8s %9.2f %4.0f%% %6.2f %5s"):format(r.variant, r.best.median, 100 * r.peer_share,
+    line = line .. (" %8s %9.2f %4.0f%% %6.2f %5s"):format(r.variant, r.best[options.of], 100 * r.peer_share,
       r.ratio, goal(goals.ratio and r.ratio >= goals.ratio, "%.1f", goals.ratio))
   end
   if r.mbrl then
@@ -182,13 +193,14 @@ end
 
 local function complete(results, by_threads)
   for i, r in ipairs(results) do
-    local limit = by_threads[r.threads] * 1e6
-    r.share = r.flops / r.ours.median / limit
-    r.speedup = i > 1 and results[1].ours.median / r.ours.median or nil
+    local limit, ours = by_threads[r.threads] * 1e6, r.ours[options.of]
+    r.share = r.flops / ours / limit
+    r.speedup = i > 1 and results[1].ours[options.of] / ours or nil
     if r.best then
-      r.peer_share, r.ratio = r.flops / r.best.median / limit, r.best.median / r.ours.median
+      local best = r.best[options.of]
+      r.peer_share, r.ratio = r.flops / best / limit, best / ours
     end
-    if r.mbrl then r.mbrl_ratio = r.mbrl.median / r.ours.median end
+    if r.mbrl then r.mbrl_ratio = r.mbrl[options.of] / ours end
   end
 end
 
@@ -202,18 +214,27 @@ local function record(case, r, shared)
   return entry
 end
 
+-- Whether others work on this machine.
+local function is_busy()
+  local load = tonumber(peers.first_line("cat /proc/loadavg"):match "^%S+")
+  if load < 0.7 then return false end
+  print(("This machine is busy (load %.1f): times and ratios are worth little."):format(load))
+  return true
+end
+
 local function main()
   for _, case in ipairs(options.cases) do
     if not cases[case] then error("there is no case " .. case, 0) end
   end
-  local torch = options.peers and peers.find(options.python, kernel)
+  local torch = options.peers and peers.find(options.python, kernel, is_busy())
   if not torch then print "PyTorch is not here (make bench-peers installs it): Orrery alone" end
   local set, by_threads = peak()
   local processor = peers.processor()
   local shared = {
     commit = peers.first_line "git describe --always --dirty", processor = processor, kernel = set,
     torch = torch and torch.torch, openblas = torch and torch.openblas, core = torch and torch.core,
-    peak = by_threads, clock = options.clock,
+    polite = torch and torch.polite,
+    peak = by_threads, clock = options.clock, of = options.of,
   }
   print(("%-6s%2s %9s %20s %5s %6s %8s %9s %5s %6s %5s %6s %5s"):format("case", "T", "ms", "min .. max",
     "peak", "goal", "PyTorch", "ms", "peak", "ratio", "goal", "mbrl", "goal"))
@@ -236,12 +257,13 @@ local function main()
     print(("\nspeed-up over %d thread, goal %.1f: %s"):format(options.threads[1], SCALING,
       table.concat(speedups, ", ")))
   end
-  print(("%s, %s kernels, peak %s GFLOP/s; commit %s; %d repetitions, medians of %s time; goals are of 2 threads")
-    :format(processor, set, table.concat(by_threads, " / "), shared.commit, options.reps, options.clock))
+  print(("%s, %s kernels, peak %s GFLOP/s; commit %s; %d repetitions, %s of %s time; goals are of 2 threads")
+    :format(processor, set, table.concat(by_threads, " / "), shared.commit, options.reps, options.of, options.clock))
   if torch then
     print(("PyTorch %s on OpenBLAS %s (%s%s), %s build"):format(torch.torch, torch.openblas, torch.core,
       torch.core ~= torch.found and ", told: by itself it takes " .. torch.found or "",
-      torch.openmp and "OpenMP" or "pthread: install libopenblas0-openmp for a fair number"))
+      torch.openmp and "OpenMP" or "pthread: install libopenblas0-openmp for a fair number")
+      .. (torch.polite and "; its threads wait without spinning, as the machine is busy" or ""))
   end
   local file = assert(io.open(options.json, "w"))
   file:write(orrery.json.encode(list), "\n")

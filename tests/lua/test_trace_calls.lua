@@ -8,8 +8,8 @@ local function allocations() return select(2, orrery.memory()) end
 local function steady(what, f, ...)
   for _ = 1, 3 do f(...) end
   local before = allocations()
-  for _ = 1, 50 do f(...) end
-  assert(allocations() == before, ("%s: %d allocations in 50 calls"):format(what, allocations() - before))
+  for _ = 1, 40 do f(...) end
+  assert(allocations() == before, ("%s: %d allocations in 40 calls"):format(what, allocations() - before))
 end
 
 local x, y = orrery.randn(40), orrery.randn(40)
@@ -85,3 +85,15 @@ local model = orrery.model { observation = orrery.space { "p", "v" }, action = s
 local mpc = orrery.mpc { model = model, task = function(s) return s.p end, particles = 4,
   planner = orrery.plan.cem { horizon = 4, population = 20, elites = 4 } }
 steady("mpc:act", mpc.act, mpc, orrery.zeros(2))
+steady("mpc:act of a record", mpc.act, mpc, { p = orrery.full(0.5), v = 1 })
+
+-- training steps (but for the copies kept every 100 steps), of one net and of an ensemble, with and without an index
+for _, members in ipairs { 1, 2 } do
+  local net = orrery.nn.mlp { inputs = 3, outputs = 1, hidden = { 4 }, members = members }
+  local update = orrery.update { nets = { net }, loss = function(s) return orrery.nn.mse(net(s.x), s.y) end }
+  local batch = { x = rows, y = orrery.randn(30, 1) }
+  local chosen = members == 1 and orrery.tensor({ 1, 30, 7 }, "int") or orrery.tensor({ { 1, 2 }, { 30, 7 } }, "int")
+  if members == 1 then steady("update:step", update.step, update, batch) end
+  steady("update:step by index", update.step, update, batch, chosen)
+  assert(update.skipped == 0 and update:step(batch) == update:step(batch) == false)
+end
