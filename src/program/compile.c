@@ -316,7 +316,8 @@ bool compiler_write_node(compiler *c, scope *s, orr_node at) {
   if (c->defers && !s->outer && op_class_of(n->op)->reduces)
     return compiler_write_reduction(c, s, at);
   if (compiler_waits_for_bias(c, s, at)) return true;
-  const node *fused = compiler_fuse_bias(c, s, n);
+  const node *fused =
+      n->op == ORR_OP_silu ? compiler_silu_by_sigmoid(c, s, n) : compiler_fuse_bias(c, s, n);
   return compiler_write_op(c, s, at, fused ? fused : n, s->graph) &&
          compiler_fuse_activation(c, s, at);
 }

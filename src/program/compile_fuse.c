@@ -52,15 +52,36 @@ bool compiler_waits_for_bias(const compiler *c, const scope *s, orr_node at) {
   return user && bias_of(s, user, at) != ORR_NONE;
 }
 
-/* The unary op that is to be done with the product just written for node `at`, or ORR_NONE. */
+/* The unary op that is to be done with the product just written for node `at`, or ORR_NONE. A sigmoid
+   comes first: it gives silu for one multiplication. */
 static orr_node activation_of(const compiler *c, const scope *s, orr_node at) {
+  orr_node found = ORR_NONE;
   for (int i = at + 1; i < s->graph->count; i++) {
     const node *n = node_at(s->graph, i);
     if (s->needed[i] && op_is_unary(n->op) && n->in[0] == at && s->number[i] < 0 &&
-        (s->outer || c->stage[i] == c->current))
-      return i;
+        (s->outer || c->stage[i] == c->current) && (found == ORR_NONE || n->op == ORR_OP_sigmoid))
+      found = i;
   }
-  return ORR_NONE;
+  return found;
+}
+
+const node *compiler_silu_by_sigmoid(compiler *c, const scope *s, const node *n) {
+  for (int i = n->in[0] + 1; i < s->graph->count; i++) {
+    const node *other = node_at(s->graph, i);
+    if (other->op != ORR_OP_sigmoid || other->in[0] != n->in[0] || s->number[i] < 0 ||
+        c->program->values[s->number[i]].stage != c->current)
+      continue;
+    node *product = arena_new(&c->program->memory, 1, sizeof *product);
+    orr_node *in = arena_new(&c->program->memory, 2, sizeof *in);
+    if (!product || !in) return NULL;
+    *product = *n;
+    product->op = ORR_OP_mul;
+    in[0] = n->in[0], in[1] = i;
+    product->in = in;
+    product->inputs = 2;
+    return product;
+  }
+  return NULL;
 }
 
 bool compiler_fuse_activation(compiler *c, scope *s, orr_node at) {

@@ -44,6 +44,8 @@ const node *compiler_fuse_bias(compiler *c, scope *s, const node *n);
 bool compiler_waits_for_bias(const compiler *c, const scope *s, orr_node at);
 /* Lets the product just written for `at` do the unary op that follows it. */
 bool compiler_fuse_activation(compiler *c, scope *s, orr_node at);
+/* silu x as x times the sigmoid of x, where that is there already; else NULL. */
+const node *compiler_silu_by_sigmoid(compiler *c, const scope *s, const node *n);
 bool compiler_write_node(compiler *c, scope *s, orr_node at);
 bool compiler_write_scan(compiler *c, scope *s, orr_node at);
 bool compiler_open_scope(compiler *c, scope *inner, scope *outer, orr_graph *graph);
