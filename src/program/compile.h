@@ -105,6 +105,7 @@ typedef struct stage {
   code code;
   code reductions; /* sums over rows, done after each batch of tiles */
   int64_t held_features;
+  double work; /* numbers to compute for a row, about */
   group *groups;
   int group_count;
   phase *phases;
@@ -127,6 +128,9 @@ typedef struct binding {
   bool used;     /* an instruction reads it */
   bool in_place; /* an update's value is made in the tensor that it is for */
 } binding;
+
+/* Numbers to compute for a row, about; a multiplication within a product counts as an eighth. */
+double instruction_work(const instruction *i);
 
 struct orr_program {
   atomic_int references;

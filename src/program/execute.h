@@ -53,6 +53,8 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member);
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
                    int64_t chunk);
 orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member, int64_t chunk);
+/* Shares the tasks out, when there is enough to do: `numbers` to compute in all. */
+void run_tasks(orr_run *run, double numbers, int tasks, pool_work work, void *context);
 /* Adds up what the tiles first .. last - 1 of a batch hold. */
 void run_reductions(orr_run *run, const stage *st, int first, int last);
 /* Adds up the accumulators of sums inside loops. */

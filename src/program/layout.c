@@ -9,6 +9,24 @@ enum {
   LARGEST_BLOCK = 1 << 22 /* numbers in one block of lanes; a larger row gets a tile of its own */
 };
 
+/* ---- how much there is to do ---- */
+
+static double code_work(const code *c) {
+  double sum = 0;
+  for (int i = 0; i < c->count; i++) sum += instruction_work(&c->list[i]);
+  return sum;
+}
+
+double instruction_work(const instruction *i) {
+  if (i->body) return (double)i->scan->length * code_work(i->body);
+  if (!i->node) return (double)(i->width * i->vectors); /* loads and stores are small */
+  double count = (double)i->node->count;
+  orr_op op = i->node->op;
+  if (op == ORR_OP_linear) count *= (double)node_at(i->graph, i->node->in[1])->shape[0] / 8;
+  if (op == ORR_OP_row_outer || op == ORR_OP_matmul) count /= 8;
+  return count + 8; /* and a call */
+}
+
 /* ---- tile values ---- */
 
 static bool in_tile(const value *v, int which) {
@@ -154,6 +172,7 @@ bool layout_program(orr_program *p) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code, busy_until);
     if (s % 2) place_held_values(p, s);
+    p->stages[s].work = code_work(&p->stages[s].code);
     if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s, busy_until))
       return false;
   }

@@ -152,6 +152,7 @@ orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
 
 orr_status orr_run_members(orr_run *run, const int *entries) {
   if (!run->sizes) return engine_fail(run->engine, ORR_STATE, "members are chosen after the rows");
+  if (!entries && !run->entries) return ORR_OK;
   if (entries && run->entries &&
       memcmp(run->entries, entries, (size_t)run->members * sizeof *entries) == 0)
     return ORR_OK;
@@ -401,15 +402,18 @@ static void run_row_stage(orr_run *run, const stage *st) {
   for (int w = 0; w < run->worker_count; w++)
     memcpy(run->workers[w].pointer, run->base, (size_t)p->value_count * sizeof *run->base);
   row_job job = {run, st, 0};
+  int batch_rows = BATCH_BLOCKS * p->lanes,
+      most = run->rows < batch_rows ? (int)run->rows : batch_rows;
   if (!st->reductions.count) {
-    pool_run(run->engine, st->sum_count ? run->unit_count : run->tile_count, run_unit, &job);
+    run_tasks(run, st->work * run->rows, st->sum_count ? run->unit_count : run->tile_count,
+              run_unit, &job);
     run_sums(run, st);
     return;
   }
   for (int last; job.first < run->tile_count && !orr_interrupted(run->engine); job.first = last) {
     for (last = job.first; last < run->tile_count; last++)
       if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    pool_run(run->engine, last - job.first, run_unit, &job);
+    run_tasks(run, st->work * most, last - job.first, run_unit, &job);
     run_reductions(run, st, job.first, last);
   }
   if (!run->tile_count) run_reductions(run, st, 0, 0);

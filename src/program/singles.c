@@ -2,7 +2,14 @@
    shared out. */
 #include "program/execute.h"
 
-enum { WORTH_SHARING = 1 << 15 }; /* numbers to compute before other threads are woken */
+/* Numbers to compute before it is worth waking other threads: some twenty microseconds. */
+enum { WORTH_SHARING = 1 << 18 };
+
+void run_tasks(orr_run *run, double numbers, int tasks, pool_work work, void *context) {
+  if (numbers >= WORTH_SHARING) pool_run(run->engine, tasks, work, context);
+  else
+    for (int task = 0; task < tasks; task++) work(context, task, 0);
+}
 
 static void run_small(orr_run *run, const instruction *i) {
   if (i->settled && run->settled) return;
@@ -66,9 +73,7 @@ static void run_groups(const group_job *job) {
     numbers += own * (at->count ? (at->last - at->first) * (at->count < CHUNK ? at->count : CHUNK)
                                 : whole);
   }
-  if (numbers >= WORTH_SHARING) pool_run(run->engine, (int)tasks, run_task, (void *)job);
-  else
-    for (int i = 0; i < tasks; i++) run_task((void *)job, i, 0);
+  run_tasks(run, (double)numbers, (int)tasks, run_task, (void *)job);
   for (int g = job->phase->first_group; g < job->phase->last_group; g++)
     finish_sums(job, &job->stage->groups[g]);
 }

@@ -101,11 +101,15 @@ static void clear_empty(orr_run *run, const stage *st) {
 
 void run_reductions(orr_run *run, const stage *st, int first, int last) {
   batch_job job = {run, st, first, last};
-  int64_t tasks = 0;
+  int64_t tasks = 0, rows = 0;
+  double numbers = 0;
+  for (int t = first; t < last; t++) rows += run->tiles[t].rows;
   if (first == 0) clear_empty(run, st);
   for (int i = 0; i < st->reductions.count && first < last; i++)
     tasks += parts_of(&st->reductions.list[i]) * groups_of(&job, &st->reductions.list[i]);
-  pool_run(run->engine, (int)tasks, run_part, &job);
+  for (int i = 0; i < st->reductions.count; i++)
+    numbers += instruction_work(&st->reductions.list[i]) * (double)rows;
+  run_tasks(run, numbers, (int)tasks, run_part, &job);
 }
 
 /* ---- inside loops ---- */
