@@ -149,6 +149,7 @@ struct orr_program {
   int lanes, blocks; /* most blocks in a tile */
   int64_t kept_features, held_features, scratch_numbers, partials;
   bool has_members;
+  bool apart; /* what is summed over rows stays with its member */
   char *listing;
 };
 

@@ -25,9 +25,9 @@ orr_real *kept_pointer(const orr_run *run, int v, int which) {
          (which * p->kept_features + p->values[v].offset) * p->lanes * (int64_t)run->blocks;
 }
 
-orr_real *held_pointer(const orr_run *run, int v, int block) {
+orr_real *held_pointer(const orr_run *run, const worker *w, int v, int block) {
   const value *x = &run->program->values[v];
-  return run->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
+  return w->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
 }
 
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit) {
@@ -38,8 +38,7 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
     else if (v->place == PLACE_CHUNK) w->pointer[i] = w->chunk + v->offset * CHUNK;
-    else if (v->place == PLACE_ROWS)
-      w->pointer[i] = run->held + v->offset * p->lanes * BATCH_BLOCKS;
+    else if (v->place == PLACE_ROWS) w->pointer[i] = w->held + v->offset * p->lanes * BATCH_BLOCKS;
     else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
       w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
     else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
@@ -56,7 +55,7 @@ void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_KEPT) w->pointer[i] = kept_pointer(run, i, which);
-    else if (v->place == PLACE_HELD) w->pointer[i] = held_pointer(run, i, t->block);
+    else if (v->place == PLACE_HELD) w->pointer[i] = held_pointer(run, w, i, t->block);
   }
   frame f = {.run = run,
              .worker = w,

@@ -166,6 +166,34 @@ static void group_rows(orr_program *p, stage *st, code *c, int *busy_until) {
   }
 }
 
+/* ---- members apart ---- */
+
+static bool is_apart(const orr_program *p, const instruction *i) {
+  if (i->kind == DO_SCAN || i->class->reduces) return false;
+  for (int j = 0; !i->per_member && j < i->inputs; j++) {
+    const value *x = &p->values[i->x[j]];
+    if (x->level != ORR_UNIFORM || (x->stage >= 0 && x->stage % 2)) return false;
+  }
+  return true;
+}
+
+/* Whether a member's sums, and all that follows from them, are of no use to another member. */
+static bool keeps_members_apart(const orr_program *p) {
+  bool any = false;
+  for (int i = 0; i < p->output_count; i++) /* what is for all comes before the rows are read */
+    if (p->outputs[i].in_place && p->outputs[i].level != ORR_MEMBER) return false;
+  for (int s = 0; s < p->stage_count; s++) {
+    const stage *st = &p->stages[s];
+    if (st->sum_count) return false;
+    any = any || st->reductions.count > 0;
+    for (int i = 0; i < st->reductions.count; i++)
+      if (!st->reductions.list[i].per_member) return false;
+    for (int i = 0; s % 2 == 0 && i < st->code.count; i++)
+      if (!is_apart(p, &st->code.list[i])) return false;
+  }
+  return any;
+}
+
 bool layout_program(orr_program *p) {
   int *busy_until = arena_new(&p->memory, (size_t)p->value_count + 1, sizeof *busy_until);
   if (!busy_until) return false;
@@ -178,5 +206,6 @@ bool layout_program(orr_program *p) {
   }
   place_kept_values(p);
   choose_tile(p);
+  p->apart = keeps_members_apart(p);
   return true;
 }
