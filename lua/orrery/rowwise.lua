@@ -106,7 +106,9 @@ local function compiled_for(self, job)
   if compiled then return compiled end
   if self.count >= MOST_SIGNATURES then self.compiled, self.count = {}, 0 end
   local given = job.arguments.n
-  local ok, made = pcall(trace.build, { fn = self.fn, name = self.name, inputs = job.inputs, arguments = job.arguments })
+  local ok, made = pcall(trace.build, {
+    fn = self.fn, name = self.name, inputs = job.inputs, arguments = job.arguments, verify = self.verify,
+  })
   if not ok then
     local takes = core.parameters(self.fn)
     if type(made) == "string" and given < takes then
@@ -225,10 +227,13 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 ---   uniform   { 2 }: positions of arguments whose tensors are the same for every row
 ---   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which is said once
 ---   seed      of draws in fn
+---   verify    true: what was compiled is compared with fn in plain Lua on some samples, before it is
+---             used; false: it is not, for functions that take long there, such as gradients of rollouts
 --- fn may be marked with orrery.interpret, to be run in plain Lua from the start.
 local function rowwise(fn, options)
   local o = check.options("rowwise options", options, {
     name = "the function", uniform = {}, fallback = false, seed = "optional number", reuse = false,
+    verify = true,
   })
   local plain = trace.is_interpreted(fn)
   if not plain and type(fn) ~= "function" then error("rowwise: a function is needed, not a " .. type(fn), 2) end
@@ -236,7 +241,7 @@ local function rowwise(fn, options)
   for _, position in ipairs(o.uniform) do uniform[position] = true end
   return setmetatable({
     fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil,
-    reuse = o.reuse, seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
+    reuse = o.reuse, verify = o.verify, seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
   }, Rowwise)
 end
 

@@ -219,7 +219,7 @@ function trace.build(options)
     return explore.run(name, call, table.unpack(symbols, 1, arguments.n))
   end
   local verify = require "orrery.trace_verify"
-  if not options.transform then
+  if not options.transform and options.verify ~= false then
     function self.check(made)
       verify.check { fn = fn, name = name, inputs = inputs, arguments = arguments, by_name = by_name,
                      made = made, probes = options.probes }
