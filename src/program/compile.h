@@ -105,6 +105,7 @@ typedef struct stage {
   code code;
   code reductions; /* sums over rows, done after each batch of tiles */
   int64_t held_features;
+  double work; /* numbers to compute for a row, about */
   group *groups;
   int group_count;
   phase *phases;
@@ -128,6 +129,9 @@ typedef struct binding {
   bool in_place; /* an update's value is made in the tensor that it is for */
 } binding;
 
+/* Numbers to compute for a row, about; a multiplication within a product counts as an eighth. */
+double instruction_work(const instruction *i);
+
 struct orr_program {
   atomic_int references;
   orr_engine *engine;
@@ -145,6 +149,7 @@ struct orr_program {
   int lanes, blocks; /* most blocks in a tile */
   int64_t kept_features, held_features, scratch_numbers, partials;
   bool has_members;
+  bool apart; /* what is summed over rows stays with its member */
   char *listing;
 };
 

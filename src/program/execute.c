@@ -25,9 +25,9 @@ orr_real *kept_pointer(const orr_run *run, int v, int which) {
          (which * p->kept_features + p->values[v].offset) * p->lanes * (int64_t)run->blocks;
 }
 
-orr_real *held_pointer(const orr_run *run, int v, int block) {
+orr_real *held_pointer(const orr_run *run, const worker *w, int v, int block) {
   const value *x = &run->program->values[v];
-  return run->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
+  return w->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
 }
 
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit) {
@@ -38,8 +38,7 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
     else if (v->place == PLACE_CHUNK) w->pointer[i] = w->chunk + v->offset * CHUNK;
-    else if (v->place == PLACE_ROWS)
-      w->pointer[i] = run->held + v->offset * p->lanes * BATCH_BLOCKS;
+    else if (v->place == PLACE_ROWS) w->pointer[i] = w->held + v->offset * p->lanes * BATCH_BLOCKS;
     else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
       w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
     else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
@@ -56,7 +55,7 @@ void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_KEPT) w->pointer[i] = kept_pointer(run, i, which);
-    else if (v->place == PLACE_HELD) w->pointer[i] = held_pointer(run, i, t->block);
+    else if (v->place == PLACE_HELD) w->pointer[i] = held_pointer(run, w, i, t->block);
   }
   frame f = {.run = run,
              .worker = w,
@@ -155,7 +154,8 @@ static void run_elementwise(const op_call *call, orr_op op, const bool *many, in
 static void run_group(const frame *f, const instruction *first) {
   const value *values = f->run->program->values;
   int64_t numbers = values[first->y].stored * f->lanes * f->blocks;
-  op_call call = {.kernels = f->kernels};
+  op_call call;
+  call.kernels = f->kernels;
   for (int64_t at = 0; at < numbers; at += CHUNK) {
     int64_t n = numbers - at < CHUNK ? numbers - at : CHUNK;
     for (const instruction *i = first; i < first + first->grouped; i++) {
@@ -176,24 +176,28 @@ static void call_op(op_call *call, const instruction *i) {
   else i->class->forward(call);
 }
 
-static op_call begin_call(const frame *f, const instruction *i) {
-  return (op_call){.node = i->node,
-                   .graph = i->graph,
-                   .by_row = i->by_row,
-                   .lanes = f->lanes,
-                   .kernels = f->kernels,
-                   .rows = f->rows,
-                   .valid = f->rows < f->lanes ? f->rows : f->lanes,
-                   .scratch = f->worker->scratch,
-                   .key = f->run->key,
-                   .iteration = f->run->iteration,
-                   .step = f->step,
-                   .row = (uint32_t)f->row};
+/* All but the operands, of which there may be many: a program of small ops feels it. */
+static void begin_call(op_call *call, const frame *f, const instruction *i) {
+  call->node = i->node;
+  call->graph = i->graph;
+  call->activate = NULL;
+  call->activated = NULL;
+  call->by_row = i->by_row;
+  call->lanes = f->lanes;
+  call->kernels = f->kernels;
+  call->rows = f->rows;
+  call->valid = f->rows < f->lanes ? f->rows : f->lanes;
+  call->scratch = f->worker->scratch;
+  call->key = f->run->key;
+  call->iteration = f->run->iteration;
+  call->step = f->step;
+  call->row = (uint32_t)f->row;
 }
 
 static void run_op(frame *f, const instruction *i) {
   const value *values = f->run->program->values;
-  op_call call = begin_call(f, i);
+  op_call call;
+  begin_call(&call, f, i);
   call.y = f->pointer[i->y];
   for (int j = 0; j < i->inputs; j++) call.x[j] = f->pointer[i->x[j]];
   if (i->activated >= 0) {
@@ -332,7 +336,8 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member) {
              .lanes = 1,
              .blocks = 1,
              .rows = 1};
-  op_call call = begin_call(&f, i);
+  op_call call;
+  begin_call(&call, &f, i);
   call.y = single_pointer(run, i->y, member);
   for (int j = 0; j < i->inputs; j++) call.x[j] = single_pointer(run, i->x[j], member);
   if (i->node->op == ORR_OP_row_count) call.rows = (int)rows_counted(run, i, member);
@@ -375,7 +380,8 @@ void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int
   fetch_ahead(run, g, member, first + n);
   for (int j = g->first; j < g->last; j++) {
     const instruction *i = &st->code.list[j];
-    op_call call = {.kernels = k};
+    op_call call;
+    call.kernels = k;
     bool many[3];
     for (int a = 0; a < i->inputs; a++) {
       call.x[a] = chunk_pointer(run, w, i->x[a], member, first);

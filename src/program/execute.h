@@ -20,6 +20,8 @@ typedef struct tile {
 typedef struct worker {
   orr_real **pointer; /* to each value, for the tile in hand */
   orr_real *tile, *scratch, *chunk;
+  orr_real *own;  /* a batch's held values, when it takes members of its own */
+  orr_real *held; /* where the batch in hand holds them: its own, or common to all workers */
 } worker;
 
 struct orr_run {
@@ -37,13 +39,33 @@ struct orr_run {
   uint32_t iteration;
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
-  orr_real *singles, *sums, *kept, *held, *partials;
+  orr_real *singles, *sums, *kept, *partials;
   tile *tiles;
   int tile_count, unit_count, batch_count;
   int blocks; /* in a tile */
   worker *workers;
   int worker_count;
 };
+
+/* Who does a stage, and for which members: all workers for all of them, which is the rule; or, when
+   members have nothing to do with each other, one worker for one member. */
+typedef struct crew {
+  orr_run *run;
+  int first, last; /* members */
+  bool uniform;    /* does what is for all members, too */
+  int worker;      /* or -1: all */
+} crew;
+
+/* Shares the tasks out, when there is enough to do: `numbers` to compute in all. */
+void run_tasks(const crew *c, double numbers, int tasks, pool_work work, void *context);
+/* The instructions of an even stage. */
+void run_singles(const crew *c, const stage *st);
+/* Adds up what the tiles first .. last - 1 of a batch hold. */
+void run_reductions(const crew *c, const stage *st, int first, int last);
+/* The sums of members that have no rows. */
+void clear_reductions(const crew *c, const stage *st);
+/* Adds up the accumulators of sums inside loops. */
+void run_sums(orr_run *run, const stage *st);
 
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
@@ -53,15 +75,9 @@ void execute_single(orr_run *run, const instruction *i, worker *w, int member);
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
                    int64_t chunk);
 orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member, int64_t chunk);
-/* Adds up what the tiles first .. last - 1 of a batch hold. */
-void run_reductions(orr_run *run, const stage *st, int first, int last);
-/* Adds up the accumulators of sums inside loops. */
-void run_sums(orr_run *run, const stage *st);
-/* The instructions of an even stage. */
-void run_singles(orr_run *run, const stage *st);
 /* Where a value lies that is kept for tile `which`, or held for a batch, from `block` on. */
 orr_real *kept_pointer(const orr_run *run, int v, int which);
-orr_real *held_pointer(const orr_run *run, int v, int block);
+orr_real *held_pointer(const orr_run *run, const worker *w, int v, int block);
 /* Where a single value lies for the rows of group `member`. */
 orr_real *single_pointer(const orr_run *run, int v, int member);
 

@@ -85,7 +85,6 @@ typedef struct op_call {
   int lanes, valid;   /* lanes past `valid` are padding */
   int rows;           /* of the tile, for ops that take all its blocks in one call (reduces) */
   const kernels *kernels;
-  const void *plan; /* what op_class.plan prepared */
   orr_real *scratch;
   int64_t first, count, apart; /* add_batch: which units; numbers from vector to vector of rows */
   uint64_t key;                /* of the run's draws */

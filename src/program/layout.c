@@ -9,6 +9,24 @@ enum {
   LARGEST_BLOCK = 1 << 22 /* numbers in one block of lanes; a larger row gets a tile of its own */
 };
 
+/* ---- how much there is to do ---- */
+
+static double code_work(const code *c) {
+  double sum = 0;
+  for (int i = 0; i < c->count; i++) sum += instruction_work(&c->list[i]);
+  return sum;
+}
+
+double instruction_work(const instruction *i) {
+  if (i->body) return (double)i->scan->length * code_work(i->body);
+  if (!i->node) return (double)(i->width * i->vectors); /* loads and stores are small */
+  double count = (double)i->node->count;
+  orr_op op = i->node->op;
+  if (op == ORR_OP_linear) count *= (double)node_at(i->graph, i->node->in[1])->shape[0] / 8;
+  if (op == ORR_OP_row_outer || op == ORR_OP_matmul) count /= 8;
+  return count + 8; /* and a call */
+}
+
 /* ---- tile values ---- */
 
 static bool in_tile(const value *v, int which) {
@@ -148,16 +166,46 @@ static void group_rows(orr_program *p, stage *st, code *c, int *busy_until) {
   }
 }
 
+/* ---- members apart ---- */
+
+static bool is_apart(const orr_program *p, const instruction *i) {
+  if (i->kind == DO_SCAN || i->class->reduces) return false;
+  for (int j = 0; !i->per_member && j < i->inputs; j++) {
+    const value *x = &p->values[i->x[j]];
+    if (x->level != ORR_UNIFORM || (x->stage >= 0 && x->stage % 2)) return false;
+  }
+  return true;
+}
+
+/* Whether a member's sums, and all that follows from them, are of no use to another member. */
+static bool keeps_members_apart(const orr_program *p) {
+  bool any = false;
+  for (int i = 0; i < p->output_count; i++) /* what is for all comes before the rows are read */
+    if (p->outputs[i].in_place && p->outputs[i].level != ORR_MEMBER) return false;
+  for (int s = 0; s < p->stage_count; s++) {
+    const stage *st = &p->stages[s];
+    if (st->sum_count) return false;
+    any = any || st->reductions.count > 0;
+    for (int i = 0; i < st->reductions.count; i++)
+      if (!st->reductions.list[i].per_member) return false;
+    for (int i = 0; s % 2 == 0 && i < st->code.count; i++)
+      if (!is_apart(p, &st->code.list[i])) return false;
+  }
+  return any;
+}
+
 bool layout_program(orr_program *p) {
   int *busy_until = arena_new(&p->memory, (size_t)p->value_count + 1, sizeof *busy_until);
   if (!busy_until) return false;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) group_rows(p, &p->stages[s], &p->stages[s].code, busy_until);
     if (s % 2) place_held_values(p, s);
+    p->stages[s].work = code_work(&p->stages[s].code);
     if (s % 2 ? !place_tile_values(p, s) || !place_sums(p, s) : !order_singles(p, s, busy_until))
       return false;
   }
   place_kept_values(p);
   choose_tile(p);
+  p->apart = keeps_members_apart(p);
   return true;
 }

@@ -36,6 +36,7 @@ static void free_workers(orr_run *run) {
     engine_free_memory(run->engine, run->workers[i].tile);
     engine_free_memory(run->engine, run->workers[i].scratch);
     engine_free_memory(run->engine, run->workers[i].chunk);
+    engine_free_memory(run->engine, run->workers[i].own);
   }
   engine_free_memory(run->engine, run->workers);
   run->workers = NULL;
@@ -52,8 +53,8 @@ void orr_run_free(orr_run *run) {
   for (int i = 0; run->outputs && i < run->program->output_count; i++)
     orr_tensor_free(run->outputs[i]);
   free_workers(run);
-  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles,  run->sums,
-                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials, run->held};
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles, run->sums,
+                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
   engine_free_memory(engine, run);
@@ -152,6 +153,7 @@ orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
 
 orr_status orr_run_members(orr_run *run, const int *entries) {
   if (!run->sizes) return engine_fail(run->engine, ORR_STATE, "members are chosen after the rows");
+  if (!entries && !run->entries) return ORR_OK;
   if (entries && run->entries &&
       memcmp(run->entries, entries, (size_t)run->members * sizeof *entries) == 0)
     return ORR_OK;
@@ -227,7 +229,8 @@ static bool layout_tiles(orr_run *run) {
       int slot = (int)(in_group * used / tiles);
       int rows = (int)(left < tile_rows ? left : tile_rows), lanes = run->program->lanes;
       int blocks = (rows + lanes - 1) / lanes;
-      if (block + blocks > BATCH_BLOCKS) block = 0, batch++;
+      bool other = run->program->apart && done == 0 && block > 0;
+      if (other || block + blocks > BATCH_BLOCKS) block = 0, batch++;
       run->tiles[n++] = (tile){g, units + slot, start + done, rows, batch, block};
       block += blocks;
     }
@@ -246,16 +249,13 @@ static bool layout_storage(orr_run *run) {
     if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
   engine_free_memory(run->engine, run->sums);
   engine_free_memory(run->engine, run->kept);
-  engine_free_memory(run->engine, run->held);
   engine_free_memory(run->engine, run->partials);
   run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
   run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1,
                          sizeof *run->kept);
   run->partials =
       engine_new(run->engine, (size_t)(p->partials * run->members) + 1, sizeof *run->partials);
-  run->held = engine_new(run->engine, (size_t)(p->held_features * p->lanes * BATCH_BLOCKS) + 1,
-                         sizeof *run->held);
-  return run->sums && run->kept && run->held && run->partials;
+  return run->sums && run->kept && run->partials;
 }
 
 static bool layout_workers(orr_run *run) {
@@ -277,7 +277,11 @@ static bool layout_workers(orr_run *run) {
                                 sizeof *w->tile);
     w->scratch = engine_new(run->engine, (size_t)p->scratch_numbers + 1, sizeof *w->scratch);
     w->chunk = engine_new(run->engine, (size_t)rooms * CHUNK + 1, sizeof *w->chunk);
-    if (!w->pointer || !w->tile || !w->scratch || !w->chunk) {
+    size_t held = run->worker_count == 1 || p->apart
+                      ? (size_t)(p->held_features * p->lanes * BATCH_BLOCKS)
+                      : 0;
+    w->own = engine_new(run->engine, held + 1, sizeof *w->own);
+    if (!w->pointer || !w->tile || !w->scratch || !w->chunk || !w->own) {
       free_workers(run);
       return false;
     }
@@ -368,7 +372,7 @@ static orr_status refresh_bindings(orr_run *run) {
 /* ---- stages ---- */
 
 typedef struct row_job {
-  orr_run *run;
+  const crew *crew;
   const stage *stage;
   int first; /* tile of the batch */
 } row_job;
@@ -385,34 +389,54 @@ static int first_tile(const orr_run *run, int unit) {
 
 static void run_unit(void *context, int task, int w) {
   row_job *job = context;
-  orr_run *run = job->run;
+  orr_run *run = job->crew->run;
   bool sums = job->stage->sum_count > 0;
   int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
-  if (orr_interrupted(run->engine)) return;
+  if (!run->program->apart && orr_interrupted(run->engine)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
   do execute_tile(run, job->stage, me, i++);
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
 }
 
-static void run_row_stage(orr_run *run, const stage *st) {
+static void enter_stage(const crew *c) {
+  orr_run *run = c->run;
+  int first = c->worker < 0 ? 0 : c->worker, last = c->worker < 0 ? run->worker_count : first + 1;
+  for (int w = first; w < last; w++) {
+    run->workers[w].held = run->workers[first].own;
+    memcpy(run->workers[w].pointer, run->base,
+           (size_t)run->program->value_count * sizeof *run->base);
+  }
+}
+
+static void run_batches(const crew *c, const stage *st) {
+  const orr_run *run = c->run;
+  row_job job = {c, st, 0};
+  clear_reductions(c, st);
+  while (job.first < run->tile_count && run->tiles[job.first].group < c->first) job.first++;
+  for (int last; job.first < run->tile_count && run->tiles[job.first].group < c->last;
+       job.first = last) {
+    int64_t rows = 0;
+    for (last = job.first; last < run->tile_count; rows += run->tiles[last++].rows)
+      if (run->tiles[last].batch != run->tiles[job.first].batch) break;
+    if (!run->program->apart && orr_interrupted(run->engine)) return;
+    run_tasks(c, st->work * (double)rows, last - job.first, run_unit, &job);
+    run_reductions(c, st, job.first, last);
+  }
+}
+
+static void run_row_stage(const crew *c, const stage *st) {
+  orr_run *run = c->run;
   if (!st->code.count && !st->reductions.count) return;
-  const orr_program *p = run->program;
-  for (int w = 0; w < run->worker_count; w++)
-    memcpy(run->workers[w].pointer, run->base, (size_t)p->value_count * sizeof *run->base);
-  row_job job = {run, st, 0};
-  if (!st->reductions.count) {
-    pool_run(run->engine, st->sum_count ? run->unit_count : run->tile_count, run_unit, &job);
-    run_sums(run, st);
+  enter_stage(c);
+  if (st->reductions.count || run->program->apart) {
+    run_batches(c, st);
     return;
   }
-  for (int last; job.first < run->tile_count && !orr_interrupted(run->engine); job.first = last) {
-    for (last = job.first; last < run->tile_count; last++)
-      if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    pool_run(run->engine, last - job.first, run_unit, &job);
-    run_reductions(run, st, job.first, last);
-  }
-  if (!run->tile_count) run_reductions(run, st, 0, 0);
+  row_job job = {c, st, 0};
+  run_tasks(c, st->work * (double)run->rows, st->sum_count ? run->unit_count : run->tile_count,
+            run_unit, &job);
+  run_sums(run, st);
 }
 
 static void copy_results(orr_run *run) {
@@ -445,27 +469,45 @@ static orr_status check_updates(orr_run *run) {
   return ORR_OK;
 }
 
-static orr_status run_stages(orr_run *run) {
-  const orr_program *p = run->program;
+static void run_for(const crew *c) {
+  const orr_program *p = c->run->program;
   for (int s = 0; s < p->stage_count; s++) {
-    if (s % 2) run_row_stage(run, &p->stages[s]);
-    else run_singles(run, &p->stages[s]);
+    if (s % 2) run_row_stage(c, &p->stages[s]);
+    else run_singles(c, &p->stages[s]);
     /* Only after rows, which stop halfway; what is made in place is then made whole. */
-    if (s % 2 && orr_interrupted(run->engine))
-      return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+    if (s % 2 && !p->apart && orr_interrupted(c->run->engine)) return;
   }
-  return ORR_OK;
+}
+
+static void run_alone(void *context, int member, int w) {
+  run_for(&(crew){context, member, member + 1, false, w});
+}
+
+/* Where members have nothing to do with each other, a thread takes a whole member and keeps its
+   weights and gradients in its cache; those that are left over are shared by all. What is for all
+   members does not depend on them and comes first. */
+static void run_members_apart(orr_run *run) {
+  const orr_program *p = run->program;
+  int threads = run->worker_count, alone = run->members / threads * threads;
+  crew all = {run, 0, 0, true, -1};
+  for (int s = 0; s < p->stage_count; s += 2) run_singles(&all, &p->stages[s]);
+  pool_run(run->engine, alone, run_alone, run);
+  for (int m = alone; m < run->members; m++) run_for(&(crew){run, m, m + 1, false, -1});
 }
 
 orr_status orr_run_go(orr_run *run) {
+  const orr_program *p = run->program;
   orr_status status;
   if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
   if (!lay_out(run)) return run->engine->status;
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   pool_hold(run->engine, true);
-  status = run_stages(run);
+  bool stop = orr_interrupted(run->engine); /* before a step, not between its members */
+  if (!p->apart) run_for(&(crew){run, 0, run->members, true, -1});
+  else if (!stop) run_members_apart(run);
   pool_hold(run->engine, false);
-  if (status) return status;
+  if (stop || (!p->apart && orr_interrupted(run->engine)))
+    return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
   run->settled = true;
   copy_results(run);
   return ORR_OK;

@@ -2,19 +2,37 @@
    shared out. */
 #include "program/execute.h"
 
-enum { WORTH_SHARING = 1 << 15 }; /* numbers to compute before other threads are woken */
+/* Numbers to compute before it is worth waking other threads: some twenty microseconds. */
+enum { WORTH_SHARING = 1 << 18 };
 
-static void run_small(orr_run *run, const instruction *i) {
+void run_tasks(const crew *c, double numbers, int tasks, pool_work work, void *context) {
+  if (c->worker < 0 && numbers >= WORTH_SHARING) pool_run(c->run->engine, tasks, work, context);
+  else
+    for (int task = 0; task < tasks; task++) work(context, task, c->worker < 0 ? 0 : c->worker);
+}
+
+static void run_small(const crew *c, const instruction *i) {
+  orr_run *run = c->run;
   if (i->settled && run->settled) return;
-  for (int m = 0; m < (i->per_member ? run->members : 1); m++)
-    execute_single(run, i, &run->workers[0], m);
+  int first = i->per_member ? c->first : 0, last = i->per_member ? c->last : c->uniform;
+  for (int m = first; m < last; m++)
+    execute_single(run, i, &run->workers[c->worker < 0 ? 0 : c->worker], m);
 }
 
 typedef struct group_job {
+  const crew *crew;
   orr_run *run;
   const stage *stage;
   const phase *phase;
 } group_job;
+
+static int members_of(const group_job *job, const group *g) {
+  return g->per_member ? job->crew->last - job->crew->first : job->crew->uniform;
+}
+
+static int first_member(const group_job *job, const group *g) {
+  return g->per_member ? job->crew->first : 0;
+}
 
 static bool is_settled(const group_job *job, const group *g) {
   return job->run->settled && job->stage->code.list[g->first].settled;
@@ -22,7 +40,7 @@ static bool is_settled(const group_job *job, const group *g) {
 
 static int64_t tasks_of(const group_job *job, const group *g) {
   if (is_settled(job, g)) return 0;
-  return (g->count ? group_tasks(g) : 1) * (g->per_member ? job->run->members : 1);
+  return (g->count ? group_tasks(g) : 1) * members_of(job, g);
 }
 
 /* Member by member: with chosen entries a parameter's members do not lie in the groups' order. */
@@ -35,9 +53,9 @@ static void run_task(void *context, int task, int w) {
     int64_t tasks = group_tasks(g), chunks = group_chunks(g), each = (chunks + tasks - 1) / tasks;
     int64_t first = task % tasks * each, last = first + each < chunks ? first + each : chunks;
     for (int64_t chunk = first; chunk < last; chunk++)
-      execute_chunk(job->run, job->stage, g, me, (int)(task / tasks), chunk);
+      execute_chunk(job->run, job->stage, g, me, first_member(job, g) + (int)(task / tasks), chunk);
   } else {
-    execute_single(job->run, &job->stage->code.list[g->first], me, task);
+    execute_single(job->run, &job->stage->code.list[g->first], me, first_member(job, g) + task);
   }
 }
 
@@ -48,7 +66,7 @@ static void finish_sums(const group_job *job, const group *g) {
     /* sums come in the order of their instructions, not always last */
     int at = g->first;
     for (int skip = sum; job->stage->code.list[at].node->op != ORR_OP_sum || skip-- > 0;) at++;
-    for (int m = 0; m < (g->per_member ? run->members : 1); m++)
+    for (int m = first_member(job, g), n = members_of(job, g); n > 0; m++, n--)
       engine_kernels(run->engine)
           ->sum(single_pointer(run, job->stage->code.list[at].y, m),
                 chunk_partial(run, g, sum, m, 0), 1, (size_t)group_chunks(g), 1);
@@ -66,18 +84,16 @@ static void run_groups(const group_job *job) {
     numbers += own * (at->count ? (at->last - at->first) * (at->count < CHUNK ? at->count : CHUNK)
                                 : whole);
   }
-  if (numbers >= WORTH_SHARING) pool_run(run->engine, (int)tasks, run_task, (void *)job);
-  else
-    for (int i = 0; i < tasks; i++) run_task((void *)job, i, 0);
+  run_tasks(job->crew, (double)numbers, (int)tasks, run_task, (void *)job);
   for (int g = job->phase->first_group; g < job->phase->last_group; g++)
     finish_sums(job, &job->stage->groups[g]);
 }
 
-void run_singles(orr_run *run, const stage *st) {
+void run_singles(const crew *c, const stage *st) {
   for (int i = 0; i < st->phase_count; i++) {
     const phase *now = &st->phases[i];
-    for (int j = now->first; j < now->small_end; j++) run_small(run, &st->code.list[j]);
-    group_job job = {run, st, now};
+    for (int j = now->first; j < now->small_end; j++) run_small(c, &st->code.list[j]);
+    group_job job = {c, c->run, st, now};
     if (now->last_group > now->first_group) run_groups(&job);
   }
 }

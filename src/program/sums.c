@@ -24,8 +24,8 @@ static bool reads_kept(const orr_run *run, const instruction *i) {
 
 /* Tiles first .. last - 1, whose rows follow one another in the batch, all blocks but the last being
    whole; where an operand is kept tile by tile, one tile. */
-static void add_tiles(op_call *call, const orr_run *run, const instruction *i, int first,
-                      int last) {
+static void add_tiles(op_call *call, const orr_run *run, const worker *w, const instruction *i,
+                      int first, int last) {
   int64_t lanes = run->program->lanes, block = run->tiles[first].block;
   call->rows = 0;
   for (int t = first; t < last; t++) call->rows += run->tiles[t].rows;
@@ -34,11 +34,11 @@ static void add_tiles(op_call *call, const orr_run *run, const instruction *i, i
     if (x->place == PLACE_KEPT) {
       call->x[j] = kept_pointer(run, i->x[j], first);
     } else if (x->place == PLACE_HELD) {
-      call->x[j] = held_pointer(run, i->x[j], (int)block);
+      call->x[j] = held_pointer(run, w, i->x[j], (int)block);
     } else {
       int64_t width = i->class->reduces->rows_width(i->graph, i->node, j),
               stride = (int64_t)outer_stride((size_t)width);
-      call->x[j] = run->held + (x->offset * BATCH_BLOCKS + block * stride) * lanes;
+      call->x[j] = w->held + (x->offset * BATCH_BLOCKS + block * stride) * lanes;
       call->apart = BATCH_BLOCKS * lanes * stride;
     }
   }
@@ -67,7 +67,7 @@ static void add_part(const batch_job *job, const instruction *i, worker *w, int 
     if (i->per_member && own != g) continue;
     if (t == 0 || (i->per_member && run->tiles[t - 1].group != g))
       memset(call.y + first * unit, 0, (size_t)(count * unit) * sizeof *call.y);
-    add_tiles(&call, run, i, t, next);
+    add_tiles(&call, run, w, i, t, next);
   }
 }
 
@@ -89,23 +89,27 @@ static void run_part(void *context, int task, int w) {
   add_part(job, i, &job->run->workers[w], g, task % parts_of(i));
 }
 
-/* Members that have no rows. */
-static void clear_empty(orr_run *run, const stage *st) {
+void clear_reductions(const crew *c, const stage *st) {
+  const orr_run *run = c->run;
   for (int i = 0; i < st->reductions.count; i++) {
     const instruction *x = &st->reductions.list[i];
-    for (int g = 0; g < (x->per_member ? run->members : 1); g++)
+    int first = x->per_member ? c->first : 0, last = x->per_member ? c->last : c->uniform;
+    for (int g = first; g < last; g++)
       if (x->per_member ? run->sizes[g] == 0 : run->rows == 0)
         memset(single_pointer(run, x->y, g), 0, (size_t)x->node->count * sizeof(orr_real));
   }
 }
 
-void run_reductions(orr_run *run, const stage *st, int first, int last) {
-  batch_job job = {run, st, first, last};
-  int64_t tasks = 0;
-  if (first == 0) clear_empty(run, st);
-  for (int i = 0; i < st->reductions.count && first < last; i++)
+void run_reductions(const crew *c, const stage *st, int first, int last) {
+  batch_job job = {c->run, st, first, last};
+  int64_t tasks = 0, rows = 0;
+  double numbers = 0;
+  for (int t = first; t < last; t++) rows += c->run->tiles[t].rows;
+  for (int i = 0; i < st->reductions.count; i++) {
     tasks += parts_of(&st->reductions.list[i]) * groups_of(&job, &st->reductions.list[i]);
-  pool_run(run->engine, (int)tasks, run_part, &job);
+    numbers += instruction_work(&st->reductions.list[i]) * (double)rows;
+  }
+  run_tasks(c, numbers, (int)tasks, run_part, &job);
 }
 
 /* ---- inside loops ---- */

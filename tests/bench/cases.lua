@@ -247,10 +247,11 @@ local function td3_update(batch)
   local actor, q1, q2 = mlp(STATES, ACTIONS, "actor."), mlp(INPUTS, 1, "q1."), mlp(INPUTS, 1, "q2.")
   local pairs_of_nets = { { actor, actor:copy() }, { q1, q1:copy() }, { q2, q2:copy() } }
   local slow_actor, slow1, slow2 = pairs_of_nets[1][2], pairs_of_nets[2][2], pairs_of_nets[3][2]
+  local given = batch.noise ~= nil
   local critics = orrery.update {
     nets = { q1, q2 }, optimiser = orrery.adam { learning_rate = 3e-4 },
     loss = function(b)
-      local noise = orrery.clamp(0.2 * (b.noise or orrery.randn(ACTIONS)), -0.5, 0.5)
+      local noise = orrery.clamp(0.2 * (given and b.noise or orrery.randn(ACTIONS)), -0.5, 0.5)
       local smoothed = orrery.clamp(orrery.tanh(slow_actor(b.next)) + noise, -1, 1)
       local x = orrery.concat { b.next, smoothed }
       local target = orrery.stop_gradient(b.r + 0.99 * orrery.min(slow1(x), slow2(x)))

@@ -227,7 +227,7 @@ local function main()
     if not cases[case] then error("there is no case " .. case, 0) end
   end
   local torch = options.peers and peers.find(options.python, kernel, is_busy())
-  if not torch then print "PyTorch is not here (make bench-peers installs it): Orrery alone" end
+  if options.peers and not torch then print "PyTorch is not here (make bench-peers installs it): Orrery alone" end
   local set, by_threads = peak()
   local processor = peers.processor()
   local shared = {

@@ -5,12 +5,15 @@ local Server = {}
 Server.__index = Server
 local count = 0
 
--- One line of the answer; the program's own last words where there is none.
+-- One line of the answer. Where there is none, what went wrong: the first line in Lua, the last in Python.
 local function receive(self)
   local line = self.output:read "l"
   if line then return line end
   local words = ""
-  for text in io.lines(self.log) do words = text ~= "" and text or words end
+  for text in io.lines(self.log) do
+    words = text ~= "" and text or words
+    if text:find "^orrery: " then break end
+  end
   error(("%s ended: %s"):format(self.name, words), 0)
 end
 

@@ -134,6 +134,51 @@ Test(sums, few_outputs) { try_products(7, false); }
 Test(sums, many_outputs) { try_products(40, false); }
 Test(sums, of_values_from_a_stage_before) { try_products(1, true), try_products(20, true); }
 
+/* ---- rows that need their member's sum ---- */
+
+Test(sums, come_back_to_the_rows_of_their_member) {
+  orr_engine *engine = orr_engine_new(NULL);
+  orr_graph *g = orr_graph_new(engine);
+  orr_tensor *scale = filled(engine, 1, (int64_t[]){MEMBERS}, 1), *before = orr_tensor_copy(scale),
+             *rate = filled(engine, 1, (int64_t[]){200}, 2), *old = orr_tensor_copy(rate);
+  orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){200}),
+           s = orr_parameter(g, scale, ORR_MEMBER), all = orr_parameter(g, rate, ORR_UNIFORM);
+  orr_node y = orr_binary(g, ORR_OP_mul, orr_binary(g, ORR_OP_mul, x, s), all);
+  OK(orr_output(g, "apart", orr_binary(g, ORR_OP_sub, y, orr_row_mean(g, y, ORR_MEMBER))));
+  OK(orr_update(g, s, orr_row_mean(g, orr_sum_all(g, y), ORR_MEMBER)));
+  OK(orr_update(g, all, orr_binary(g, ORR_OP_mul, all, orr_row_count(g, ORR_UNIFORM))));
+  orr_run *run = compiled(g);
+  int64_t sizes[MEMBERS] = {300, 0, 45}, rows = 345;
+  orr_tensor *data = filled(engine, 2, (int64_t[]){rows, 200}, 3);
+  OK(orr_run_groups(run, MEMBERS, sizes));
+  OK(orr_run_input(run, "x", data, NULL));
+  for (int threads = 3; threads > 0; threads--) {
+    OK(orr_engine_set_threads(engine, threads));
+    memcpy(orr_tensor_data(scale), orr_tensor_data(before), MEMBERS * sizeof(orr_real));
+    memcpy(orr_tensor_data(rate), orr_tensor_data(old), 200 * sizeof(orr_real));
+    orr_tensor_touch(scale), orr_tensor_touch(rate);
+    OK(orr_run_go(run));
+    const orr_real *got = orr_tensor_data(orr_run_output(run, "apart"));
+    for (int m = 0, first = 0; m < MEMBERS; first += (int)sizes[m++])
+      for (int j = 0; j < 200 && sizes[m]; j += 7) {
+        double factor = orr_tensor_get(before, m) * orr_tensor_get(old, j), mean = 0;
+        for (int r = first; r < first + sizes[m]; r++)
+          mean += orr_tensor_get(data, r * 200 + j) / (double)sizes[m];
+        for (int r = first; r < first + sizes[m]; r += 13) {
+          double expected = factor * (orr_tensor_get(data, r * 200 + j) - mean);
+          cr_expect(fabs(got[r * 200 + j] - expected) <= CLOSE, "row %d, %d, %d threads: %g not %g",
+                    r, j, threads, (double)got[r * 200 + j], expected);
+        }
+      }
+    for (int j = 0; j < 200; j++)
+      cr_expect(fabs(orr_tensor_get(rate, j) - 345 * orr_tensor_get(old, j)) < 345 * CLOSE);
+  }
+  orr_run_free(run);
+  orr_tensor_free(scale), orr_tensor_free(before), orr_tensor_free(rate), orr_tensor_free(old);
+  orr_tensor_free(data);
+  orr_engine_free(engine);
+}
+
 /* ---- updates ---- */
 
 enum { MANY = 5000 };
