@@ -82,7 +82,12 @@ typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *
    (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
    finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
    With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
-   after each action. */
+   after each action.
+   What particles have in common, `first` works out once: a program without draws, with inputs among
+   "state", "plan" and "time", as above. Its rows are group * n + plan, for n plans, where groups are the
+   elites in order (as many as have particles; without an ensemble all particles are one group); each
+   group uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the
+   same name, each particle reading the row of its group and plan. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -93,6 +98,7 @@ typedef struct orr_rollout_options {
   orr_reward_function reward_function;
   void *user;
   void (*free_user)(void *user); /* optional: called once, unless the maker fails */
+  orr_program *first;            /* retained; NULL: none */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);

@@ -82,19 +82,12 @@ end
 -- ---- a learned model
 
 -- The states that a plan leads to, for rewards in plain Lua.
-local function states_program(model, horizon)
-  return trace.program {
-    name = "states",
-    inputs = { { name = "state", level = "uniform", shape = { model.states } },
-               { name = "plan", level = "row", shape = { horizon, model.actions } } },
-    fn = function(state, plan)
-      local _, states = orrery.scan(function(now, action)
-        local next = model:sample(now, action)
-        return next, next
-      end, state, plan)
-      return { states = states }
-    end,
-  }
+local function states_program(model, horizon, shares)
+  return model:rollout_program(horizon, {
+    name = "states", sample = true, shares = shares,
+    body = function(_, _, next) return {}, next end,
+    finish = function(_, states) return { states = states } end,
+  })
 end
 
 -- A fit may choose other elites.
@@ -114,7 +107,7 @@ local function of_model(model, task, o)
     local reward, termination = plain(task)
     local _, options = model:objective({ reward = function() return 0 end }, { horizon = horizon, particles = o.particles })
     options.reward, options.termination = reward, termination
-    return maker(states_program(model, horizon), objective_of(model, options), elites_of(model))
+    return maker(states_program(model, horizon, options.first ~= nil), objective_of(model, options), elites_of(model))
   end
   local compiled, options = model:objective(task, { horizon = horizon, particles = o.particles })
   return maker(compiled, objective_of(model, options), elites_of(model))

@@ -161,7 +161,7 @@ for m = 1, 3 do assert(math.abs(returns(0)[m] - wanted(m, 0)) < 1e-3) end
 
 local ending = { reward = function() return 1 end, termination = function(s, a, next, t) return t >= 1 end }
 local single = new_model { members = 1 }
-local ended = single:objective(ending, { horizon = 4 })
+local ended = single:objective(ending, { horizon = 4, particles = 1 })
 local function ended_at(time) return ended:run({ state = zero, plan = plan, time = time })["return"]:totable() end
 for i = 1, 5 do assert(ended_at(0)[i] == 2 and ended_at(-10)[i] == 4 and ended_at(1)[i] == 1) end
 fails("did you mean 'position'", function()

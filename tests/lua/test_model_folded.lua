@@ -68,7 +68,8 @@ end
 
 -- products with parameters come before "rows:", which runs for every plan
 local model = orrery.model { observation = observation, action = action, hidden = { 32 } }
-local listing = model:objective({ reward = function(_, _, n) return n.position end }, { horizon = 4 }):listing()
+local task = { reward = function(_, _, n) return n.position end }
+local listing = model:objective(task, { horizon = 4, particles = 5 }):listing()
 local once, rows = listing:match "^once:\n(.-)\nrows:(.*)$"
 assert(once and once:find("mul [^\n]*4x32") and once:find("mul [^\n]*32x6"), listing)
 assert(not rows:find "softplus" and not rows:find " exp " and select(2, rows:gsub(" sigmoid ", "")) == 1)

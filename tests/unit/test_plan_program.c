@@ -17,27 +17,33 @@ static orr_engine *new_engine(int threads) {
 struct world {
   double noise;
   bool members, time, states, bad_member;
+  bool shared; /* x starts where the program of new_first says */
 };
 
+/* Biases of the members, 0, 0.1, ... */
+static orr_node new_bias(orr_engine *engine, orr_graph *graph, bool bad_member) {
+  int64_t shape[2] = {MEMBERS, 1};
+  orr_tensor *biases = orr_tensor_new(engine, ORR_REAL, 2, shape);
+  orr_real *values = orr_tensor_data(biases);
+  for (int m = 0; m < MEMBERS; m++) values[m] = (orr_real)(0.1 * m);
+  if (bad_member) values[2] = NAN;
+  orr_node bias = orr_parameter(graph, biases, ORR_MEMBER);
+  orr_tensor_free(biases);
+  return bias;
+}
+
 static orr_program *new_program(orr_engine *engine, struct world world) {
-  int64_t one = 1, plan_shape[2] = {HORIZON, 1}, members = MEMBERS;
+  int64_t one = 1, plan_shape[2] = {HORIZON, 1};
   orr_graph *graph = orr_graph_new(engine);
   orr_node state = orr_input(graph, "state", ORR_UNIFORM, 1, &one);
   orr_node plan = orr_input(graph, "plan", ORR_ROW, 2, plan_shape);
   orr_node goal = orr_input(graph, "goal", ORR_UNIFORM, 0, NULL);
   orr_node time = world.time ? orr_input(graph, "time", ORR_UNIFORM, 0, NULL) : ORR_NONE;
+  orr_node start = world.shared ? orr_input(graph, "start", ORR_ROW, 1, &one) : state;
   orr_node bias = ORR_NONE;
-  if (world.members) {
-    int64_t shape[2] = {members, 1};
-    orr_tensor *biases = orr_tensor_new(engine, ORR_REAL, 2, shape);
-    orr_real *values = orr_tensor_data(biases);
-    for (int m = 0; m < MEMBERS; m++) values[m] = (orr_real)(0.1 * m);
-    if (world.bad_member) values[2] = NAN;
-    bias = orr_parameter(graph, biases, ORR_MEMBER);
-    orr_tensor_free(biases);
-  }
+  if (world.members) bias = new_bias(engine, graph, world.bad_member);
   orr_graph *body = orr_scan_begin(graph, HORIZON, false);
-  orr_node x = orr_scan_carry(body, state);
+  orr_node x = orr_scan_carry(body, start);
   orr_node total = orr_scan_carry(body, time == ORR_NONE ? orr_number(graph, 0) : time);
   orr_node next = orr_binary(body, ORR_OP_add, x, orr_scan_slice(body, plan));
   if (bias != ORR_NONE) next = orr_binary(body, ORR_OP_add, next, orr_scan_capture(body, bias));
@@ -94,14 +100,18 @@ static void score(orr_objective *objective, const orr_real *plans, int n, uint64
                orr_engine_message(orr_objective_engine(objective)));
 }
 
-/* The return by hand. */
-static double by_hand(const orr_real *plan, double bias, double goal) {
-  double x = 0.25, sum = 0;
+/* The return by hand, from a start. */
+static double by_hand_from(double x, const orr_real *plan, double bias, double goal) {
+  double sum = 0;
   for (int t = 0; t < HORIZON; t++) {
     x += (double)plan[t] + bias;
     sum -= (x - goal) * (x - goal);
   }
   return sum;
+}
+
+static double by_hand(const orr_real *plan, double bias, double goal) {
+  return by_hand_from(0.25, plan, bias, goal);
 }
 
 static void fill_plans(orr_real *plans, int n) {
@@ -196,6 +206,102 @@ Test(plan_program, noise_differs_by_particle_and_not_by_thread) {
     orr_engine_free(engine);
   }
   cr_expect_arr_eq(returns[0], returns[1], sizeof returns[0]);
+}
+
+/* start = (state + time) kick + bias - 2 plan[0], as the output `name`. */
+static orr_program *new_first(orr_engine *engine, bool members, const char *name) {
+  int64_t one = 1, plan_shape[2] = {HORIZON, 1};
+  orr_graph *graph = orr_graph_new(engine);
+  orr_node state = orr_input(graph, "state", ORR_UNIFORM, 1, &one);
+  orr_node plan = orr_input(graph, "plan", ORR_ROW, 2, plan_shape);
+  orr_node kick = orr_input(graph, "kick", ORR_UNIFORM, 0, NULL);
+  orr_node time = orr_input(graph, "time", ORR_UNIFORM, 0, NULL);
+  orr_node push = orr_reshape(graph, orr_slice(graph, plan, 0, 0, 1), 1, &one);
+  orr_node start = orr_binary(graph, ORR_OP_mul, orr_binary(graph, ORR_OP_add, state, time), kick);
+  if (members) start = orr_binary(graph, ORR_OP_add, start, new_bias(engine, graph, false));
+  push = orr_binary(graph, ORR_OP_mul, orr_number(graph, 2), push);
+  orr_output(graph, name, orr_binary(graph, ORR_OP_sub, start, push));
+  orr_program *program = orr_compile(graph);
+  cr_assert(program, "%s", orr_engine_message(engine));
+  orr_graph_free(graph);
+  return program;
+}
+
+static orr_objective *new_shared(orr_engine *engine, struct world world, int particles,
+                                 const int *elites, int elites_count) {
+  world.shared = true;
+  orr_program *program = new_program(engine, world);
+  orr_rollout_options options = orr_rollout_options_defaults();
+  options.members = world.members ? MEMBERS : 0;
+  options.particles = particles;
+  options.elites = elites;
+  options.elites_count = elites_count;
+  options.first = new_first(engine, world.members, "start");
+  orr_objective *objective = orr_objective_program(engine, program, &options);
+  cr_assert(objective, "%s", orr_engine_message(engine));
+  orr_program_free(program);
+  orr_program_free(options.first);
+  set_goal(engine, objective, 1);
+  orr_tensor *kick = orr_tensor_number(engine, 0.5);
+  cr_assert_eq(orr_objective_set_input(objective, "kick", kick), ORR_OK);
+  cr_expect_eq(orr_objective_set_input(objective, "start", kick), ORR_FIELD);
+  orr_tensor_free(kick);
+  return objective;
+}
+
+Test(plan_program, particles_of_a_member_share_what_the_first_program_gives) {
+  const int elites[3] = {4, 0, 2};
+  const int particles[3] = {7, 2, 3};
+  orr_real plans[50 * HORIZON], returns[50];
+  fill_plans(plans, 50);
+  for (int k = 0; k < 6; k++) {
+    bool members = k < 3;
+    int count = particles[k % 3];
+    orr_engine *engine = new_engine(1 + k % 3);
+    orr_objective *objective =
+        new_shared(engine, (struct world){.members = members}, count, elites, members ? 3 : 0);
+    for (int n = 50; n > 0; n /= 3) { /* a shrinking population */
+      score(objective, plans, n, 0, returns);
+      for (int i = 0; i < n; i++) {
+        double sum = 0;
+        for (int p = 0; p < count; p++) {
+          double bias = members ? 0.1 * elites[p % 3] : 0;
+          double start = 0.5 * (0.25 + 3) + bias - 2 * (double)plans[i * HORIZON];
+          sum += by_hand_from(start, plans + i * HORIZON, bias, 1);
+        }
+        cr_expect_float_eq((double)returns[i], sum / count, 1e-4);
+      }
+    }
+    orr_objective_free(objective);
+    orr_engine_free(engine);
+  }
+}
+
+Test(plan_program, sharing_does_not_allocate) {
+  orr_engine *engine = new_engine(2);
+  orr_objective *objective =
+      new_shared(engine, (struct world){.members = true, .noise = 0.1}, 20, NULL, 0);
+  orr_real plans[200 * HORIZON], returns[200];
+  fill_plans(plans, 200);
+  cr_assert_eq(orr_objective_prepare(objective, 200, HORIZON), ORR_OK);
+  score(objective, plans, 200, 0, returns);
+  size_t warm = orr_engine_allocations(engine);
+  for (int i = 1; i < 5; i++) score(objective, plans, 200, (uint64_t)i, returns);
+  cr_expect_eq(orr_engine_allocations(engine), warm);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
+Test(plan_program, a_first_program_that_does_not_fit_is_refused) {
+  orr_engine *engine = new_engine(1);
+  orr_program *program = new_program(engine, (struct world){.shared = true});
+  orr_rollout_options options = orr_rollout_options_defaults();
+  options.first = new_first(engine, false, "begin");
+  cr_expect_null(orr_objective_program(engine, program, &options));
+  cr_expect(strstr(orr_engine_message(engine), "output 'begin' of the first program"));
+  orr_program_free(options.first);
+  orr_program_free(program);
+  orr_engine_free(engine);
 }
 
 static orr_mpc *new_mpc(orr_engine *engine, struct world world) {
