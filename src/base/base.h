@@ -60,8 +60,9 @@ bool multiply_sizes(size_t a, size_t b, size_t *product);
    are done. worker is in 0 .. threads-1 and no two running tasks share it. Tasks must not fail. */
 typedef void (*pool_work)(void *context, int task, int worker);
 void pool_run(orr_engine *engine, int tasks, pool_work work, void *context);
-/* Between hold and release the threads look out for the next job for some microseconds. */
+/* After jobs between hold and release the threads look out for the next one for some microseconds. */
 void pool_hold(orr_engine *engine, bool hold);
+bool pool_is_awake(const orr_engine *engine); /* they are looking out: sharing costs little */
 
 struct pool *pool_new(orr_engine *engine, int threads);
 void pool_free(orr_engine *engine, struct pool *pool);

@@ -1,11 +1,12 @@
 /* pool.c - threads that share out numbered tasks through one atomic counter. Between jobs they sleep,
-   for a pool that spins is a bad neighbour; only while the pool is held, in a run that has many jobs
-   one after another, do they first look out for the next one for some microseconds.
+   for a pool that spins is a bad neighbour; only after a job of a pool that is held, as in a run that
+   has many jobs one after another, do they first look out for the next one for some microseconds.
 
    The state of a job is one number: how many workers are in it, whether it is open, its generation.
    A worker joins an open job that it has not been in; who comes too late stays out, so that nobody
    waits for a thread that is not running. */
 #include <pthread.h>
+#include <time.h>
 
 #include "base/base.h"
 
@@ -17,7 +18,7 @@
 #define PAUSE() (void)0
 #endif
 
-enum { LOOKS = 1000 }; /* pauses before a thread sleeps: 20 to 50 microseconds */
+enum { LOOK_OUT = 50000, PAUSES = 8 }; /* nanoseconds before a thread sleeps; pauses per look */
 
 #define ONE_IN ((uint64_t)1)
 #define ALL_IN ((uint64_t)0xffff)
@@ -42,6 +43,16 @@ struct worker {
   struct pool *pool;
   int index;
 };
+
+static int64_t nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void pause_a_moment(void) {
+  for (int i = 0; i < PAUSES; i++) PAUSE();
+}
 
 static void take_tasks(struct pool *pool, int worker) {
   for (int task; (task = atomic_fetch_add(&pool->next, 1)) < pool->tasks;)
@@ -85,16 +96,16 @@ static void *worker_main(void *argument) {
   struct worker *self = argument;
   struct pool *pool = self->pool;
   uint64_t seen = 0;
-  for (int looks = 0; !atomic_load(&pool->stop);) {
+  for (int64_t until = 0; !atomic_load(&pool->stop);) {
     if (join_job(pool, &seen)) {
+      bool held = atomic_load(&pool->held);
       take_tasks(pool, self->index);
       leave_job(pool);
-      looks = 0;
-    } else if (atomic_load(&pool->held) && looks++ < LOOKS) {
-      PAUSE();
+      until = held ? nanoseconds() + LOOK_OUT : 0;
+    } else if (until && nanoseconds() < until) {
+      pause_a_moment();
     } else {
       sleep_until_new(pool, seen);
-      looks = 0;
     }
   }
   return NULL;
@@ -142,9 +153,14 @@ int pool_threads(const struct pool *pool) { return pool->threads; }
 
 void pool_hold(orr_engine *engine, bool hold) { atomic_store(&engine->pool->held, hold); }
 
+bool pool_is_awake(const orr_engine *engine) {
+  return engine->pool->threads > 1 && atomic_load(&engine->pool->sleepers) == 0;
+}
+
 static void wait_for_workers(struct pool *pool) {
-  for (int looks = 0; atomic_load(&pool->state) & ALL_IN; looks++) {
-    if (looks < LOOKS && atomic_load(&pool->held)) {
+  int64_t until = atomic_load(&pool->held) ? nanoseconds() + LOOK_OUT : 0;
+  while (atomic_load(&pool->state) & ALL_IN) {
+    if (until && nanoseconds() < until) {
       PAUSE();
       continue;
     }

@@ -2,11 +2,14 @@
    shared out. */
 #include "program/execute.h"
 
-/* Numbers to compute before it is worth waking other threads: some twenty microseconds. */
-enum { WORTH_SHARING = 1 << 18 };
+/* Numbers to compute before it is worth waking other threads, some twenty microseconds; and when they
+   are awake, two. */
+enum { WORTH_WAKING = 1 << 18, WORTH_SHARING = 1 << 15 };
 
 void run_tasks(const crew *c, double numbers, int tasks, pool_work work, void *context) {
-  if (c->worker < 0 && numbers >= WORTH_SHARING) pool_run(c->run->engine, tasks, work, context);
+  orr_engine *engine = c->run->engine;
+  if (c->worker < 0 && numbers >= (pool_is_awake(engine) ? WORTH_SHARING : WORTH_WAKING))
+    pool_run(engine, tasks, work, context);
   else
     for (int task = 0; task < tasks; task++) work(context, task, c->worker < 0 ? 0 : c->worker);
 }
@@ -81,8 +84,9 @@ static void run_groups(const group_job *job) {
     int64_t own = tasks_of(job, at),
             whole = run->program->values[job->stage->code.list[at->first].y].stored;
     tasks += own;
-    numbers += own * (at->count ? (at->last - at->first) * (at->count < CHUNK ? at->count : CHUNK)
-                                : whole);
+    numbers += own > 0
+                   ? members_of(job, at) * (at->last - at->first) * (at->count ? at->count : whole)
+                   : 0;
   }
   run_tasks(job->crew, (double)numbers, (int)tasks, run_task, (void *)job);
   for (int g = job->phase->first_group; g < job->phase->last_group; g++)
