@@ -87,13 +87,12 @@ typedef struct group {
   int first, last;
   int64_t count; /* numbers in each value */
   bool per_member;
-  int sums;               /* instructions at its end that add all numbers up */
-  int64_t partials;       /* of its phase, before its own: one number a sum and chunk */
-  int *reads, read_count; /* large values from elsewhere */
+  int sums;         /* instructions at its end that add all numbers up */
+  int64_t partials; /* of its phase, before its own: one number a sum and chunk */
 } group;
 
 static inline int64_t group_chunks(const group *g) { return (g->count + CHUNK - 1) / CHUNK; }
-/* Chunks that one thread does in a row: it fetches the next one ahead. */
+/* Chunks that one thread does in a row. */
 static inline int64_t group_tasks(const group *g) { return (group_chunks(g) + 7) / 8; }
 
 /* Of an even stage: first the small instructions, one after another, then all groups at once. */

@@ -361,23 +361,12 @@ orr_real *chunk_partial(const orr_run *run, const group *g, int sum, int member,
          chunk;
 }
 
-/* Asks for the next chunk while this one is being done: hardware looks no further than a page. */
-static void fetch_ahead(const orr_run *run, const group *g, int member, int64_t first) {
-  int64_t line = 64 / (int64_t)sizeof(orr_real), n = g->count - first;
-  n = n < CHUNK ? n : CHUNK;
-  for (int j = 0; j < g->read_count; j++) {
-    const orr_real *x = single_pointer(run, g->reads[j], member) + first;
-    for (int64_t i = 0; i < n; i += line) __builtin_prefetch(x + i, 0, 2);
-  }
-}
-
 void execute_chunk(orr_run *run, const stage *st, const group *g, worker *w, int member,
                    int64_t chunk) {
   const kernels *k = engine_kernels(run->engine);
   const value *values = run->program->values;
   int64_t first = chunk * CHUNK, n = g->count - first < CHUNK ? g->count - first : CHUNK;
   int sum = 0;
-  fetch_ahead(run, g, member, first + n);
   for (int j = g->first; j < g->last; j++) {
     const instruction *i = &st->code.list[j];
     op_call call;

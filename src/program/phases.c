@@ -151,24 +151,7 @@ static void keep_order(order *o) {
 
 /* ---- groups and phases ---- */
 
-static bool list_reads(order *o, group *g) {
-  const orr_program *p = o->program;
-  const instruction *list = o->stage->code.list;
-  int most = 0;
-  for (int i = g->first; i < g->last; i++) most += list[i].inputs;
-  if (!(g->reads = arena_new(&o->program->memory, (size_t)most + 1, sizeof *g->reads)))
-    return false;
-  for (int i = g->first; i < g->last; i++)
-    for (int j = 0; j < list[i].inputs; j++) {
-      int v = list[i].x[j], seen = p->values[v].stored == 1;
-      for (int k = g->first; k < i; k++) seen = seen || list[k].y == v;
-      for (int k = 0; k < g->read_count; k++) seen = seen || g->reads[k] == v;
-      if (!seen) g->reads[g->read_count++] = v;
-    }
-  return true;
-}
-
-static bool add_group(order *o, int first, int last, int64_t *partials) {
+static void add_group(order *o, int first, int last, int64_t *partials) {
   orr_program *p = o->program;
   stage *st = o->stage;
   const instruction *list = st->code.list;
@@ -192,10 +175,9 @@ static bool add_group(order *o, int first, int last, int64_t *partials) {
   }
   *partials += g->sums * group_chunks(g);
   if (rooms > st->chunk_rooms) st->chunk_rooms = rooms;
-  return !chunked || list_reads(o, g);
 }
 
-static bool make_phases(order *o) {
+static void make_phases(order *o) {
   stage *st = o->stage;
   const entry *e = o->entries;
   for (int i = 0; i < st->code.count;) {
@@ -208,12 +190,11 @@ static bool make_phases(order *o) {
     while (i < st->code.count && e[i].phase == which) {
       int first = i;
       while (i < st->code.count && e[i].phase == which && e[i].group == e[first].group) i++;
-      if (!add_group(o, first, i, &partials)) return false;
+      add_group(o, first, i, &partials);
     }
     made->last_group = st->group_count;
     if (partials > o->program->partials) o->program->partials = partials;
   }
-  return true;
 }
 
 static bool has_loop(const code *c) {
@@ -297,7 +278,7 @@ bool order_singles(orr_program *p, int which, int *busy_until) {
   for (int s = which + 1; s < p->stage_count; s++) last = last && p->stages[s].code.count == 0;
   if (ok && loops) keep_order(&o);
   else ok = ok && sort_instructions(&o);
-  ok = ok && make_phases(&o);
+  if (ok) make_phases(&o);
   if (ok && last && !loops) update_in_place(&o);
   engine_free_memory(p->engine, o.entries);
   engine_free_memory(p->engine, o.maker);
