@@ -18,7 +18,7 @@
 #define PAUSE() (void)0
 #endif
 
-enum { LOOK_OUT = 50000, PAUSES = 8 }; /* nanoseconds before a thread sleeps; pauses per look */
+enum { LOOK_OUT = 100000, PAUSES = 8 }; /* nanoseconds before a thread sleeps; pauses per look */
 
 #define ONE_IN ((uint64_t)1)
 #define ALL_IN ((uint64_t)0xffff)

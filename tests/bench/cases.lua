@@ -101,7 +101,7 @@ local function planning(model, plans, particles, flops)
     return orrery.clamp(0.5 * orrery.randn(plans, HORIZON, ACTIONS), -1, 1)
   end)
   return {
-    flops = flops * plans * particles * HORIZON * options.iterations,
+    flops = flops * plans * particles * HORIZON * options.iterations, times = particles == 1 and 5 or 1,
     run = function() mpc:act(observation) end,
     check = function()
       local compiled, o = model:objective(reward, { horizon = HORIZON, particles = particles, sample = false })
@@ -185,6 +185,7 @@ local function gradient(members)
   end
   return {
     flops = 2 * flops_of(INPUTS, DEEP, 2 * STATES) * PLANS * members * HORIZON * STEPS,
+    times = members == 1 and 5 or 1,
     run = function() climb(STEPS) end,
     check = function()
       return 10 * climb(1).first -- the gradient: the first moment starts as a tenth of it

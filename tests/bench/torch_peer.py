@@ -276,7 +276,8 @@ def planning():
             mean = 0.1 * mean + 0.9 * elites.mean(0)
             spread = 0.1 * spread + 0.9 * elites.std(0)
 
-    return torch.no_grad()(repeat), torch.no_grad()(lambda: model.returns(fixture("plans"), noise=False)), 1
+    return torch.no_grad()(repeat), torch.no_grad()(lambda: model.returns(fixture("plans"), noise=False)), \
+        5 if args.case == "det" else 1
 
 
 # ---- gradient planning: Adam on the actions, every plan through every member
@@ -313,7 +314,7 @@ def gradient():
             optimiser.step()
         return raw.grad.transpose(0, 1)
 
-    return repeat, lambda: repeat(1), 1
+    return repeat, lambda: repeat(1), 5 if MEMBERS == 1 else 1
 
 
 # ---- training
