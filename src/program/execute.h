@@ -67,6 +67,9 @@ void clear_reductions(const crew *c, const stage *st);
 /* Adds up the accumulators of sums inside loops. */
 void run_sums(orr_run *run, const stage *st);
 
+/* Makes room for the rows and members as they are now; nothing when it is there. */
+bool run_lay_out(orr_run *run);
+void run_free_workers(orr_run *run);
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */
