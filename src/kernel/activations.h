@@ -15,6 +15,7 @@
 #ifndef ORR_DOUBLE
 
 typedef int32_t integers __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint32_t bit_patterns __attribute__((vector_size(VECTOR_BYTES))); /* may overflow */
 
 /* The lesser and the greater; x where it is NaN. */
 #if defined(__AVX512F__)
@@ -74,7 +75,7 @@ INLINE vector inverse(vector b) {
 /* A number added to this is rounded, and the low bits of the sum are its exponent's. */
 #define EXPONENT_SHIFT (FLOAT_SHIFT + 127)
 
-INLINE vector power_of(vector shifted) { return (vector)((integers)shifted << 23); }
+INLINE vector power_of(vector shifted) { return (vector)((bit_patterns)shifted << 23); }
 
 /* x = n log 2 + r; e^r by the polynomial of exp_reduced. */
 INLINE vector exp_rest(vector r) {
@@ -110,9 +111,9 @@ INLINE vector part_powers(void) {
                                       1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
                                       1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
   vector powers;
-  integers index;
-  for (int i = 0; i < PARTS; i++) powers[i] = sixteenth[i * (16 / PARTS)], index[i] = i;
-  return (vector)((integers)powers - (index << (23 - PART_BITS)));
+  bit_patterns index;
+  for (int i = 0; i < PARTS; i++) powers[i] = sixteenth[i * (16 / PARTS)], index[i] = (uint32_t)i;
+  return (vector)((bit_patterns)powers - (index << (23 - PART_BITS)));
 }
 
 INLINE vector one_and_exp_minus(vector x) {
@@ -123,7 +124,7 @@ INLINE vector one_and_exp_minus(vector x) {
   vector p = multiply_add(splat(PART_CUBIC), r, splat(PART_SQUARE));
   p = multiply_add(p, r, splat(-1));
   p = multiply_add(p, r, splat(1));
-  integers power = ((integers)shifted << (23 - PART_BITS)) + (integers)PART_OF(shifted);
+  bit_patterns power = ((bit_patterns)shifted << (23 - PART_BITS)) + (bit_patterns)PART_OF(shifted);
   return multiply_add(p, (vector)power, splat(1));
 }
 #else
