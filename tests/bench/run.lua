@@ -214,11 +214,25 @@ local function record(case, r, shared)
   return entry
 end
 
--- Whether others work on this machine.
+-- Seconds that processors spent with work, in units that do not matter, and in all.
+local function worked()
+  local line, all, idle = peers.first_line("cat /proc/stat"), 0, 0
+  local place = 0
+  for number in line:gmatch "%d+" do
+    place, all = place + 1, all + tonumber(number)
+    if place == 4 or place == 5 then idle = idle + tonumber(number) end -- idle, waiting for a disk
+  end
+  return all - idle, all
+end
+
+-- Whether others work here now; the load average would count what ran before.
 local function is_busy()
-  local load = tonumber(peers.first_line("cat /proc/loadavg"):match "^%S+")
-  if load < 0.7 then return false end
-  print(("This machine is busy (load %.1f): times and ratios are worth little."):format(load))
+  local before, all_before = worked()
+  os.execute "sleep 1"
+  local after, all_after = worked()
+  local share = (after - before) / math.max(1, all_after - all_before)
+  if share < 0.15 then return false end
+  print(("This machine is busy (%.0f %%): times and ratios are worth little."):format(100 * share))
   return true
 end
 
