@@ -78,8 +78,7 @@ typedef struct scan_code {
   int step;
 } scan_code;
 
-enum { BATCH_BLOCKS = 16 }; /* blocks of rows in a batch of tiles */
-enum { CHUNK = 1024 };      /* numbers that a group of elementwise instructions does at a time */
+enum { CHUNK = 1024 }; /* numbers that a group of elementwise instructions does at a time */
 
 /* Instructions first .. last - 1 of an even stage, done together, chunk by chunk; or, when count is
    0, the only one, done member by member. */
@@ -144,8 +143,9 @@ struct orr_program {
   int input_count, named_inputs;
   binding *outputs; /* named ones, then updates: value -> tensor of inputs[update] */
   int output_count, named_outputs;
-  int *updated;      /* per update: the binding written */
-  int lanes, blocks; /* most blocks in a tile */
+  int *updated; /* per update: the binding written */
+  int lanes;
+  int blocks, batch_blocks; /* at most, in a tile and in a batch of tiles */
   int64_t kept_features, held_features, scratch_numbers, partials;
   bool has_members;
   bool apart; /* what is summed over rows stays with its member */

@@ -27,7 +27,8 @@ orr_real *kept_pointer(const orr_run *run, int v, int which) {
 
 orr_real *held_pointer(const orr_run *run, const worker *w, int v, int block) {
   const value *x = &run->program->values[v];
-  return w->held + (x->offset * BATCH_BLOCKS + x->stored * block) * run->program->lanes;
+  const orr_program *p = run->program;
+  return w->held + (x->offset * p->batch_blocks + x->stored * block) * p->lanes;
 }
 
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit) {
@@ -38,7 +39,8 @@ void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int uni
     const value *v = &p->values[i];
     if (v->place == PLACE_TILE) w->pointer[i] = w->tile + v->offset * lanes;
     else if (v->place == PLACE_CHUNK) w->pointer[i] = w->chunk + v->offset * CHUNK;
-    else if (v->place == PLACE_ROWS) w->pointer[i] = w->held + v->offset * p->lanes * BATCH_BLOCKS;
+    else if (v->place == PLACE_ROWS)
+      w->pointer[i] = w->held + v->offset * p->lanes * p->batch_blocks;
     else if (v->place == PLACE_SUM && &p->stages[v->stage] == st)
       w->pointer[i] = run->sums + unit * st->sum_numbers + v->offset;
     else if (v->level == ORR_MEMBER && v->place == PLACE_TENSOR)
@@ -131,7 +133,7 @@ static void make_rows(const frame *f, const instruction *i) {
                                  (size_t)width, f->rows);
     }
     x += width * f->lanes;
-    y += BATCH_BLOCKS * f->lanes * stride;
+    y += f->run->program->batch_blocks * f->lanes * stride;
   }
 }
 

@@ -5,8 +5,10 @@
 #include <string.h>
 
 enum {
-  SMALL_TILE = 1 << 16,   /* numbers a tile may take: 256 KiB of float32, half a common L2 */
-  LARGEST_BLOCK = 1 << 22 /* numbers in one block of lanes; a larger row gets a tile of its own */
+  SMALL_TILE = 1 << 16,    /* numbers a tile may take: 256 KiB of float32, half a common L2 */
+  LARGEST_BLOCK = 1 << 22, /* numbers in one block of lanes; a larger row gets a tile of its own */
+  BATCH_BLOCKS = 16, /* in a batch: as few as keep all threads busy, so that it stays in caches */
+  LARGEST_BATCH = 1 << 23 /* numbers held for a batch: fewer blocks, where rows have very many */
 };
 
 /* ---- how much there is to do ---- */
@@ -114,9 +116,13 @@ static void choose_tile(orr_program *p) {
   int64_t most = 1;
   for (int s = 1; s < p->stage_count; s += 2)
     if (p->stages[s].features > most) most = p->stages[s].features;
-  p->lanes = most * BLOCK <= LARGEST_BLOCK ? BLOCK : 1;
+  p->lanes = (most + p->held_features) * BLOCK <= LARGEST_BLOCK ? BLOCK : 1;
   int64_t blocks = SMALL_TILE / (most * p->lanes);
   p->blocks = blocks < 1 || p->lanes == 1 ? 1 : blocks > TILE_BLOCKS ? TILE_BLOCKS : (int)blocks;
+  int64_t batch = LARGEST_BATCH / (p->held_features * p->lanes + 1);
+  p->batch_blocks = batch > BATCH_BLOCKS ? BATCH_BLOCKS
+                    : batch < p->blocks  ? p->blocks
+                                         : (int)batch;
 }
 
 /* ---- groups of instructions on rows ---- */

@@ -38,8 +38,8 @@ static void add_tiles(op_call *call, const orr_run *run, const worker *w, const 
     } else {
       int64_t width = i->class->reduces->rows_width(i->graph, i->node, j),
               stride = (int64_t)outer_stride((size_t)width);
-      call->x[j] = w->held + (x->offset * BATCH_BLOCKS + block * stride) * lanes;
-      call->apart = BATCH_BLOCKS * lanes * stride;
+      call->x[j] = w->held + (x->offset * run->program->batch_blocks + block * stride) * lanes;
+      call->apart = run->program->batch_blocks * lanes * stride;
     }
   }
   i->class->reduces->add(call);
