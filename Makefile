@@ -121,7 +121,7 @@ demo: packages
 test: packages
 	@$(MAKE) check
 
-check: all test-programs docs $(if $(SANITIZE),,$(if $(DOUBLE),,double-tests))
+check: all test-programs $(if $(SANITIZE),,bench-programs) docs $(if $(SANITIZE),,$(if $(DOUBLE),,double-tests))
 	@BUILD=$(BUILD) CC="$(CC)" MAKE="$(MAKE)" TEST="$(TEST)" SANITIZE="$(SANITIZE)" tests/run
 
 test-programs: $(unit_tests)
