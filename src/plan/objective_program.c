@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "plan/plan.h"
+#include "tensor/tensor.h"
 
 enum {
   LAYOUTS = 16
@@ -279,12 +280,6 @@ static orr_status check_output(learned *model) {
                          : "a rollout needs an output 'return' of one number a row");
 }
 
-static bool same_shape(int axes, const int64_t *a, int other_axes, const int64_t *b) {
-  bool same = axes == other_axes;
-  for (int i = 0; same && i < axes; i++) same = a[i] == b[i];
-  return same;
-}
-
 /* The inputs of the rollout, or of the first program, which needs not have them all. */
 static orr_status check_inputs(const learned *model, const orr_program *program) {
   orr_engine *engine = model->engine;
@@ -329,8 +324,8 @@ static orr_status check_program(learned *model) {
 static bool same_input(const orr_program *a, const orr_program *b, const char *name) {
   int i = find_input(a, name), j = find_input(b, name);
   if (i < 0 || j < 0) return true;
-  return same_shape(orr_program_input_axes(a, i), orr_program_input_shape(a, i),
-                    orr_program_input_axes(b, j), orr_program_input_shape(b, j));
+  return shape_equal(orr_program_input_axes(a, i), orr_program_input_shape(a, i),
+                     orr_program_input_axes(b, j), orr_program_input_shape(b, j));
 }
 
 static orr_status check_first(const learned *model) {
@@ -346,9 +341,9 @@ static orr_status check_first(const learned *model) {
     int input = find_input(rollout, name);
     if (input < 0 || orr_program_input_level(rollout, input) != ORR_ROW ||
         orr_program_output_level(first, i) != ORR_ROW ||
-        !same_shape(orr_program_output_axes(first, i), orr_program_output_shape(first, i),
-                    orr_program_input_axes(rollout, input),
-                    orr_program_input_shape(rollout, input)))
+        !shape_equal(orr_program_output_axes(first, i), orr_program_output_shape(first, i),
+                     orr_program_input_axes(rollout, input),
+                     orr_program_input_shape(rollout, input)))
       return engine_fail(model->engine, ORR_SHAPE,
                          "output '%s' of the first program is no input by row of the rollout, of "
                          "the same shape",

@@ -276,6 +276,28 @@ bool compiler_write_op(compiler *c, scope *s, orr_node at, const node *n, orr_gr
   return true;
 }
 
+node *compiler_node_like(compiler *c, const node *n, orr_op op, int inputs, const orr_node *in) {
+  node *made = arena_new(&c->program->memory, 1, sizeof *made);
+  orr_node *operands = arena_new(&c->program->memory, (size_t)inputs + 1, sizeof *operands);
+  if (!made || !operands) return NULL;
+  *made = *n;
+  made->op = op;
+  made->inputs = inputs;
+  made->in = operands;
+  memcpy(operands, in, (size_t)inputs * sizeof *in);
+  return made;
+}
+
+instruction *compiler_emit_copy(compiler *c, scope *s, code *where, orr_node at) {
+  const node *copy = compiler_node_like(c, node_at(s->graph, at), ORR_OP_copy, 1, &at);
+  instruction *i = copy ? compiler_emit(c, where, DO_OP) : NULL;
+  if (!i) return NULL;
+  i->class = op_class_of(ORR_OP_copy);
+  i->node = copy;
+  i->graph = s->graph;
+  return compiler_add_operands(c, s, i, 1, &at) ? i : NULL;
+}
+
 /* A sum over rows is only whole when all rows are through: nothing in the loop can use it. */
 static bool uses_whole_values(compiler *c, const scope *s, const node *n) {
   for (int i = 0; s->outer && i < n->inputs; i++) {
@@ -395,22 +417,11 @@ static bool collect_outputs(compiler *c) {
 /* Updates happen one after another: one that takes another parameter as it was needs a copy of it. */
 static int kept_aside(compiler *c, orr_node at, int v) {
   const node *n = node_at(c->graph, at);
-  node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
-  orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
   c->current = 0;
-  instruction *i = copy && in ? compiler_emit(c, &c->program->stages[0].code, DO_OP) : NULL;
-  if (!i) return -1;
-  *copy = *n;
-  copy->op = ORR_OP_copy;
-  copy->inputs = 1;
-  copy->in = in;
-  in[0] = at;
-  i->class = op_class_of(ORR_OP_copy);
-  i->node = copy;
-  i->graph = c->graph;
-  i->per_member = n->level == ORR_MEMBER;
   c->top.number[at] = v;
-  if (!compiler_add_operands(c, &c->top, i, 1, in)) return -1;
+  instruction *i = compiler_emit_copy(c, &c->top, &c->program->stages[0].code, at);
+  if (!i) return -1;
+  i->per_member = n->level == ORR_MEMBER;
   i->settled = false;
   return i->y = compiler_new_result(c, n->level, n->count);
 }

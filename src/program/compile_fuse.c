@@ -20,14 +20,9 @@ const node *compiler_fuse_bias(compiler *c, scope *s, const node *n) {
   for (int j = 0; compiler_by_rows(c) && n->op == ORR_OP_add && j < 2; j++) {
     orr_node bias = bias_of(s, n, n->in[j]);
     if (bias == ORR_NONE) continue;
-    node *fused = arena_new(&c->program->memory, 1, sizeof *fused);
-    orr_node *in = arena_new(&c->program->memory, 3, sizeof *in);
-    if (!fused || !in) return NULL;
-    *fused = *node_at(s->graph, n->in[j]);
-    in[0] = fused->in[0], in[1] = fused->in[1], in[2] = bias;
-    fused->in = in;
-    fused->inputs = 3;
-    return fused;
+    const node *p = node_at(s->graph, n->in[j]);
+    orr_node in[3] = {p->in[0], p->in[1], bias};
+    return compiler_node_like(c, p, p->op, 3, in);
   }
   return NULL;
 }
@@ -71,15 +66,8 @@ const node *compiler_silu_by_sigmoid(compiler *c, const scope *s, const node *n)
     if (other->op != ORR_OP_sigmoid || other->in[0] != n->in[0] || s->number[i] < 0 ||
         c->program->values[s->number[i]].stage != c->current)
       continue;
-    node *product = arena_new(&c->program->memory, 1, sizeof *product);
-    orr_node *in = arena_new(&c->program->memory, 2, sizeof *in);
-    if (!product || !in) return NULL;
-    *product = *n;
-    product->op = ORR_OP_mul;
-    in[0] = n->in[0], in[1] = i;
-    product->in = in;
-    product->inputs = 2;
-    return product;
+    orr_node in[2] = {n->in[0], i};
+    return compiler_node_like(c, n, ORR_OP_mul, 2, in);
   }
   return NULL;
 }

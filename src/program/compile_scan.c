@@ -89,21 +89,9 @@ static int step_result(compiler *c, scope *body, orr_node at, bool own) {
   orr_node made = at; /* what only shows its operand has the operand's value */
   while (is_alias(node_at(body->graph, made)->op)) made = node_at(body->graph, made)->in[0];
   if (v < 0 || !own || node_at(body->graph, made)->op != ORR_OP_input) return v;
-  const node *n = node_at(body->graph, at);
-  node *copy = arena_new(&c->program->memory, 1, sizeof *copy);
-  orr_node *in = arena_new(&c->program->memory, 1, sizeof *in);
-  instruction *i = copy && in ? compiler_emit(c, body->code, DO_OP) : NULL;
+  instruction *i = compiler_emit_copy(c, body, body->code, at);
   if (!i) return -1;
-  *copy = *n;
-  copy->op = ORR_OP_copy;
-  copy->inputs = 1;
-  copy->in = in;
-  in[0] = at;
-  i->class = op_class_of(ORR_OP_copy);
-  i->node = copy;
-  i->graph = body->graph;
-  if (!compiler_add_operands(c, body, i, 1, in)) return -1;
-  return i->y = compiler_new_result(c, ORR_ROW, n->count);
+  return i->y = compiler_new_result(c, ORR_ROW, node_at(body->graph, at)->count);
 }
 
 static bool scan_results(compiler *c, scope *body, const scan *spec, scan_code *loop) {

@@ -38,6 +38,10 @@ int compiler_value(compiler *c, scope *s, orr_node at);
 bool compiler_find_operands(compiler *c, scope *s, int count, const orr_node *in);
 bool compiler_add_operands(compiler *c, scope *s, instruction *i, int count, const orr_node *in);
 bool compiler_write_reduction(compiler *c, scope *s, orr_node at);
+/* A node like n, but another op of other operands; made for the program alone. */
+node *compiler_node_like(compiler *c, const node *n, orr_op op, int inputs, const orr_node *in);
+/* An instruction that copies the value of node `at`; its y is still to be made. */
+instruction *compiler_emit_copy(compiler *c, scope *s, code *where, orr_node at);
 bool compiler_write_op(compiler *c, scope *s, orr_node at, const node *n, orr_graph *graph);
 /* x W + b as one op, when n is its sum; else NULL. The product then waits for its bias. */
 const node *compiler_fuse_bias(compiler *c, scope *s, const node *n);

@@ -34,6 +34,7 @@ struct orr_run {
   int64_t *sizes; /* rows of each group */
   int *entries;   /* member that each group uses; NULL: its own number */
   bool laid_out;
+  bool apart;   /* members are done one by one, and a step of them whole */
   bool settled; /* what follows from parameters alone is up to date */
   uint64_t key;
   uint32_t iteration;

@@ -61,13 +61,6 @@ int64_t count_shape(int axes, const int64_t *shape) {
   return count;
 }
 
-bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b) {
-  if (axes != other_axes) return false;
-  for (int i = 0; i < axes; i++)
-    if (a[i] != b[i]) return false;
-  return true;
-}
-
 orr_node graph_fail(orr_graph *graph, orr_op op, const char *format, ...) {
   char text[512];
   va_list arguments;

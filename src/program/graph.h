@@ -138,7 +138,6 @@ orr_graph *graph_new_body(orr_graph *parent);
 /* Checks an axis (negative counts from the end): its index, or -1 with the failure recorded. */
 int graph_axis(orr_graph *graph, orr_op op, orr_node x, int axis);
 orr_node graph_fail(orr_graph *graph, orr_op op, const char *format, ...) PRINTF_LIKE(3, 4);
-bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b);
 int64_t count_shape(int axes, const int64_t *shape); /* -1 on overflow or a negative size */
 
 /* ---- for gradient rules ---- */

@@ -275,7 +275,8 @@ bool order_singles(orr_program *p, int which, int *busy_until) {
   bool ok = st->groups && st->phases && o.entries && o.maker;
   for (int v = 0; ok && v < p->value_count; v++) o.maker[v] = -1;
   bool loops = has_loop(&st->code), last = true;
-  for (int s = which + 1; s < p->stage_count; s++) last = last && p->stages[s].code.count == 0;
+  for (int s = which + 1; s < p->stage_count; s++)
+    last = last && !p->stages[s].code.count && !p->stages[s].reductions.count;
   if (ok && loops) keep_order(&o);
   else ok = ok && sort_instructions(&o);
   if (ok) make_phases(&o);

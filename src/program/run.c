@@ -244,7 +244,7 @@ static void run_unit(void *context, int task, int w) {
   bool sums = job->stage->sum_count > 0;
   int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
-  if (!run->program->apart && orr_interrupted(run->engine)) return;
+  if (!run->apart && orr_interrupted(run->engine)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
   do execute_tile(run, job->stage, me, i++);
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
@@ -270,7 +270,7 @@ static void run_batches(const crew *c, const stage *st) {
     int64_t rows = 0;
     for (last = job.first; last < run->tile_count; rows += run->tiles[last++].rows)
       if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    if (!run->program->apart && orr_interrupted(run->engine)) return;
+    if (!run->apart && orr_interrupted(run->engine)) return;
     run_tasks(c, st->work * (double)rows, last - job.first, run_unit, &job);
     run_reductions(c, st, job.first, last);
   }
@@ -280,7 +280,7 @@ static void run_row_stage(const crew *c, const stage *st) {
   orr_run *run = c->run;
   if (!st->code.count && !st->reductions.count) return;
   enter_stage(c);
-  if (st->reductions.count || run->program->apart) {
+  if (st->reductions.count || run->apart) {
     run_batches(c, st);
     return;
   }
@@ -320,14 +320,16 @@ static orr_status check_updates(orr_run *run) {
   return ORR_OK;
 }
 
-static void run_for(const crew *c) {
+/* False when it was interrupted: only after rows, which stop halfway; what follows from their sums is
+   then made whole, in place or not. */
+static bool run_for(const crew *c) {
   const orr_program *p = c->run->program;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(c, &p->stages[s]);
     else run_singles(c, &p->stages[s]);
-    /* Only after rows, which stop halfway; what is made in place is then made whole. */
-    if (s % 2 && !p->apart && orr_interrupted(c->run->engine)) return;
+    if (s % 2 && !c->run->apart && orr_interrupted(c->run->engine)) return false;
   }
+  return true;
 }
 
 static void run_alone(void *context, int member, int w) {
@@ -347,18 +349,16 @@ static void run_members_apart(orr_run *run) {
 }
 
 orr_status orr_run_go(orr_run *run) {
-  const orr_program *p = run->program;
   orr_status status;
   if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
   if (!run_lay_out(run)) return run->engine->status;
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
+  bool done = !run->apart || !orr_interrupted(run->engine); /* not between members */
   pool_hold(run->engine, true);
-  bool stop = orr_interrupted(run->engine); /* before a step, not between its members */
-  if (!p->apart) run_for(&(crew){run, 0, run->members, true, -1});
-  else if (!stop) run_members_apart(run);
+  if (!run->apart) done = run_for(&(crew){run, 0, run->members, true, -1});
+  else if (done) run_members_apart(run);
   pool_hold(run->engine, false);
-  if (stop || (!p->apart && orr_interrupted(run->engine)))
-    return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+  if (!done) return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
   run->settled = true;
   copy_results(run);
   return ORR_OK;

@@ -64,15 +64,17 @@ static void run_task(void *context, int task, int w) {
 
 /* Chunks' sums, added in their order. */
 static void finish_sums(const group_job *job, const group *g) {
-  orr_run *run = job->run;
-  for (int sum = 0; sum < g->sums && !is_settled(job, g); sum++) {
-    /* sums come in the order of their instructions, not always last */
-    int at = g->first;
-    for (int skip = sum; job->stage->code.list[at].node->op != ORR_OP_sum || skip-- > 0;) at++;
-    for (int m = first_member(job, g), n = members_of(job, g); n > 0; m++, n--)
+  const orr_run *run = job->run;
+  int first = first_member(job, g), last = first + members_of(job, g), sum = 0;
+  if (!g->sums || is_settled(job, g)) return;
+  for (int i = g->first; i < g->last; i++) {
+    const instruction *x = &job->stage->code.list[i];
+    if (x->node->op != ORR_OP_sum) continue;
+    for (int m = first; m < last; m++)
       engine_kernels(run->engine)
-          ->sum(single_pointer(run, job->stage->code.list[at].y, m),
-                chunk_partial(run, g, sum, m, 0), 1, (size_t)group_chunks(g), 1);
+          ->sum(single_pointer(run, x->y, m), chunk_partial(run, g, sum, m, 0), 1,
+                (size_t)group_chunks(g), 1);
+    sum++;
   }
 }
 

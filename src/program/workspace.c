@@ -6,7 +6,8 @@
 
 enum {
   TILES = 16, /* at least, where there are so many blocks: threads share tiles out */
-  SLOTS = 8   /* sums inside loops go through so many ordered slots, shared out over the groups */
+  SLOTS = 8,  /* sums inside loops go through so many ordered slots, shared out over the groups */
+  LARGEST_STEP = 1 << 16 /* rows: more are not done member by member, which Ctrl-C would wait for */
 };
 
 void run_free_workers(orr_run *run) {
@@ -51,7 +52,8 @@ static int blocks_in_a_tile(const orr_run *run) {
   return blocks < 1 ? 1 : blocks > run->program->blocks ? run->program->blocks : (int)blocks;
 }
 
-/* Tiles never straddle groups; a batch is as many as fit into its blocks; slots cut each group's tiles into equal stretches. */
+/* Tiles never straddle groups; a batch is as many as fit into its blocks; slots cut each group's
+   tiles into equal stretches. */
 static bool layout_tiles(orr_run *run) {
   run->blocks = blocks_in_a_tile(run);
   int64_t tile_rows = (int64_t)run->program->lanes * run->blocks, count = 0;
@@ -147,6 +149,7 @@ bool run_lay_out(orr_run *run) {
   if (!layout_workers(run)) return false;
   if (run->laid_out) return true;
   run->settled = false;
+  run->apart = run->program->apart && run->rows <= LARGEST_STEP;
   return run->laid_out =
              layout_singles(run) && layout_tiles(run) && layout_storage(run) && layout_outputs(run);
 }

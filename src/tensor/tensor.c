@@ -20,6 +20,13 @@ const char *orr_dtype_name(orr_dtype dtype) {
                              : "unknown";
 }
 
+bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b) {
+  if (axes != other_axes) return false;
+  for (int i = 0; i < axes; i++)
+    if (a[i] != b[i]) return false;
+  return true;
+}
+
 char *shape_text(char *text, int axes, const int64_t *shape) {
   size_t used = 0;
   snprintf(text, SHAPE_TEXT, "a number");

@@ -45,6 +45,7 @@ int tensor_axis(const orr_tensor *x, int axis, const char *what);
 /* "3x4", or "a number" without axes; text holds at least SHAPE_TEXT bytes. Returns text. */
 enum { SHAPE_TEXT = 176 };
 char *shape_text(char *text, int axes, const int64_t *shape);
+bool shape_equal(int axes, const int64_t *a, int other_axes, const int64_t *b);
 /* The common shape of a and b, or a message: "cannot <verb> 3x4 and 5x4: axis 1 is 3 against 5". */
 bool shape_broadcast(const orr_tensor *a, const orr_tensor *b, const char *verb, int *axes,
                      int64_t *shape);
