@@ -1,6 +1,5 @@
 /* test_file.c - files appear whole or not at all, also when the disk is full. */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,33 +8,11 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "temporary_folder.h"
 
-static orr_engine *engine;
-static char folder[] = "/tmp/orrery-file-XXXXXX", path[64];
-
-static void begin(void) {
-  orr_engine_options options = orr_engine_options_defaults();
-  options.threads = 1;
-  engine = orr_engine_new(&options);
-  cr_assert(mkdtemp(folder));
-  snprintf(path, sizeof path, "%s/x", folder);
-}
-
-static void end(void) {
-  unlink(path);
-  rmdir(folder);
-  orr_engine_free(engine);
-}
+static void begin(void) { begin_in_folder("x"); }
 
 TestSuite(file, .init = begin, .fini = end);
-
-static int files(void) {
-  int count = 0;
-  DIR *open = opendir(folder);
-  for (struct dirent *entry; (entry = readdir(open));) count += entry->d_name[0] != '.';
-  closedir(open);
-  return count;
-}
 
 static void put(const char *text) {
   file_writer *writer = file_create(engine, path);

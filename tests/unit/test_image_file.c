@@ -1,7 +1,6 @@
 /* test_image_file.c - PNG files and animations: what is written is read back, damage is refused, and a
    file that cannot be finished leaves the old one alone. */
 #include <criterion/criterion.h>
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,32 +9,9 @@
 #include <zlib.h>
 
 #include "orrery/image.h"
+#include "temporary_folder.h"
 
-static orr_engine *engine;
-static char folder[] = "/tmp/orrery-image-XXXXXX", path[64];
-
-static void begin(void) {
-  orr_engine_options options = orr_engine_options_defaults();
-  options.threads = 1;
-  engine = orr_engine_new(&options);
-  cr_assert(mkdtemp(folder));
-  snprintf(path, sizeof path, "%s/picture.png", folder);
-}
-
-static void end(void) {
-  unlink(path);
-  rmdir(folder);
-  orr_engine_free(engine);
-}
-
-/* Files in the folder: temporaries would show. */
-static int files(void) {
-  int count = 0;
-  DIR *open = opendir(folder);
-  for (struct dirent *entry; (entry = readdir(open));) count += entry->d_name[0] != '.';
-  closedir(open);
-  return count;
-}
+static void begin(void) { begin_in_folder("picture.png"); }
 
 TestSuite(png, .init = begin, .fini = end);
 TestSuite(animation, .init = begin, .fini = end);
