@@ -30,7 +30,8 @@ typedef struct orr_objective orr_objective;
 
 /* One batch of plans to score. */
 typedef struct orr_scoring {
-  const orr_real *observation; /* [observation size]: where the plans start */
+  const orr_real *observation; /* [states][observation size]: plan i starts at the one numbered */
+  int states;                  /* i / (n / states); it divides n; 0 stands for 1 */
   const orr_real *plans;       /* [n][horizon][action size], inside bounds */
   int n, horizon;
   int64_t step;        /* of the episode, at which the plans start: t of a reward */
@@ -38,10 +39,36 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
+  /* NULL, or [n], to be filled with by how much each plan breaks side constraints: 0 when it keeps
+     them. Plans that keep them rank before those that do not. */
+  orr_real *violations;
   /* NULL, or a tensor [n or more, horizon, action size] whose memory `plans` points at, for
      objectives that would else copy them. */
   orr_tensor *tensor;
 } orr_scoring;
+
+/* A batch of plans to propose: what a policy would do, as starts and candidates for planners. */
+typedef struct orr_proposing {
+  const orr_real *observation; /* [states][observation size], as in orr_scoring */
+  int states, n, horizon;
+  int64_t step;
+  uint64_t seed;
+  orr_real *plans; /* [n][horizon][action size], to be filled */
+} orr_proposing;
+
+/* The dynamics and rewards to first and second order along one plan, for planners that use
+   derivatives of the model rather than of the return. S is the size of the model's state. */
+typedef struct orr_linearisation {
+  const orr_real *observation, *plan; /* [observation size], [horizon][action size] */
+  int horizon;
+  int64_t step;
+  /* To be filled: */
+  orr_real *states;                            /* [horizon + 1][S] */
+  orr_real *next_s, *next_a;                   /* [horizon][S][S], [horizon][S][actions] */
+  orr_real *reward_s, *reward_a;               /* [horizon][S], [horizon][actions] */
+  orr_real *reward_ss, *reward_as, *reward_aa; /* [horizon][S][S], [..][actions][S], ... */
+  orr_real *value_s, *value_ss;                /* [S], [S][S]: of the value at the horizon */
+} orr_linearisation;
 
 /* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with a
    status, for which planning stops; a bad plan is no failure, its return is not finite. */
@@ -58,6 +85,16 @@ typedef struct orr_objective_callbacks {
   orr_space *observation, *action; /* held, not taken over; NULL: any */
   int horizon;                     /* the only one it scores; 0: any */
   bool gradients;                  /* whether it can fill scoring->gradients */
+  bool violations;  /* whether it has side constraints, and fills scoring->violations */
+  bool many_states; /* whether it can score plans from several states in one batch */
+  bool any_thread;  /* whether it may be called on another thread than the host's */
+  orr_status (*propose)(void *user, const orr_proposing *proposing);   /* optional */
+  int state_size;                                                      /* S; 0: cannot linearise */
+  orr_status (*linearise)(void *user, const orr_linearisation *along); /* optional */
+  /* Optional: how far the members of an ensemble are apart along a plan: disagreement[horizon], the
+     standard deviation over members of the predicted state, in units of what the state usually is. */
+  orr_status (*disagree)(void *user, const orr_real *observation, const orr_real *plan, int horizon,
+                         orr_real *disagreement);
 } orr_objective_callbacks;
 
 ORR_API orr_objective_callbacks orr_objective_callbacks_defaults(void);
@@ -142,6 +179,18 @@ ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char 
 /* Allocates for batches of up to n plans: scoring them then allocates nothing. */
 ORR_API orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon);
 ORR_API orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring);
+ORR_API bool orr_objective_has_violations(const orr_objective *objective);
+ORR_API bool orr_objective_has_proposals(const orr_objective *objective);
+ORR_API bool orr_objective_many_states(const orr_objective *objective);
+ORR_API bool orr_objective_any_thread(const orr_objective *objective);
+ORR_API int orr_objective_state_size(const orr_objective *objective); /* 0: cannot linearise */
+/* These fail with ORR_ARGUMENT where the objective cannot do it. */
+ORR_API orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *proposing);
+ORR_API orr_status orr_objective_linearise(orr_objective *objective,
+                                           const orr_linearisation *along);
+ORR_API orr_status orr_objective_disagree(orr_objective *objective, const orr_real *observation,
+                                          const orr_real *plan, int horizon,
+                                          orr_real *disagreement);
 
 /* ---- planners ---- */
 

@@ -105,17 +105,94 @@ orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon) {
   return ORR_OK;
 }
 
-orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
-  orr_status status = check_batch(objective, scoring->n, scoring->horizon);
-  if (!status) status = orr_objective_prepare(objective, scoring->n, scoring->horizon);
-  if (status) return status;
-  if (scoring->gradients && !objective->callbacks.gradients)
-    return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s' has no gradients",
-                       objective->name);
+bool orr_objective_has_violations(const orr_objective *objective) {
+  return objective->callbacks.violations;
+}
+
+bool orr_objective_has_proposals(const orr_objective *objective) {
+  return objective->callbacks.propose != NULL;
+}
+
+bool orr_objective_many_states(const orr_objective *objective) {
+  return objective->callbacks.many_states;
+}
+
+bool orr_objective_any_thread(const orr_objective *objective) {
+  return objective->callbacks.any_thread;
+}
+
+int orr_objective_state_size(const orr_objective *objective) {
+  return objective->callbacks.linearise ? objective->callbacks.state_size : 0;
+}
+
+static orr_status cannot(const orr_objective *objective, const char *what) {
+  return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s' %s", objective->name, what);
+}
+
+/* Its functions do not call each other. */
+static orr_status enter(orr_objective *objective) {
   if (objective->busy)
     return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
                        objective->name);
   objective->busy = true;
+  return ORR_OK;
+}
+
+static orr_status check_states(const orr_objective *objective, int states, int n) {
+  if (states > 1 && !objective->callbacks.many_states)
+    return cannot(objective, "scores plans from one state at a time");
+  if (states < 0 || (states > 1 && n % states))
+    return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s': %d plans from %d states",
+                       objective->name, n, states);
+  return ORR_OK;
+}
+
+orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *proposing) {
+  if (!objective->callbacks.propose) return cannot(objective, "has no policy to propose plans");
+  orr_status status = check_batch(objective, proposing->n, proposing->horizon);
+  if (!status) status = check_states(objective, proposing->states, proposing->n);
+  if (!status) status = enter(objective);
+  if (status) return status;
+  status = objective->callbacks.propose(objective->callbacks.user, proposing);
+  objective->busy = false;
+  return status;
+}
+
+orr_status orr_objective_linearise(orr_objective *objective, const orr_linearisation *along) {
+  if (!objective->callbacks.linearise)
+    return cannot(objective, "does not know the derivatives of its dynamics");
+  orr_status status = check_batch(objective, 1, along->horizon);
+  if (!status) status = enter(objective);
+  if (status) return status;
+  status = objective->callbacks.linearise(objective->callbacks.user, along);
+  objective->busy = false;
+  return status;
+}
+
+orr_status orr_objective_disagree(orr_objective *objective, const orr_real *observation,
+                                  const orr_real *plan, int horizon, orr_real *disagreement) {
+  if (!objective->callbacks.disagree)
+    return cannot(objective, "has no members that could disagree");
+  orr_status status = check_batch(objective, 1, horizon);
+  if (!status) status = enter(objective);
+  if (status) return status;
+  status = objective->callbacks.disagree(objective->callbacks.user, observation, plan, horizon,
+                                         disagreement);
+  objective->busy = false;
+  return status;
+}
+
+orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
+  orr_status status = check_batch(objective, scoring->n, scoring->horizon);
+  if (!status) status = check_states(objective, scoring->states, scoring->n);
+  if (!status) status = orr_objective_prepare(objective, scoring->n, scoring->horizon);
+  if (status) return status;
+  if (scoring->gradients && !objective->callbacks.gradients)
+    return cannot(objective, "has no gradients");
+  if (scoring->violations && !objective->callbacks.violations)
+    return cannot(objective, "has no side constraints");
+  status = enter(objective);
+  if (status) return status;
   status = objective->callbacks.score(objective->callbacks.user, scoring);
   objective->busy = false;
   return status;
