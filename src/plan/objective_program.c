@@ -1,126 +1,10 @@
-/* objective_program.c - a learned rollout as an objective. Rows of the program are particles of plans:
-   row = slot * n + plan, where slots are the particles sorted by the member that they use, so that
-   rows are grouped by member and a tile of them has one member's weights in cache. What the slots of
-   one group have in common for a plan, a program of its own works out before, its rows being
-   group * n + plan. */
+/* objective_program.c - a learned rollout as an objective. Rows of the program are particles of plans
+   (rollout_layout.c); their returns become one for each plan. */
 #include <math.h>
 #include <string.h>
 
-#include "plan/plan.h"
+#include "plan/rollout.h"
 #include "tensor/tensor.h"
-
-enum {
-  LAYOUTS = 16
-}; /* batch sizes whose row indices are kept: planners may shrink their population */
-
-typedef struct layout {
-  int n;             /* plans; 0: unused */
-  orr_tensor *index; /* int32 [n * particles]: row to plan */
-  /* With a first program: its rows to plans, a view of the above, and a particle's row to its. */
-  orr_tensor *first, *shared;
-} layout;
-
-typedef struct learned {
-  orr_engine *engine;
-  orr_program *program, *first; /* first: NULL or what particles share */
-  orr_run *run, *first_run;
-  int particles, groups; /* groups: members that have particles; 0: no members */
-  int *entries;          /* [groups]: member that each group uses */
-  int *slots;            /* [groups or 1]: particles in each */
-  int64_t *sizes;        /* [groups]: rows in each */
-  int horizon, actions;
-  int stride;                       /* between the returns of rows: 0 when all are one number */
-  orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions], to copy them to */
-  orr_tensor *bound_plans;          /* lent: what the run reads, `plans` or a planner's own */
-  int capacity;
-  layout layouts[LAYOUTS];
-  int bound; /* the layout in force; -1: none */
-  int oldest;
-  reward_rows rows;      /* of a reward function */
-  orr_real *row_returns; /* [capacity * particles], with one */
-  void (*free_user)(void *user);
-} learned;
-
-static int find_input(const orr_program *program, const char *name) {
-  for (int i = 0; i < orr_program_inputs(program); i++)
-    if (!strcmp(orr_program_input_name(program, i), name)) return i;
-  return -1;
-}
-
-/* ---- layouts ---- */
-
-static void free_layout(layout *old) {
-  orr_tensor_free(old->index);
-  orr_tensor_free(old->first);
-  orr_tensor_free(old->shared);
-  *old = (layout){0};
-}
-
-/* The rows of the first program begin like those of the rollout, each n being all the plans. */
-static bool lay_out_first(const learned *model, layout *made) {
-  int groups = model->groups ? model->groups : 1;
-  int64_t rows = (int64_t)made->n * model->particles;
-  made->first = orr_tensor_slice(made->index, 0, 0, (int64_t)made->n * groups, 1);
-  made->shared = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!made->first || !made->shared) return false;
-  int32_t *row = orr_tensor_data(made->shared);
-  for (int g = 0; g < groups; g++)
-    for (int slot = 0; slot < model->slots[g]; slot++)
-      for (int plan = 0; plan < made->n; plan++) *row++ = g * made->n + plan;
-  return true;
-}
-
-static int make_layout(learned *model, int n) {
-  for (int i = 0; i < LAYOUTS; i++)
-    if (model->layouts[i].n == n) return i;
-  int64_t rows = (int64_t)n * model->particles;
-  layout made = {n, orr_tensor_new(model->engine, ORR_INT, 1, &rows), NULL, NULL};
-  if (!made.index) return -1;
-  int32_t *plan = orr_tensor_data(made.index);
-  for (int64_t row = 0; row < rows; row++) plan[row] = (int32_t)(row % n);
-  if (model->first && !lay_out_first(model, &made)) {
-    free_layout(&made);
-    return -1;
-  }
-  int place = model->oldest;
-  model->oldest = (place + 1) % LAYOUTS;
-  free_layout(&model->layouts[place]);
-  model->layouts[place] = made;
-  return place;
-}
-
-/* Rows of a run: those of each group, or all of them where there are no members. */
-static orr_status group_rows(const learned *model, orr_run *run, int64_t rows) {
-  if (!model->groups) return orr_run_rows(run, rows, 1);
-  orr_status status = orr_run_groups(run, model->groups, model->sizes);
-  return status ? status : orr_run_members(run, model->entries);
-}
-
-static orr_status use_layout(learned *model, int n, orr_tensor *plans) {
-  if (model->bound >= 0 && model->layouts[model->bound].n == n && model->bound_plans == plans)
-    return ORR_OK;
-  model->bound = -1;
-  int place = make_layout(model, n);
-  if (place < 0) return orr_engine_status(model->engine);
-  const layout *used = &model->layouts[place];
-  orr_status status = orr_run_input(model->run, "plan", plans, used->index);
-  if (!status && model->first && find_input(model->first, "plan") >= 0)
-    status = orr_run_input(model->first_run, "plan", plans, used->first);
-  if (status) return status;
-  model->bound_plans = plans;
-  for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
-  status = group_rows(model, model->run, (int64_t)n * model->particles);
-  for (int g = 0; g < model->groups; g++) model->sizes[g] = n;
-  if (!status && model->first) status = group_rows(model, model->first_run, n);
-  if (!status) model->bound = place;
-  return status;
-}
-
-static void free_layouts(learned *model) {
-  for (int i = 0; i < LAYOUTS; i++) free_layout(&model->layouts[i]);
-  model->bound = -1;
-  model->oldest = 0;
-}
 
 static orr_status reward_buffers(learned *model, size_t rollouts) {
   if (!model->rows.function) return ORR_OK;
@@ -140,7 +24,7 @@ static orr_status prepare(void *user, int n, int horizon) {
     int64_t shape[3] = {n, model->horizon, model->actions};
     orr_tensor *plans = orr_tensor_new(model->engine, ORR_REAL, 3, shape);
     if (!plans) return orr_engine_status(model->engine);
-    free_layouts(model);
+    rollout_free_layouts(model);
     orr_tensor_free(model->plans);
     model->plans = plans;
     model->capacity = 0;
@@ -148,7 +32,7 @@ static orr_status prepare(void *user, int n, int horizon) {
     if (status) return status;
     model->capacity = n;
   }
-  return use_layout(model, n, model->plans);
+  return rollout_use_layout(model, n, model->plans);
 }
 
 /* ---- scoring ---- */
@@ -213,7 +97,7 @@ static orr_status run_first(learned *model) {
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
-  orr_status status = use_layout(model, scoring->n, plans);
+  orr_status status = rollout_use_layout(model, scoring->n, plans);
   if (status) return status;
   memcpy(orr_tensor_data(model->state), scoring->observation,
          (size_t)orr_tensor_count(model->state) * sizeof(orr_real));
@@ -245,8 +129,8 @@ static bool is_own(const learned *model, const char *name) {
 
 static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
   learned *model = user;
-  bool first = model->first && find_input(model->first, name) >= 0;
-  bool rollout = find_input(model->program, name) >= 0;
+  bool first = model->first && rollout_find_input(model->first, name) >= 0;
+  bool rollout = rollout_find_input(model->program, name) >= 0;
   if (is_own(model, name) || (!first && !rollout))
     return engine_fail(model->engine, ORR_FIELD, "the rollout has no input '%s' to set", name);
   orr_status status = rollout ? orr_run_input(model->run, name, tensor, NULL) : ORR_OK;
@@ -259,133 +143,10 @@ orr_rollout_options orr_rollout_options_defaults(void) {
   return (orr_rollout_options){.size = sizeof(orr_rollout_options), .particles = 1};
 }
 
-static orr_status check_output(learned *model) {
-  const orr_program *program = model->program;
-  bool states = model->rows.function != NULL;
-  for (int i = 0; i < orr_program_outputs(program); i++) {
-    if (strcmp(orr_program_output_name(program, i), states ? "states" : "return")) continue;
-    orr_level level = orr_program_output_level(program, i);
-    const int64_t *shape = orr_program_output_shape(program, i);
-    int axes = orr_program_output_axes(program, i);
-    model->stride = level == ORR_ROW;
-    if (states && level == ORR_ROW && axes == 2 && shape[0] == model->horizon &&
-        shape[1] == model->rows.observation)
-      return ORR_OK;
-    if (!states && level != ORR_MEMBER && axes == 0) return ORR_OK;
-  }
-  return engine_fail(model->engine, ORR_SHAPE,
-                     states
-                         ? "a rollout with a reward function needs an output 'states' of [horizon, "
-                           "observation size] for each row"
-                         : "a rollout needs an output 'return' of one number a row");
-}
-
-/* The inputs of the rollout, or of the first program, which needs not have them all. */
-static orr_status check_inputs(const learned *model, const orr_program *program) {
-  orr_engine *engine = model->engine;
-  bool all = program == model->program;
-  int state = find_input(program, "state"), plan = find_input(program, "plan");
-  int time = find_input(program, "time");
-  if (plan < 0 ? all
-               : orr_program_input_level(program, plan) != ORR_ROW ||
-                     orr_program_input_axes(program, plan) != 2)
-    return engine_fail(engine, ORR_SHAPE,
-                       "a rollout needs an input 'plan' of [horizon, action size] for each row");
-  if (state < 0 ? all
-                : orr_program_input_level(program, state) != ORR_UNIFORM ||
-                      orr_program_input_axes(program, state) != 1)
-    return engine_fail(
-        engine, ORR_SHAPE,
-        "a rollout needs an input 'state' of [observation size], the same for all rows");
-  if (time >= 0 && (orr_program_input_level(program, time) != ORR_UNIFORM ||
-                    orr_program_input_axes(program, time) != 0))
-    return engine_fail(engine, ORR_SHAPE, "a rollout's input 'time' is one number for all rows");
-  return ORR_OK;
-}
-
-static orr_status check_program(learned *model) {
-  const orr_program *program = model->program;
-  orr_engine *engine = model->engine;
-  orr_status status = check_inputs(model, program);
-  if (status) return status;
-  const int64_t *plan = orr_program_input_shape(program, find_input(program, "plan"));
-  const int64_t *shape = orr_program_input_shape(program, find_input(program, "state"));
-  model->horizon = (int)plan[0];
-  model->actions = (int)plan[1];
-  model->state = orr_tensor_new(engine, ORR_REAL, 1, shape);
-  model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
-  if (!model->state || !model->time) return ORR_MEMORY;
-  model->rows.observation = (int)shape[0];
-  model->rows.actions = model->actions;
-  return check_output(model);
-}
-
-/* Whether the two have the same shape; true where either is absent. */
-static bool same_input(const orr_program *a, const orr_program *b, const char *name) {
-  int i = find_input(a, name), j = find_input(b, name);
-  if (i < 0 || j < 0) return true;
-  return shape_equal(orr_program_input_axes(a, i), orr_program_input_shape(a, i),
-                     orr_program_input_axes(b, j), orr_program_input_shape(b, j));
-}
-
-static orr_status check_first(const learned *model) {
-  const orr_program *first = model->first, *rollout = model->program;
-  if (!first) return ORR_OK;
-  orr_status status = check_inputs(model, first);
-  if (status) return status;
-  if (!same_input(first, rollout, "state") || !same_input(first, rollout, "plan"))
-    return engine_fail(model->engine, ORR_SHAPE,
-                       "the first program's inputs have other shapes than the rollout's");
-  for (int i = 0; i < orr_program_outputs(first); i++) {
-    const char *name = orr_program_output_name(first, i);
-    int input = find_input(rollout, name);
-    if (input < 0 || orr_program_input_level(rollout, input) != ORR_ROW ||
-        orr_program_output_level(first, i) != ORR_ROW ||
-        !shape_equal(orr_program_output_axes(first, i), orr_program_output_shape(first, i),
-                     orr_program_input_axes(rollout, input),
-                     orr_program_input_shape(rollout, input)))
-      return engine_fail(model->engine, ORR_SHAPE,
-                         "output '%s' of the first program is no input by row of the rollout, of "
-                         "the same shape",
-                         name);
-  }
-  return ORR_OK;
-}
-
-/* Particle p uses elite p % elites: groups are elites in order, the first ones having the odd
-   particles. */
-static orr_status check_members(learned *model, const orr_rollout_options *options) {
-  orr_engine *engine = model->engine;
-  int elites = options->elites ? options->elites_count : options->members;
-  if (options->particles < 1 || options->particles > 100000)
-    return engine_fail(engine, ORR_ARGUMENT, "rollout: %d particles, must be 1 .. 100000",
-                       options->particles);
-  if (options->members < 0 || (options->members > 0 && elites < 1))
-    return engine_fail(engine, ORR_ARGUMENT, "rollout: %d elites of %d members", elites,
-                       options->members);
-  model->particles = options->particles;
-  if (options->members) model->groups = elites < options->particles ? elites : options->particles;
-  size_t groups = model->groups ? (size_t)model->groups : 1;
-  model->entries = engine_new_zeroed(engine, groups, sizeof(int));
-  model->slots = engine_new_zeroed(engine, groups, sizeof(int));
-  model->sizes = engine_new_zeroed(engine, groups, sizeof(int64_t));
-  if (!model->entries || !model->slots || !model->sizes) return ORR_MEMORY;
-  for (int p = 0; p < model->particles; p++) model->slots[(size_t)p % groups]++;
-  if (!options->members) return ORR_OK;
-  for (int e = 0; e < elites; e++) {
-    int entry = options->elites ? options->elites[e] : e;
-    if (entry < 0 || entry >= options->members)
-      return engine_fail(engine, ORR_ARGUMENT, "rollout: elite %d is member %d of %d", e, entry,
-                         options->members);
-    if (e < model->groups) model->entries[e] = entry;
-  }
-  return ORR_OK;
-}
-
 static void free_learned(void *user) {
   learned *model = user;
   if (!model) return;
-  free_layouts(model);
+  rollout_free_layouts(model);
   orr_run_free(model->run);
   orr_run_free(model->first_run);
   orr_tensor_free(model->state);
@@ -407,8 +168,9 @@ static orr_run *open_run(learned *model, orr_program *program) {
   orr_run *run = orr_run_new(program);
   if (!run) return NULL;
   orr_status status = ORR_OK;
-  if (find_input(program, "state") >= 0) status = orr_run_input(run, "state", model->state, NULL);
-  if (!status && find_input(program, "time") >= 0)
+  if (rollout_find_input(program, "state") >= 0)
+    status = orr_run_input(run, "state", model->state, NULL);
+  if (!status && rollout_find_input(program, "time") >= 0)
     status = orr_run_input(run, "time", model->time, NULL);
   if (!status) return run;
   orr_run_free(run);
@@ -418,9 +180,9 @@ static orr_run *open_run(learned *model, orr_program *program) {
 static orr_status open_learned(learned *model, const orr_rollout_options *options) {
   model->rows.function = options->reward_function;
   model->rows.user = options->user;
-  orr_status status = check_program(model);
-  if (!status) status = check_first(model);
-  if (!status) status = check_members(model, options);
+  orr_status status = rollout_check_program(model);
+  if (!status) status = rollout_check_first(model);
+  if (!status) status = rollout_check_members(model, options);
   if (status) return status;
   if (options->observation &&
       orr_space_size(options->observation) != orr_tensor_count(model->state))

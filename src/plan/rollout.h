@@ -1,0 +1,52 @@
+/* rollout.h - a learned rollout, as its files share it: objective_program.c (scores, and makes one),
+   rollout_layout.c (its rows), rollout_check.c (what it accepts). */
+#ifndef PLAN_ROLLOUT_H
+#define PLAN_ROLLOUT_H
+
+#include "plan/plan.h"
+
+enum {
+  LAYOUTS = 16 /* batch sizes whose row indices are kept: planners may shrink their population */
+};
+
+typedef struct layout {
+  int n;             /* plans; 0: unused */
+  orr_tensor *index; /* int32 [n * particles]: row to plan */
+  /* With a first program: its rows to plans, a view of the above, and a particle's row to its. */
+  orr_tensor *first, *shared;
+} layout;
+
+typedef struct learned {
+  orr_engine *engine;
+  orr_program *program, *first; /* first: NULL or what particles share */
+  orr_run *run, *first_run;
+  int particles, groups; /* groups: members that have particles; 0: no members */
+  int *entries;          /* [groups]: member that each group uses */
+  int *slots;            /* [groups or 1]: particles in each */
+  int64_t *sizes;        /* [groups]: rows in each */
+  int horizon, actions;
+  int stride;                       /* between the returns of rows: 0 when all are one number */
+  orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions], to copy them to */
+  orr_tensor *bound_plans;          /* lent: what the run reads, `plans` or a planner's own */
+  int capacity;
+  layout layouts[LAYOUTS];
+  int bound; /* the layout in force; -1: none */
+  int oldest;
+  reward_rows rows;      /* of a reward function */
+  orr_real *row_returns; /* [capacity * particles], with one */
+  void (*free_user)(void *user);
+} learned;
+
+/* Its number; -1: the program has no such input. */
+int rollout_find_input(const orr_program *program, const char *name);
+
+/* Rows for n plans that are read from `plans`; keeps what it did for the last few sizes. */
+orr_status rollout_use_layout(learned *model, int n, orr_tensor *plans);
+void rollout_free_layouts(learned *model);
+
+/* These read sizes from the programs and the options into the rollout. */
+orr_status rollout_check_program(learned *model);
+orr_status rollout_check_first(const learned *model);
+orr_status rollout_check_members(learned *model, const orr_rollout_options *options);
+
+#endif

@@ -1,0 +1,81 @@
+/* rollout_layout.c - which row of a learned rollout is which particle of which plan.
+
+   row = slot * n + plan, where slots are the particles sorted by the member that they use, so that
+   rows are grouped by member and a tile of them has one member's weights in cache. What the slots of
+   one group have in common for a plan, a program of its own works out before, its rows being
+   group * n + plan. */
+#include "plan/rollout.h"
+#include "tensor/tensor.h"
+
+static void free_layout(layout *old) {
+  orr_tensor_free(old->index);
+  orr_tensor_free(old->first);
+  orr_tensor_free(old->shared);
+  *old = (layout){0};
+}
+
+/* The rows of the first program begin like those of the rollout, each n being all the plans. */
+static bool lay_out_first(const learned *model, layout *made) {
+  int groups = model->groups ? model->groups : 1;
+  int64_t rows = (int64_t)made->n * model->particles;
+  made->first = orr_tensor_slice(made->index, 0, 0, (int64_t)made->n * groups, 1);
+  made->shared = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
+  if (!made->first || !made->shared) return false;
+  int32_t *row = orr_tensor_data(made->shared);
+  for (int g = 0; g < groups; g++)
+    for (int slot = 0; slot < model->slots[g]; slot++)
+      for (int plan = 0; plan < made->n; plan++) *row++ = g * made->n + plan;
+  return true;
+}
+
+static int make_layout(learned *model, int n) {
+  for (int i = 0; i < LAYOUTS; i++)
+    if (model->layouts[i].n == n) return i;
+  int64_t rows = (int64_t)n * model->particles;
+  layout made = {n, orr_tensor_new(model->engine, ORR_INT, 1, &rows), NULL, NULL};
+  if (!made.index) return -1;
+  int32_t *plan = orr_tensor_data(made.index);
+  for (int64_t row = 0; row < rows; row++) plan[row] = (int32_t)(row % n);
+  if (model->first && !lay_out_first(model, &made)) {
+    free_layout(&made);
+    return -1;
+  }
+  int place = model->oldest;
+  model->oldest = (place + 1) % LAYOUTS;
+  free_layout(&model->layouts[place]);
+  model->layouts[place] = made;
+  return place;
+}
+
+/* Rows of a run: those of each group, or all of them where there are no members. */
+static orr_status group_rows(const learned *model, orr_run *run, int64_t rows) {
+  if (!model->groups) return orr_run_rows(run, rows, 1);
+  orr_status status = orr_run_groups(run, model->groups, model->sizes);
+  return status ? status : orr_run_members(run, model->entries);
+}
+
+orr_status rollout_use_layout(learned *model, int n, orr_tensor *plans) {
+  if (model->bound >= 0 && model->layouts[model->bound].n == n && model->bound_plans == plans)
+    return ORR_OK;
+  model->bound = -1;
+  int place = make_layout(model, n);
+  if (place < 0) return orr_engine_status(model->engine);
+  const layout *used = &model->layouts[place];
+  orr_status status = orr_run_input(model->run, "plan", plans, used->index);
+  if (!status && model->first && rollout_find_input(model->first, "plan") >= 0)
+    status = orr_run_input(model->first_run, "plan", plans, used->first);
+  if (status) return status;
+  model->bound_plans = plans;
+  for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
+  status = group_rows(model, model->run, (int64_t)n * model->particles);
+  for (int g = 0; g < model->groups; g++) model->sizes[g] = n;
+  if (!status && model->first) status = group_rows(model, model->first_run, n);
+  if (!status) model->bound = place;
+  return status;
+}
+
+void rollout_free_layouts(learned *model) {
+  for (int i = 0; i < LAYOUTS; i++) free_layout(&model->layouts[i]);
+  model->bound = -1;
+  model->oldest = 0;
+}
