@@ -39,6 +39,9 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
+  /* So many plans in a row are variants of one plan, to be compared: they meet the same noise, where
+     the objective has a say in it. 0 stands for 1. */
+  int variants;
   /* NULL, or [n], to be filled with by how much each plan breaks side constraints: 0 when it keeps
      them. Plans that keep them rank before those that do not. */
   orr_real *violations;
@@ -85,6 +88,9 @@ typedef struct orr_objective_callbacks {
   orr_space *observation, *action; /* held, not taken over; NULL: any */
   int horizon;                     /* the only one it scores; 0: any */
   bool gradients;                  /* whether it can fill scoring->gradients */
+  /* Without such: whether gradients may be had by central differences of the returns, for which a
+     plan is scored 2 * horizon * action size times more. It must know its action space. */
+  bool differences;
   bool violations;  /* whether it has side constraints, and fills scoring->violations */
   bool many_states; /* whether it can score plans from several states in one batch */
   bool any_thread;  /* whether it may be called on another thread than the host's */
@@ -172,6 +178,7 @@ ORR_API orr_space *
 orr_objective_observation_space(const orr_objective *objective);               /* lent; or NULL */
 ORR_API orr_space *orr_objective_action_space(const orr_objective *objective); /* lent; or NULL */
 ORR_API int orr_objective_horizon(const orr_objective *objective);             /* 0: any */
+/* Its own ones, or by central differences. */
 ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
 /* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
 ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name,

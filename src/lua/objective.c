@@ -50,9 +50,12 @@ static int fill_with_scorer(lua_State *L, lua_handle *handle, orr_objective *obj
 /*** orrery.objective.fn(f, options): plans scored by f(observation, plans), plans being a tensor of n x
 horizon x numbers of an action; f returns n numbers, the higher the better: a tensor or a list. A return that is
 not finite ranks its plan last. options: env, or the spaces `action` and, for observations, `observation`
-(without it f gets nil); name. f is called once for each batch, in plain Lua. */
+(without it f gets nil); name; gradients = true: where its third argument is true, f also returns the gradients of
+the returns, shaped as the plans are; differences = true: gradients are central differences, for which a plan is
+scored 2 x horizon x numbers of an action times more. f is called once for each batch, in plain Lua. */
 static int objective_fn(lua_State *L) {
-  static const char *const names[] = {"env", "observation", "action", "name", NULL};
+  static const char *const names[] = {"env",       "observation", "action", "name",
+                                      "gradients", "differences", NULL};
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -61,6 +64,8 @@ static int objective_fn(lua_State *L) {
   callbacks.action = option_space(L, 2, "action");
   callbacks.name = lua_option_string(L, 2, "name", "function");
   callbacks.score = lua_score_plans;
+  callbacks.gradients = lua_option_boolean(L, 2, "gradients", false);
+  callbacks.differences = lua_option_boolean(L, 2, "differences", false);
   if (!callbacks.action)
     return lua_complain(
         L, "an objective needs an action space: give { env = env } or { action = space }");
@@ -72,7 +77,8 @@ static int objective_fn(lua_State *L) {
 }
 
 /*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
-An observation that is not its present one is an error, unless any_observation = true.
+An observation that is not its present one is an error, unless any_observation = true. Its gradients, for planners
+that want them, are central differences: a plan is played 2 x horizon x numbers of an action times more.
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
 static int objective_env(lua_State *L) {
@@ -153,9 +159,10 @@ static int objective_program(lua_State *L) {
 }
 
 /*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x numbers of an
-action (or a list of them). options: seed, step. */
+action (or a list of them); with gradients = true also the gradients of the returns, a tensor shaped as the plans.
+options: seed, step, gradients. */
 static int score(lua_State *L) {
-  static const char *const names[] = {"seed", "step", NULL};
+  static const char *const names[] = {"seed", "step", "gradients", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
   orr_space *seen = orr_objective_observation_space(objective),
             *done = orr_objective_action_space(objective);
@@ -182,11 +189,16 @@ static int score(lua_State *L) {
                          .seed =
                              (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
                          .returns = orr_tensor_data(lua_check_tensor(L, -1))};
+  bool gradients = lua_option_boolean(L, 4, "gradients", false);
+  if (gradients) {
+    lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 3, shape));
+    scoring.gradients = orr_tensor_data(lua_check_tensor(L, -1));
+  }
   orr_objective_retain(objective); /* a script may close it meanwhile */
   orr_status status = orr_objective_score(objective, &scoring);
   orr_objective_free(objective);
   lua_check_status(L, status);
-  return 1;
+  return gradients ? 2 : 1;
 }
 
 /*** objective:set_input(name, value): sets a named input of a compiled objective, such as a goal: a tensor, which
