@@ -205,7 +205,9 @@ orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scor
     return cannot(objective, "has no side constraints");
   status = enter(objective);
   if (status) return status;
-  status = calls->score(calls->user, scoring);
+  orr_scoring given = *scoring;
+  if (by_differences) given.gradients = NULL;
+  status = calls->score(calls->user, &given);
   if (!status && by_differences)
     status = differences_gradients(&objective->differences, objective->engine, calls, scoring);
   objective->busy = false;
