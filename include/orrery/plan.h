@@ -130,7 +130,15 @@ typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *
    "state", "plan" and "time", as above. Its rows are group * n + plan, for n plans, where groups are the
    elites in order (as many as have particles; without an ensemble all particles are one group); each
    group uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the
-   same name, each particle reading the row of its group and plan. */
+   same name, each particle reading the row of its group and plan.
+   Derivatives take programs of their own, which may have the rollout's inputs, "state" also as ROW:
+     gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
+               ask for gradients are scored by it
+     path      "plan"; output "states" ROW [horizon, S], after each action, without draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
+               reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
+               0 where nothing counts any more. S is the observation size. Each elite follows its own
+               path; orr_objective_linearise averages over elites. It gives no value at the horizon. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -140,8 +148,9 @@ typedef struct orr_rollout_options {
   orr_space *observation, *action; /* held; NULL: unknown */
   orr_reward_function reward_function;
   void *user;
-  void (*free_user)(void *user); /* optional: called once, unless the maker fails */
-  orr_program *first;            /* retained; NULL: none */
+  void (*free_user)(void *user);         /* optional: called once, unless the maker fails */
+  orr_program *first;                    /* retained; NULL: none */
+  orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);

@@ -124,13 +124,15 @@ static int *option_elites(lua_State *L, int index, int *count) {
 /*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state (uniform)
 and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
 observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
-that the particles of a plan with one member share (see plan.h). With an option `reward`, a plain
+that the particles of a plan with one member share (see plan.h); gradient, or path and linear, programs of derivatives
+for planners that use them (see plan.h; model:objective makes them). With an option `reward`, a plain
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {
-  static const char *const names[] = {"members", "particles",   "elites",  "observation",
-                                      "action",  "env",         "horizon", "first",
-                                      "reward",  "termination", NULL};
+  static const char *const names[] = {"members", "particles",   "elites",   "observation",
+                                      "action",  "env",         "horizon",  "first",
+                                      "reward",  "termination", "gradient", "path",
+                                      "linear",  NULL};
   orr_program *program = lua_check_program(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -141,6 +143,9 @@ static int objective_program(lua_State *L) {
   options.observation = option_space(L, 2, "observation");
   options.action = option_space(L, 2, "action");
   if (lua_option_push(L, 2, "first") != LUA_TNIL) options.first = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "gradient") != LUA_TNIL) options.gradient = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "path") != LUA_TNIL) options.path = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "linear") != LUA_TNIL) options.linear = lua_check_program(L, -1);
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
