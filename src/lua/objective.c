@@ -206,6 +206,65 @@ static int score(lua_State *L) {
   return gradients ? 2 : 1;
 }
 
+/* A new tensor as field `name` of the table on top, and its numbers. */
+static orr_real *new_field(lua_State *L, const char *name, int axes, const int64_t *shape) {
+  lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, axes, shape));
+  orr_real *numbers = orr_tensor_data(lua_check_tensor(L, -1));
+  lua_setfield(L, -2, name);
+  return numbers;
+}
+
+/*** objective:linearise(observation, plan, options): dynamics and rewards to first and second order along a plan
+of horizon x numbers of an action, where the objective knows them. options: step. A table of tensors, S being the
+numbers of a state and A those of an action: states (horizon + 1 x S), next_s (horizon x S x S), next_a (.. x S x A),
+reward_s, reward_a, reward_ss, reward_as (.. x A x S), reward_aa; value_s and value_ss of the value at the
+horizon. */
+static int linearise(lua_State *L) {
+  static const char *const names[] = {"step", NULL};
+  orr_objective *objective = lua_check_objective(L, 1);
+  orr_space *seen = orr_objective_observation_space(objective);
+  lua_settop(L, 4);
+  lua_check_options(L, 4, "linearise options", names);
+  orr_tensor *plan = lua_to_tensor(L, 3);
+  orr_real *observation =
+      lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
+  if (seen) lua_read_flat(L, 2, seen, "observation", observation);
+  lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plan, ORR_REAL));
+  lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
+  plan = lua_check_tensor(L, -1);
+  orr_space *space = orr_objective_action_space(objective);
+  const int64_t *given = orr_tensor_shape(plan);
+  if (orr_tensor_axes(plan) != 2 || given[0] > 10000 ||
+      (space && given[1] != orr_space_size(space)))
+    return lua_complain(L, "a plan must be a tensor of horizon x %d",
+                        space ? (int)orr_space_size(space) : 0);
+  int64_t horizon = given[0], s = orr_objective_state_size(objective), a = given[1];
+  const int64_t ss[] = {horizon, s, s}, sa[] = {horizon, s, a}, as[] = {horizon, a, s},
+                aa[] = {horizon, a, a}, path[] = {horizon + 1, s};
+  lua_newtable(L);
+  orr_linearisation along = {
+      .observation = observation,
+      .plan = orr_tensor_data(plan),
+      .horizon = (int)horizon,
+      .step = lua_option_integer(L, 4, "step", 0, 0, INT64_MAX),
+      .states = new_field(L, "states", 2, path),
+      .next_s = new_field(L, "next_s", 3, ss),
+      .next_a = new_field(L, "next_a", 3, sa),
+      .reward_s = new_field(L, "reward_s", 2, ss),
+      .reward_a = new_field(L, "reward_a", 2, as),
+      .reward_ss = new_field(L, "reward_ss", 3, ss),
+      .reward_as = new_field(L, "reward_as", 3, as),
+      .reward_aa = new_field(L, "reward_aa", 3, aa),
+      .value_s = new_field(L, "value_s", 1, ss + 1),
+      .value_ss = new_field(L, "value_ss", 2, ss + 1),
+  };
+  orr_objective_retain(objective);
+  orr_status status = orr_objective_linearise(objective, &along);
+  orr_objective_free(objective);
+  lua_check_status(L, status);
+  return 1;
+}
+
 /*** objective:set_input(name, value): sets a named input of a compiled objective, such as a goal: a tensor, which
 is read at every scoring, or a number or list. */
 static int set_input(lua_State *L) {
@@ -230,6 +289,7 @@ static int objective_text(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {{"score", score},
+                                   {"linearise", linearise},
                                    {"set_input", set_input},
                                    {"horizon", horizon},
                                    {NULL, NULL}};
