@@ -26,6 +26,7 @@ end
 ---           carry.s is the state, t the step of the episode
 ---   finish  finish(carry, stacked) answers the outputs
 ---   sample  draws each next state instead of taking the mean
+---   slope   outputs "gradient" too, of "return" with respect to the plan; not with shares
 local function rollout_program(self, horizon, options)
   local o, inputs = options, { { name = "state", level = "uniform", shape = { self.states } },
     { name = "plan", level = "row", shape = { horizon, self.actions } },
@@ -55,12 +56,18 @@ local function rollout_program(self, horizon, options)
     local last, rest = orrery.scan(step, after, plan:slice(2, horizon))
     return last, output and orrery.concat({ output, rest }, 1)
   end
-  return trace.program { name = o.name, inputs = inputs,
-                         fn = function(...) return o.finish(roll(...)) end }
+  local function run(...) return o.finish(roll(...)) end
+  local function run_and_differentiate(state, plan, time)
+    local slope, value = orrery.grad(function(actions)
+      return run(state, actions, time)["return"]
+    end)(plan)
+    return { ["return"] = value, gradient = slope }
+  end
+  return trace.program { name = o.name, inputs = inputs, fn = o.slope and run_and_differentiate or run }
 end
 
 -- The program that scores plans: its output "return" is the sum of rewards, none after a termination.
-local function return_program(self, task, horizon, sample, shares)
+local function return_program(self, task, horizon, sample, shares, slope)
   local function body(carry, action, next, t)
     local s, n = trace.record(self.observation, carry.s), trace.record(self.observation, next)
     local a = trace.record(self.action, action)
@@ -74,7 +81,7 @@ local function return_program(self, task, horizon, sample, shares)
              alive = orrery.where(ended, 0, carry.alive) }
   end
   return rollout_program(self, horizon, {
-    name = task.name or "rollout", sample = sample, shares = shares, body = body,
+    name = task.name or "rollout", sample = sample, shares = shares, slope = slope, body = body,
     start = { total = 0, alive = task.termination and 1 or nil },
     finish = function(last)
       -- A state that is not finite spoils the return, and ranks last. Without an end such a number
@@ -84,14 +91,27 @@ local function return_program(self, task, horizon, sample, shares)
   })
 end
 
+-- The programs that are only made for planners that use derivatives.
+local function derivatives(self, task, o, sample)
+  if o.gradients then return { gradient = return_program(self, task, o.horizon, sample, false, true) } end
+  if not o.linear then return {} end
+  local path = rollout_program(self, o.horizon, {
+    name = "path", body = function(_, _, next) return {}, next end,
+    finish = function(_, states) return { states = states } end,
+  })
+  return { path = path, linear = require "orrery.model_linear"(self, task) }
+end
+
 --- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling
 --- them out in the model. task: a table with `reward`, a function of (s, a, next, t), and
 --- optionally `termination`; or the reward function. Answers the compiled rollout, and options for
 --- a planner's objective: every particle keeps one elite member for the whole plan (TS-infinity).
---- Where particles have a member in common, options.first is the program of their first step.
+--- Where particles have a member in common, options.first is the program of their first step. With
+--- gradients = true the objective also knows gradients, with linear = true derivatives along a plan; their
+--- programs are in the options, and compiled in a third result, to be entered like the first.
 local function objective(self, task, options)
   local o = check.options("objective options", options,
-    { horizon = 20, particles = 20, sample = true })
+    { horizon = 20, particles = 20, sample = true, gradients = false, linear = false })
   if type(task) == "function" then task = { reward = task } end
   if type(task) ~= "table" or type(task.reward) ~= "function" then
     check.fail("objective: a task needs a function `reward`")
@@ -99,11 +119,15 @@ local function objective(self, task, options)
   local sample = o.sample and self.probabilistic
   local particles = (sample or self.members > 1) and o.particles or 1
   local shares = sample and particles > #self.elites
-  return return_program(self, task, o.horizon, sample, shares), {
+  local compiled = return_program(self, task, o.horizon, sample, shares)
+  local made = {
     members = self.members > 1 and self.members or 0, particles = particles, elites = self.elites,
     observation = self.observation, action = self.action, horizon = o.horizon,
     first = shares and first_program(self, o.horizon).program or nil,
   }
+  local others = derivatives(self, task, o, sample)
+  for name, other in pairs(others) do made[name] = other.program end
+  return compiled, made, others
 end
 
 return { program = rollout_program, objective = objective }

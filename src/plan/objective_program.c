@@ -144,6 +144,7 @@ static orr_status take_outputs(learned *model, const orr_scoring *scoring) {
 
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
+  if (scoring->gradients) return rollout_score_gradient(model, scoring);
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
   int states = scoring->states > 1 ? scoring->states : 1;
   orr_status status = rollout_use_layout(model, scoring->n, states, plans);
@@ -174,9 +175,13 @@ static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
   learned *model = user;
   bool first = model->first && rollout_find_input(model->first, name) >= 0;
   bool rollout = rollout_find_input(model->program, name) >= 0;
-  if (is_own(model, name) || (!first && !rollout))
+  bool gradient = rollout_gradient_has_input(model, name);
+  bool linear = rollout_linear_has_input(model, name);
+  if (is_own(model, name) || (!first && !rollout && !gradient && !linear))
     return engine_fail(model->engine, ORR_FIELD, "the rollout has no input '%s' to set", name);
   orr_status status = rollout ? orr_run_input(model->run, name, tensor, NULL) : ORR_OK;
+  if (!status && gradient) status = rollout_gradient_set_input(model, name, tensor);
+  if (!status && linear) status = rollout_linear_set_input(model, name, tensor);
   return first && !status ? orr_run_input(model->first_run, name, tensor, NULL) : status;
 }
 
@@ -190,6 +195,8 @@ static void free_learned(void *user) {
   learned *model = user;
   if (!model) return;
   rollout_free_layouts(model);
+  rollout_close_gradient(model);
+  rollout_close_linear(model);
   orr_run_free(model->run);
   orr_run_free(model->first_run);
   orr_tensor_free(model->state);
@@ -242,7 +249,8 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
   if (!(model->run = open_run(model, model->program))) return orr_engine_status(model->engine);
   if (model->first && !(model->first_run = open_run(model, model->first)))
     return orr_engine_status(model->engine);
-  return ORR_OK;
+  status = rollout_open_gradient(model, options->gradient);
+  return status ? status : rollout_open_linear(model, options->path, options->linear);
 }
 
 orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
@@ -273,6 +281,9 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
   callbacks.any_thread = !options->reward_function;
+  callbacks.gradients = model->gradient != NULL;
+  callbacks.linearise = model->linear ? rollout_linearise : NULL;
+  callbacks.state_size = model->linear ? model->rows.observation : 0;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

@@ -67,8 +67,7 @@ static int make_layout(learned *model, int n, int states) {
   return place;
 }
 
-/* Rows of a run: those of each group, or all of them where there are no members. */
-static orr_status group_rows(const learned *model, orr_run *run, int64_t rows) {
+orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows) {
   if (!model->groups) return orr_run_rows(run, rows, 1);
   orr_status status = orr_run_groups(run, model->groups, model->sizes);
   return status ? status : orr_run_members(run, model->entries);
@@ -99,9 +98,9 @@ orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *pla
   if (status) return status;
   model->bound_plans = plans;
   for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
-  status = group_rows(model, model->run, (int64_t)n * model->particles);
+  status = rollout_group_rows(model, model->run, (int64_t)n * model->particles);
   for (int g = 0; g < model->groups; g++) model->sizes[g] = n;
-  if (!status && model->first) status = group_rows(model, model->first_run, n);
+  if (!status && model->first) status = rollout_group_rows(model, model->first_run, n);
   if (!status) model->bound = place;
   return status;
 }

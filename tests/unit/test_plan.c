@@ -441,7 +441,7 @@ Test(plan, options_are_checked) {
   refused(engine, "cem", "elites", 500, "500 elites out of a population of 400");
   orr_field discrete = {.name = "button", .n = 3};
   orr_space *space = orr_space_new(engine, &discrete, 1);
-  cr_expect_null(orr_planner_new(engine, "cem", space, NULL, 0));
+  cr_expect_null(orr_planner_new(engine, "mppi", space, NULL, 0));
   cr_expect(strstr(orr_engine_message(engine), "'button' is discrete"));
   orr_space_free(space);
   orr_engine_free(engine);
