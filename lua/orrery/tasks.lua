@@ -46,6 +46,15 @@ function tasks.point_mass(settings)
   end }
 end
 
+--- tasks.pencil { length = 0.5 }: the pencil over the middle of the sheet.
+function tasks.pencil(settings)
+  local o = check.options("pencil task", settings, { length = 0.5 })
+  local middle = orrery.tensor { 1.1 * o.length, 0 }
+  return { name = "pencil", reward = function(_, a, next)
+    return -orrery.square(next.tip - middle):sum() - 0.01 * orrery.square(a.torque):sum()
+  end }
+end
+
 return setmetatable(tasks, { __index = function(_, name)
   error(check.unknown("orrery.tasks", name, check.sorted_keys(tasks)), 2)
 end })

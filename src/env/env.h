@@ -64,6 +64,7 @@ void env_view_box(const env_view *view, double x_low, double x_high, double y_lo
 /* The palette of the parts. */
 enum {
   ENV_PAPER = 0xf7f7f2ff,
+  ENV_SHEET = 0xffffffff,
   ENV_INK = 0x2b2f36ff,
   ENV_RAIL = 0xc9ccd1ff,
   ENV_BODY = 0x2f6f9fff,
