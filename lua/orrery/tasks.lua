@@ -46,6 +46,12 @@ function tasks.point_mass(settings)
   end }
 end
 
+--- tasks.cliff(): high up, as the step leaves the walker.
+function tasks.cliff(settings)
+  check.options("cliff task", settings, {})
+  return { name = "cliff", reward = function(_, _, next) return next.height end }
+end
+
 --- tasks.pencil { length = 0.5 }: the pencil over the middle of the sheet.
 function tasks.pencil(settings)
   local o = check.options("pencil task", settings, { length = 0.5 })
