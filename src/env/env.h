@@ -60,6 +60,8 @@ void env_view_ring(const env_view *view, double x, double y, double radius, doub
                    orr_color color);
 void env_view_box(const env_view *view, double x_low, double x_high, double y_low, double y_high,
                   double radius, orr_color color);
+/* `count` xy pairs, at most 16. */
+void env_view_polygon(const env_view *view, const double *xy, int count, orr_color color);
 
 /* The palette of the parts. */
 enum {

@@ -292,6 +292,61 @@ Test(builtin, point_mass_stays_out_of_walls_and_slides_along_them) {
   orr_env_free(env);
 }
 
+/* From states all over the hill: what is left of a step beyond the stride is the wind. */
+Test(builtin, cliff_is_a_walk_in_the_wind_that_ends_at_the_edge) {
+  orr_env *env = make("cliff", NULL, 0, 0);
+  orr_random random = orr_random_new(3, 0);
+  orr_real o[2], walk;
+  orr_env_result r;
+  double state[2], after[2], sum = 0, squares = 0;
+  int walked = 0, fell = 0;
+  orr_env_reset(env, 1, o);
+  for (int i = 0; i < 20000; i++) {
+    state[0] = 11 * orr_random_uniform(&random) - 1;
+    if (state[0] > 10) state[0] = 9.9;
+    state[1] = 0;
+    walk = (orr_real)(3 * orr_random_uniform(&random) - 1.5); /* also outside its bounds */
+    orr_env_set_state(env, state);
+    cr_assert_eq(orr_env_step(env, &walk, o, &r), ORR_OK);
+    orr_env_get_state(env, after);
+    double gust = after[0] - state[0] - 0.5 * fmin(fmax((double)walk, -1), 1);
+    sum += gust;
+    squares += gust * gust;
+    bool falls = after[0] > 10;
+    (falls ? fell++ : walked++);
+    cr_assert_eq(after[1], falls);
+    cr_assert_float_eq((double)r.reward, falls ? -20 : after[0], 1e-5);
+    cr_assert(o[1] == r.reward);
+    cr_assert_float_eq((double)o[0], after[0], 1e-5);
+    cr_assert_not(r.terminated);
+  }
+  cr_expect(walked > 15000 && fell > 100);
+  cr_expect_float_eq(sum / 20000, 0, 0.003);
+  cr_expect_float_eq(squares / 20000, 0.01, 0.0005);
+  orr_env_free(env);
+}
+
+Test(builtin, cliff_lets_nobody_back_up) {
+  orr_env_setting settings[] = {{"edge", 2}, {"bottom", -3}, {"wind", 0}};
+  orr_env *env = make("cliff", settings, 3, 40);
+  double brink[2] = {2, 0}, state[2];
+  orr_real o[2], on = 1, back = -1;
+  orr_env_result r;
+  orr_env_reset(env, 1, o);
+  orr_env_set_state(env, brink);
+  orr_env_step(env, &back, o, &r); /* right at the edge is still on the hill */
+  cr_expect(r.reward == (orr_real)1.5);
+  orr_env_set_state(env, brink);
+  orr_env_step(env, &on, o, &r);
+  cr_expect(r.reward == -3);
+  for (int i = 0; i < 20; i++) orr_env_step(env, &back, o, &r);
+  orr_env_get_state(env, state);
+  cr_expect_eq(state[0], 2.5);
+  cr_expect_eq(state[1], 1);
+  cr_expect(r.reward == -3 && !r.terminated);
+  orr_env_free(env);
+}
+
 /* What holds for all of them. */
 Test(builtin, every_one_keeps_the_promises) {
   for (int e = 0; e < orr_env_builtin_count(); e++) {
