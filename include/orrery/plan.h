@@ -39,6 +39,9 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
+  /* So many plans in a row are variants of one plan, to be compared: they meet the same noise, where
+     the objective has a say in it. 0 stands for 1. */
+  int variants;
   /* NULL, or [n], to be filled with by how much each plan breaks side constraints: 0 when it keeps
      them. Plans that keep them rank before those that do not. */
   orr_real *violations;
@@ -85,6 +88,9 @@ typedef struct orr_objective_callbacks {
   orr_space *observation, *action; /* held, not taken over; NULL: any */
   int horizon;                     /* the only one it scores; 0: any */
   bool gradients;                  /* whether it can fill scoring->gradients */
+  /* Without such: whether gradients may be had by central differences of the returns, for which a
+     plan is scored 2 * horizon * action size times more. It must know its action space. */
+  bool differences;
   bool violations;  /* whether it has side constraints, and fills scoring->violations */
   bool many_states; /* whether it can score plans from several states in one batch */
   bool any_thread;  /* whether it may be called on another thread than the host's */
@@ -110,21 +116,52 @@ typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *
                                           const orr_real *t, orr_real *rewards,
                                           orr_real *terminated);
 
+/* What a plan is worth whose particles have different returns. */
+typedef enum orr_risk {
+#define RISK(name, ...) ORR_RISK_##name,
+#include "orrery/risks.def"
+#undef RISK
+} orr_risk;
+
+typedef struct orr_risk_options {
+  orr_risk measure;  /* ORR_RISK_mean */
+  double parameter;  /* of the measures that have one, see risks.def */
+  bool over_members; /* particles of one member are averaged first; each member then weighs the
+                        same. Learned rollouts whose particles keep their member only */
+} orr_risk_options;
+
+/* The measures, 0 .. count-1; name NULL past the end, parameter "" where there is none. */
+ORR_API int orr_risk_count(void);
+ORR_API const char *orr_risk_name(int risk);
+ORR_API const char *orr_risk_parameter(int risk);
+ORR_API const char *orr_risk_doc(int risk);
+ORR_API double orr_risk_default(int risk);
+
 /* A learned rollout. The program rolls one plan out:
-     "state"   UNIFORM [observation size]: the start
+     "state"   ROW [observation size]: the start; UNIFORM: then all plans start in one state
      "plan"    ROW [horizon, action size]
      "time"    UNIFORM [], optional: the step of the episode at which the plan starts
      "return"  ROW [], the output
+     "events"  ROW [constraints], with side constraints: the probability that each event happens
+               within the horizon; its mean over particles is not to exceed its limit
    With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
-   (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
-   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
+   (TS-infinity: Chua et al. 2018); the plan's return is the mean over particles, or what `risk` makes of
+   them. A particle that is not finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
    With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
    after each action.
    What particles have in common, `first` works out once: a program without draws, with inputs among
    "state", "plan" and "time", as above. Its rows are group * n + plan, for n plans, where groups are the
    elites in order (as many as have particles; without an ensemble all particles are one group); each
    group uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the
-   same name, each particle reading the row of its group and plan. */
+   same name, each particle reading the row of its group and plan.
+   Derivatives take programs of their own, which may have the rollout's inputs, "state" also as ROW:
+     gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
+               ask for gradients are scored by it
+     path      "plan"; output "states" ROW [horizon, S], after each action, without draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
+               reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
+               0 where nothing counts any more. S is the observation size. Each elite follows its own
+               path; orr_objective_linearise averages over elites. It gives no value at the horizon. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -136,6 +173,27 @@ typedef struct orr_rollout_options {
   void *user;
   void (*free_user)(void *user); /* optional: called once, unless the maker fails */
   orr_program *first;            /* retained; NULL: none */
+  orr_risk_options risk;
+  const double *limits; /* [constraints], copied: the most probable that each event may be */
+  int constraints;
+  orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
+  /* TS1 (Chua et al. 2018), where finish is not NULL: the program makes one step, of
+       "carry"   ROW [observation size + start_count], as an input and as the output: the state first,
+                 then what is carried along, which starts as `start`
+       "action"  ROW [action size]     "time"  UNIFORM [], optional
+     and after each of `horizon` steps the particles of a plan change members, in an order drawn anew.
+     `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
+  orr_program *finish; /* retained */
+  const orr_real *start;
+  int start_count, horizon;
+  /* Proposes plans: "state" ROW [observation size], "time" UNIFORM [], optional; output "plans" ROW
+     [horizon, action size]. Has no members. Retained. */
+  orr_program *policy;
+  /* [observation size], with members: what orr_objective_disagree multiplies numbers of a state by, to
+     be comparable; needs `states`: "state", "plan"; output "states" ROW [horizon, observation size]
+     without draws. */
+  const orr_real *scale;
+  orr_program *states; /* retained */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);
@@ -147,6 +205,8 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
    a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
+     "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
+                  probably; what happens after the end does not count
    any input of which may be missing, or a callback. Nothing counts after a termination. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
@@ -172,6 +232,7 @@ ORR_API orr_space *
 orr_objective_observation_space(const orr_objective *objective);               /* lent; or NULL */
 ORR_API orr_space *orr_objective_action_space(const orr_objective *objective); /* lent; or NULL */
 ORR_API int orr_objective_horizon(const orr_objective *objective);             /* 0: any */
+/* Its own ones, or by central differences. */
 ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
 /* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
 ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name,
@@ -224,22 +285,30 @@ ORR_API const char *orr_planner_name(const orr_planner *planner);
 ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
 ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
-ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once */
+ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
+                                                                   each state */
+
+/* Plans for that many start states in every call, each with a warm start of its own; 1 at first. What
+   was kept of earlier plans is forgotten. */
+ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states);
+ORR_API int orr_planner_states(const orr_planner *planner);
 
 /* Starts the planner's own stream of random numbers; nothing else does. 0 at first. */
 ORR_API void orr_planner_seed(orr_planner *planner, uint64_t seed);
 /* Forgets the last plan and whatever else was kept; the stream goes on. */
 ORR_API void orr_planner_reset(orr_planner *planner);
+/* The same for one of several start states. */
+ORR_API void orr_planner_reset_one(orr_planner *planner, int state);
 /* Warm start: moves what is kept one action (action_repeat steps) on. */
 ORR_API void orr_planner_shift(orr_planner *planner);
-/* The plan to start from, [horizon][action size]; moved into bounds. */
+/* The plan to start from, [states][horizon][action size]; moved into bounds. */
 ORR_API orr_status orr_planner_set_plan(orr_planner *planner, const orr_real *plan);
 
 typedef struct orr_plan_request {
-  size_t size; /* of this struct, set by _defaults */
-  const orr_real *observation;
-  int64_t step;   /* of the episode */
-  int iterations; /* at most; 0: the planner's own number */
+  size_t size;                 /* of this struct, set by _defaults */
+  const orr_real *observation; /* [states][observation size] */
+  int64_t step;                /* of the episode */
+  int iterations;              /* at most; 0: the planner's own number */
   double
       seconds; /* at most; 0: no limit. No iteration is begun that would not end in time, judged by
                      the longest so far; but one is always made. */
@@ -252,6 +321,7 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   const orr_real *best;          /* [horizon][action size], the best one scored in this call */
   const orr_real *mean;          /* [horizon][action size], the distribution's, or the best */
   orr_real best_return;
+  orr_real best_violation; /* by how much it breaks side constraints; 0: not at all */
   int iterations;
   const orr_real *best_returns; /* [iterations], NaN where no return was finite */
   const orr_real *mean_returns; /* [iterations], over the finite ones */
@@ -260,8 +330,8 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   double overrun;               /* seconds past the time limit; 0: in time */
 } orr_plan_result;
 
-/* Fails with what the objective failed with, or with ORR_INTERRUPTED; the result is then the best so
-   far. When there was no finite return the status is ORR_OK and `usable` false. */
+/* result[states], or NULL. Fails with what the objective failed with, or with ORR_INTERRUPTED; the
+   result is then the best so far. When there was no finite return the status is ORR_OK and `usable` false. */
 ORR_API orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                                     const orr_plan_request *request, orr_plan_result *result);
 
