@@ -96,7 +96,8 @@ local function fit(o, round)
       o.run:progress(o.done, ("%sround %d of %d: fitting, epoch %d"):format(o.name, round, o.rounds, epoch.epoch))
     end
   end }
-  for name, value in pairs(o.fit) do given[name] = value end
+  local options = type(o.fit) == "function" and o.fit(round, o.steps) or o.fit
+  for name, value in pairs(options) do given[name] = value end
   given.seed = given.seed or o.seed
   return o.model:fit(o.replay, given)
 end
@@ -127,10 +128,10 @@ end
 
 local function learn(o)
   o.result = setmetatable({ rounds = {}, model = o.model, replay = o.replay, policy = o.policy, mpc = o.mpc }, Result)
-  local steps = o.replay:window_count(1)
-  if steps == 0 then
+  o.steps = o.replay:window_count(1)
+  if o.steps == 0 then
     keep(o, random_experience(o))                       -- collect
-    steps = o.result.rounds[1].steps
+    o.steps = o.result.rounds[1].steps
   end
   for round = 1, o.rounds do
     o.done = (round - 1) / o.rounds
@@ -138,9 +139,9 @@ local function learn(o)
     local played, plans = play(o, round)                -- plan, act, append
     local fresh = 0
     for _, length in ipairs(played.lengths) do fresh = fresh + length end
-    steps = steps + fresh
+    o.steps = o.steps + fresh
     local planned, realised = planned_and_realised(plans, played.rewards)
-    keep(o, { round = round, steps = steps, returns = played.returns, mean = played.mean, planned = planned,
+    keep(o, { round = round, steps = o.steps, returns = played.returns, mean = played.mean, planned = planned,
       realised = realised, error = surprise(o.model, o.replay, fresh), epochs = history.epochs })
   end
   return o.result
@@ -150,7 +151,7 @@ end
 
 local known = {
   env = "any", task = "any", model = "any", planner = "any", particles = "optional number", replay = "any",
-  rounds = 8, episodes = 1, random_episodes = 1, fit = {}, mpc = {}, watch = 5, seed = 0, run = "any",
+  rounds = 8, episodes = 1, random_episodes = 1, fit = "any", mpc = {}, watch = 5, seed = 0, run = "any",
   name = "", checkpoint = "optional string", log = "optional function",
 }
 
@@ -167,6 +168,11 @@ local function prepare(what, given, model, planner)
     end
   end
   model.env, model.seed = o.env, o.seed
+  o.fit = o.fit or {}
+  if type(o.fit) ~= "table" and type(o.fit) ~= "function" then
+    check.fail("%s options: fit must be a table of options of model:fit, or a function(round, steps) that gives "
+      .. "one, not a %s", what, type(o.fit))
+  end
   o.model = o.model or orrery.model(model)
   o.planner = o.planner or planner()
   o.replay = o.replay or orrery.replay { env = o.env }
@@ -187,7 +193,7 @@ end
 ---   rounds           8, of fitting and playing: one fits to random data only
 ---   episodes         1, played and appended in each round
 ---   random_episodes  1, collected first, unless `replay` has experience already
----   fit              options of model:fit, a table
+---   fit              options of model:fit: a table, or a function(round, steps) that gives one
 ---   watch            5: compares planned and realised return in every so many steps of replanning
 ---   seed             0
 ---   run              an orrery.run, which is told of the progress and logs every round

@@ -60,8 +60,9 @@ end
 --- many steps ahead from states of the replay under the actions taken there, following each elite's
 --- mean and averaging them. replay: episodes the model was not trained on; or a table of tensors
 --- observation [n, steps + 1, state] and action [n, steps, action]. Answers a list of { horizon,
---- field, error, baseline, ratio }: root mean squared error, that of predicting no change, and
---- their ratio (0 or infinite for what never changes). print() shows it as a table, with "-" for such
+--- field, error, baseline, ratio, share }: root mean squared error, that of predicting no change,
+--- their ratio (0 or infinite for what never changes), and the error as a share of the field's
+--- standard deviation in the data. print() shows it as a table, with "-" for such
 --- a ratio; :plot() as a picture.
 return function(model, replay, options)
   local o = check.options("audit options", options,
@@ -79,6 +80,7 @@ return function(model, replay, options)
   local mean = 0
   for _, m in ipairs(model.elites) do mean = mean + states:slice(m, m) end
   mean = (mean / #model.elites):reshape(start:size(1), longest, model.states)
+  local deviation = observation:reshape(-1, model.states):std(1):totable()
   local rows = setmetatable({ horizons = o.horizons }, Audit)
   for _, horizon in ipairs(o.horizons) do
     local truth = observation:slice(horizon + 1, horizon + 1, 2):copy():reshape(-1, model.states)
@@ -87,7 +89,9 @@ return function(model, replay, options)
     local still = root_mean_square(start - truth)
     for _, field in ipairs(fields_of(model.observation)) do
       local err, baseline = over(error_of, field), over(still, field)
+      local spread = over(deviation, field)
       rows[#rows + 1] = { horizon = horizon, field = field.name, error = err, baseline = baseline,
+                          share = spread > 0 and err / spread or (err > 0 and math.huge or 0),
                           ratio = baseline > 0 and err / baseline or (err > 0 and math.huge or 0) }
     end
   end
