@@ -72,6 +72,7 @@ for name, loop in pairs { replan = orrery.loop.replan, plan_once = orrery.loop.p
     for k = 1, 3 do assert(seen[i][k] == expected[k], name) end
     assert(result.rounds[i].steps == expected[2])
   end
+  assert(result.mpc:statistics().plans == (name == "plan_once" and 6 or 72), name)
   local round = result.rounds[2]
   assert(#round.returns == 3 and round.error > 0 and round.epochs == 3)
   -- Windows of the plans that are compared fit into the episode; one per episode in open loop.
