@@ -45,6 +45,9 @@ typedef struct orr_scoring {
   /* NULL, or a tensor [n or more, horizon, action size] whose memory `plans` points at, for
      objectives that would else copy them. */
   orr_tensor *tensor;
+  /* By orr_clock(); 0: none. Once it is past, the answer is wanted no more: an objective may stop midway and
+     fail with ORR_LATE, which ends planning with the best plan so far. */
+  double deadline;
 } orr_scoring;
 
 /* A batch of plans to propose: what a policy would do, as starts and candidates for planners. */
@@ -183,6 +186,7 @@ ORR_API bool orr_objective_has_violations(const orr_objective *objective);
 ORR_API bool orr_objective_has_proposals(const orr_objective *objective);
 ORR_API bool orr_objective_many_states(const orr_objective *objective);
 ORR_API bool orr_objective_any_thread(const orr_objective *objective);
+ORR_API bool orr_objective_has_disagreement(const orr_objective *objective);
 ORR_API int orr_objective_state_size(const orr_objective *objective); /* 0: cannot linearise */
 /* These fail with ORR_ARGUMENT where the objective cannot do it. */
 ORR_API orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *proposing);
@@ -226,6 +230,8 @@ ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once */
 
+ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states); /* TEMP */
+ORR_API void orr_planner_reset_one(orr_planner *planner, int state); /* TEMP */
 /* Starts the planner's own stream of random numbers; nothing else does. 0 at first. */
 ORR_API void orr_planner_seed(orr_planner *planner, uint64_t seed);
 /* Forgets the last plan and whatever else was kept; the stream goes on. */

@@ -10,7 +10,7 @@ struct orr_objective {
   orr_objective_callbacks callbacks;
   char *name;
   int prepared, prepared_horizon;
-  bool busy;
+  atomic_bool busy;
 };
 
 orr_objective_callbacks orr_objective_callbacks_defaults(void) {
@@ -121,6 +121,10 @@ bool orr_objective_any_thread(const orr_objective *objective) {
   return objective->callbacks.any_thread;
 }
 
+bool orr_objective_has_disagreement(const orr_objective *objective) {
+  return objective->callbacks.disagree != NULL;
+}
+
 int orr_objective_state_size(const orr_objective *objective) {
   return objective->callbacks.linearise ? objective->callbacks.state_size : 0;
 }
@@ -131,10 +135,9 @@ static orr_status cannot(const orr_objective *objective, const char *what) {
 
 /* Its functions do not call each other. */
 static orr_status enter(orr_objective *objective) {
-  if (objective->busy)
+  if (atomic_exchange(&objective->busy, true))
     return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
                        objective->name);
-  objective->busy = true;
   return ORR_OK;
 }
 

@@ -225,6 +225,8 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   *(orr_real *)orr_tensor_data(model->time) = (orr_real)scoring->step;
   orr_tensor_touch(model->time);
   orr_run_seed(model->run, scoring->seed, scoring->iteration);
+  orr_run_until(model->run, scoring->deadline);
+  if (model->first) orr_run_until(model->first_run, scoring->deadline);
   status = run_first(model);
   if (!status) status = orr_run_go(model->run);
   if (status) return status;
@@ -463,6 +465,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.action = options->action;
   orr_status status = open_learned(model, options);
   callbacks.horizon = model->horizon;
+  callbacks.any_thread = !options->reward_function;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

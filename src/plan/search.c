@@ -14,6 +14,10 @@ void orr_planner_reset(orr_planner *planner) {
   if (planner->type->forget) planner->type->forget(planner);
 }
 
+orr_status orr_planner_set_states(orr_planner *planner, int states) {
+  return states == 1 ? ORR_OK : engine_fail(planner->engine, ORR_ARGUMENT, "TEMP");
+}
+void orr_planner_reset_one(orr_planner *planner, int state) { (void)state; orr_planner_reset(planner); }
 void orr_planner_shift(orr_planner *planner) {
   int kept = planner->variables - planner->actions;
   memmove(planner->mean, planner->mean + planner->actions, (size_t)kept * sizeof(orr_real));
