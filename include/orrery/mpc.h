@@ -104,10 +104,11 @@ ORR_API void orr_mpc_seed(orr_mpc *mpc, uint64_t seed);
 /* Scores with another objective from the next plan on, one of the same actions; what else there is,
    such as the last plan, stays. */
 ORR_API orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective);
-/* Plans with another planner, of the same actions, from the next plan on. What is left of the last plan
+/* Plans with another planner (and, unless it is NULL, another objective), of the same actions, from the next plan on. What is left of the last plan
    is where it starts, as far as its horizon reaches, and its stream of random numbers starts with the
    seed of the options. */
-ORR_API orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner);
+ORR_API orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner,
+                                       orr_objective *objective);
 /* Binds a named input of the objective. */
 ORR_API orr_status orr_mpc_set_input(orr_mpc *mpc, const char *name, orr_tensor *tensor);
 /* Replaces the budget from the next plan on; 0: as in the options. */

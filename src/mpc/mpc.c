@@ -243,19 +243,28 @@ void orr_mpc_resume(orr_mpc *mpc) {
 
 /* ---- what may change while it runs ---- */
 
-orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
-  orr_status status = check_parts(mpc->engine, objective, mpc->planner, &mpc->options);
+static orr_status check_objective(orr_mpc *mpc, orr_objective *objective, orr_planner *planner) {
+  orr_status status = check_parts(mpc->engine, objective, planner, &mpc->options);
   if (status) return status;
   int64_t seen = observation_size(objective, &mpc->options);
-  if (seen != mpc->observation)
-    return engine_fail(mpc->engine, ORR_SHAPE,
-                       "mpc: observations have %lld numbers, but those of objective '%s' %lld",
-                       (long long)mpc->observation, orr_objective_name(objective), (long long)seen);
-  background_rest(mpc);
+  if (seen == mpc->observation) return ORR_OK;
+  return engine_fail(mpc->engine, ORR_SHAPE,
+                     "mpc: observations have %lld numbers, but those of objective '%s' %lld",
+                     (long long)mpc->observation, orr_objective_name(objective), (long long)seen);
+}
+
+static void change_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_objective *old = mpc->objective;
   mpc->objective = orr_objective_retain(objective);
-  background_go_on(mpc);
   orr_objective_free(old);
+}
+
+orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+  orr_status status = check_objective(mpc, objective, mpc->planner);
+  if (status) return status;
+  background_rest(mpc);
+  change_objective(mpc, objective);
+  background_go_on(mpc);
   return ORR_OK;
 }
 
@@ -313,10 +322,11 @@ static orr_status change_planner(orr_mpc *mpc, orr_planner *planner, const orr_r
   return ORR_OK;
 }
 
-orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner) {
-  orr_status status = check_parts(mpc->engine, mpc->objective, planner, &mpc->options);
+orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
+  if (!objective) objective = mpc->objective;
+  orr_status status = check_objective(mpc, objective, planner);
   if (status) return status;
-  if (planner == mpc->planner) return ORR_OK;
+  if (planner == mpc->planner) return orr_mpc_set_objective(mpc, objective);
   int horizon = orr_planner_horizon(planner);
   size_t wide = (size_t)horizon * (size_t)mpc->actions;
   orr_real *plans = engine_new_zeroed(mpc->engine, (size_t)mpc->batch * wide, sizeof *plans);
@@ -324,6 +334,7 @@ orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner) {
   background_rest(mpc);
   bool any = leave_plans(mpc, horizon, plans);
   status = change_planner(mpc, planner, any ? plans : NULL);
+  if (!status) change_objective(mpc, objective);
   if (!status && any) { /* also what is executed should the next plan fail */
     for (int i = 0; i < mpc->batch; i++) {
       made_plan *left = &mpc->latest[i];
