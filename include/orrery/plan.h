@@ -228,7 +228,13 @@ ORR_API const char *orr_planner_name(const orr_planner *planner);
 ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
 ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
-ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once */
+ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
+                                                                   each state */
+
+/* Plans for that many start states in every call, each with a warm start of its own; 1 at first. What
+   was kept of earlier plans is forgotten. */
+ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states);
+ORR_API int orr_planner_states(const orr_planner *planner);
 
 ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states); /* TEMP */
 ORR_API void orr_planner_reset_one(orr_planner *planner, int state); /* TEMP */
@@ -236,16 +242,18 @@ ORR_API void orr_planner_reset_one(orr_planner *planner, int state); /* TEMP */
 ORR_API void orr_planner_seed(orr_planner *planner, uint64_t seed);
 /* Forgets the last plan and whatever else was kept; the stream goes on. */
 ORR_API void orr_planner_reset(orr_planner *planner);
+/* The same for one of several start states. */
+ORR_API void orr_planner_reset_one(orr_planner *planner, int state);
 /* Warm start: moves what is kept one action (action_repeat steps) on. */
 ORR_API void orr_planner_shift(orr_planner *planner);
-/* The plan to start from, [horizon][action size]; moved into bounds. */
+/* The plan to start from, [states][horizon][action size]; moved into bounds. */
 ORR_API orr_status orr_planner_set_plan(orr_planner *planner, const orr_real *plan);
 
 typedef struct orr_plan_request {
-  size_t size; /* of this struct, set by _defaults */
-  const orr_real *observation;
-  int64_t step;   /* of the episode */
-  int iterations; /* at most; 0: the planner's own number */
+  size_t size;                 /* of this struct, set by _defaults */
+  const orr_real *observation; /* [states][observation size] */
+  int64_t step;                /* of the episode */
+  int iterations;              /* at most; 0: the planner's own number */
   double
       seconds; /* at most; 0: no limit. No iteration is begun that would not end in time, judged by
                      the longest so far; but one is always made. */
@@ -258,6 +266,7 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   const orr_real *best;          /* [horizon][action size], the best one scored in this call */
   const orr_real *mean;          /* [horizon][action size], the distribution's, or the best */
   orr_real best_return;
+  orr_real best_violation; /* by how much it breaks side constraints; 0: not at all */
   int iterations;
   const orr_real *best_returns; /* [iterations], NaN where no return was finite */
   const orr_real *mean_returns; /* [iterations], over the finite ones */
@@ -266,8 +275,8 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   double overrun;               /* seconds past the time limit; 0: in time */
 } orr_plan_result;
 
-/* Fails with what the objective failed with, or with ORR_INTERRUPTED; the result is then the best so
-   far. When there was no finite return the status is ORR_OK and `usable` false. */
+/* result[states], or NULL. Fails with what the objective failed with, or with ORR_INTERRUPTED; the
+   result is then the best so far. When there was no finite return the status is ORR_OK and `usable` false. */
 ORR_API orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                                     const orr_plan_request *request, orr_plan_result *result);
 

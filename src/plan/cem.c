@@ -2,64 +2,107 @@
    truncated at two deviations, refit mean and variance to the elites, repeat; the mean is the plan.
 
      variance' = min(variance, ((mean - low) / 2)^2, ((high - mean) / 2)^2), so samples stay in bounds
-     mean      = alpha mean + (1 - alpha) mean of elites, the variance likewise */
+     mean      = alpha mean + (1 - alpha) mean of elites, the variance likewise
+
+   A discrete number has a probability for each of its values instead, refitted to how often the
+   elites have it; its mean is the most probable value. */
 #include <math.h>
 
 #include "plan/plan.h"
 
-typedef struct cem_state {
-  double *mean, *squares; /* [variables]: of the elites, while refitting */
-  orr_real *variance;     /* [variables] */
-  orr_real *deviation;    /* [variables], as constrained by the bounds, for sampling */
+typedef struct cem_shared {
+  double *mean, *variance; /* [variables]: of the elites, while refitting */
+  int *values;             /* [actions]: of a discrete number; 0: continuous */
+  int *place;              /* [actions]: where its probabilities are among those of a decision */
+  int places;              /* probabilities of a decision */
+} cem_shared;
+
+typedef struct cem_state { /* arrays follow it */
+  orr_real *variance;      /* [variables] */
+  orr_real *deviation;     /* [variables], as constrained by the bounds, for sampling */
+  orr_real *probabilities; /* [length][places] */
 } cem_state;
+
+/* ---- making one ---- */
+
+static orr_status count_places(orr_planner *planner, cem_shared *shared) {
+  for (int f = 0; f < orr_space_fields(planner->space); f++) {
+    const orr_field *field = orr_space_field(planner->space, f);
+    for (int64_t i = 0; i < field->count && field->n > 0; i++) {
+      if (field->n > 4096)
+        return engine_fail(planner->engine, ORR_ARGUMENT,
+                           "cem: action field '%s' has %lld values; up to 4096 can be planned",
+                           field->name, (long long)field->n);
+      shared->values[field->offset + i] = (int)field->n;
+      shared->place[field->offset + i] = shared->places;
+      shared->places += (int)field->n;
+    }
+  }
+  return ORR_OK;
+}
 
 static orr_status open(orr_planner *planner) {
   const cem_options *options = planner->options;
   orr_engine *engine = planner->engine;
-  for (int f = 0; f < orr_space_fields(planner->space); f++) {
-    const orr_field *field = orr_space_field(planner->space, f);
-    if (field->n > 0)
-      return engine_fail(engine, ORR_ARGUMENT,
-                         "cem plans continuous actions, but action field '%s' is discrete: "
-                         "use random_shooting",
-                         field->name);
-  }
   if (options->elites > options->population)
     return engine_fail(engine, ORR_ARGUMENT, "cem: %g elites out of a population of %g",
                        options->elites, options->population);
-  size_t variables = (size_t)planner->variables;
-  /* one block, freed with the planner */
-  cem_state *state =
-      engine_new_zeroed(engine, 1,
-                        sizeof *state + 2 * variables * (sizeof(double) + sizeof(orr_real)));
-  if (!state) return ORR_MEMORY;
-  state->mean = (double *)(state + 1);
-  state->squares = state->mean + variables;
-  state->variance = (orr_real *)(state->squares + variables);
-  state->deviation = state->variance + variables;
+  size_t variables = (size_t)planner->variables, actions = (size_t)planner->actions;
+  cem_shared *shared = engine_new_zeroed(engine, 1,
+                                         sizeof *shared + 2 * variables * sizeof(double) +
+                                             2 * actions * sizeof(int));
+  if (!shared) return ORR_MEMORY;
+  planner->shared = shared;
+  shared->mean = (double *)(shared + 1);
+  shared->variance = shared->mean + variables;
+  shared->values = (int *)(shared->variance + variables);
+  shared->place = shared->values + actions;
   planner->ranked = (int)(options->elites > 0 ? options->elites : options->population / 10);
   if (planner->ranked < 2) planner->ranked = 2;
-  planner->state = state;
   planner->population = (int)options->population;
   planner->iterations = (int)options->iterations;
-  return ORR_OK;
+  orr_status status = count_places(planner, shared);
+  size_t probabilities = (size_t)planner->length * (size_t)shared->places;
+  planner->state_size = sizeof(cem_state) + (2 * variables + probabilities) * sizeof(orr_real);
+  return status;
 }
 
-static void begin(orr_planner *planner) {
-  const cem_options *options = planner->options;
-  cem_state *state = planner->state;
-  for (int v = 0; v < planner->variables; v++) {
-    double deviation = options->deviation * (double)planner->half[v % planner->actions];
-    state->variance[v] = (orr_real)(deviation * deviation);
+/* ---- sampling ---- */
+
+/* Half of the first probability goes to what is left of the last plan. */
+static void begin_values(orr_planner *planner, search *s, int step, int action) {
+  const cem_shared *shared = planner->shared;
+  cem_state *state = s->state;
+  int values = shared->values[action];
+  orr_real *p = state->probabilities + step * shared->places + shared->place[action];
+  int kept = (int)s->mean[step * planner->actions + action];
+  for (int i = 0; i < values; i++) {
+    p[i] = 1 / (orr_real)values;
+    if (s->warm) p[i] = p[i] / 2 + (i == kept ? (orr_real)0.5 : 0);
   }
 }
 
-static void constrain(orr_planner *planner) {
-  cem_state *state = planner->state;
+static void begin(orr_planner *planner, search *s) {
+  const cem_options *options = planner->options;
+  const cem_shared *shared = planner->shared;
+  cem_state *state = s->state;
+  state->variance = (orr_real *)(state + 1);
+  state->deviation = state->variance + planner->variables;
+  state->probabilities = state->deviation + planner->variables;
   for (int v = 0; v < planner->variables; v++) {
     int action = v % planner->actions;
-    orr_real below = (planner->mean[v] - planner->low[action]) / 2;
-    orr_real above = (planner->high[action] - planner->mean[v]) / 2;
+    double deviation = options->deviation * (double)planner->half[action];
+    state->variance[v] = (orr_real)(deviation * deviation);
+    if (shared->values[action]) begin_values(planner, s, v / planner->actions, action);
+  }
+}
+
+static void constrain(orr_planner *planner, search *s) {
+  cem_state *state = s->state;
+  for (int v = 0; v < planner->variables; v++) {
+    int action = v % planner->actions;
+    orr_real below = (s->mean[v] - planner->low[action]) / 2;
+    orr_real above = (planner->high[action] - s->mean[v]) / 2;
     orr_real deviation = (orr_real)sqrt((double)state->variance[v]);
     if (deviation > below) deviation = below;
     if (deviation > above) deviation = above;
@@ -67,55 +110,85 @@ static void constrain(orr_planner *planner) {
   }
 }
 
-static void shape(const orr_planner *planner, int first, int count, orr_real block[][BLOCK]) {
-  const cem_state *state = planner->state;
-  int action = first % planner->actions;
-  for (int i = 0; i < count; i++) {
-    orr_real mean = planner->mean[first + i], deviation = state->deviation[first + i];
+static void pick_values(const orr_planner *planner, const search *s, int variable,
+                        const orr_real *draws, orr_real *out) {
+  const cem_shared *shared = planner->shared;
+  const cem_state *state = s->state;
+  int step = variable / planner->actions, action = variable % planner->actions;
+  const orr_real *p = state->probabilities + step * shared->places + shared->place[action];
+  for (int lane = 0; lane < BLOCK; lane++) {
+    int value = 0;
+    orr_real below = p[0];
+    while (draws[lane] >= below && value + 1 < shared->values[action]) below += p[++value];
+    out[lane] = (orr_real)value;
+  }
+}
+
+static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
+                  orr_real plan[][BLOCK]) {
+  const cem_shared *shared = planner->shared;
+  const cem_state *state = s->state;
+  int action = 0;
+  for (int v = 0; v < planner->variables; v++) {
+    orr_real mean = s->mean[v], deviation = state->deviation[v];
     orr_real low = planner->low[action], high = planner->high[action];
-    for (int lane = 0; lane < BLOCK; lane++) {
-      orr_real value = mean + deviation * truncated_normal(block[i][lane]);
-      /* rounding may pass a bound by one unit */
-      value = value < low ? low : value;
-      block[i][lane] = value > high ? high : value;
-    }
+    if (shared->values[action]) pick_values(planner, s, v, draws[v], plan[v]);
+    else
+      for (int lane = 0; lane < BLOCK; lane++) /* rounding may pass a bound by one unit */
+        plan[v][lane] = clamp(mean + deviation * truncated_normal(draws[v][lane]), low, high);
     if (++action == planner->actions) action = 0;
   }
 }
 
-static void refit(orr_planner *planner) {
+static orr_status sample(orr_planner *planner, search *s) {
+  constrain(planner, s);
+  planner_sample(planner, s, 0, planner->batch, shape);
+  return ORR_OK;
+}
+
+/* ---- refitting ---- */
+
+/* Answers how far the most probable value is from certain. */
+static double refit_values(orr_planner *planner, search *s, int variable, int elites) {
   const cem_options *options = planner->options;
-  cem_state *state = planner->state;
-  int elites = planner->ranked < planner->finite ? planner->ranked : planner->finite;
-  int variables = planner->variables;
-  double *mean = state->mean, *squares = state->squares, largest = 0;
-  for (int v = 0; v < variables; v++) mean[v] = squares[v] = 0;
+  const cem_shared *shared = planner->shared;
+  cem_state *state = s->state;
+  int step = variable / planner->actions, action = variable % planner->actions;
+  orr_real *p = state->probabilities + step * shared->places + shared->place[action];
+  orr_real share = (orr_real)((1 - options->alpha) / elites);
+  int best = 0;
+  for (int i = 0; i < shared->values[action]; i++) p[i] *= (orr_real)options->alpha;
   for (int e = 0; e < elites; e++) {
-    const orr_real *plan = planner->candidates + (size_t)planner->order[e] * (size_t)variables;
-    for (int v = 0; v < variables; v++) mean[v] += (double)plan[v];
+    size_t plan = (size_t)s->order[e] * (size_t)planner->variables;
+    p[(int)s->candidates[plan + (size_t)variable]] += share;
   }
-  for (int v = 0; v < variables; v++) mean[v] /= elites;
-  for (int e = 0; e < elites; e++) {
-    const orr_real *plan = planner->candidates + (size_t)planner->order[e] * (size_t)variables;
-    for (int v = 0; v < variables; v++)
-      squares[v] += ((double)plan[v] - mean[v]) * ((double)plan[v] - mean[v]);
-  }
-  for (int v = 0; v < variables; v++) {
-    double keep = options->alpha, half = (double)planner->half[v % planner->actions];
-    double variance = keep * (double)state->variance[v] + (1 - keep) * squares[v] / elites;
-    planner->mean[v] = (orr_real)(keep * (double)planner->mean[v] + (1 - keep) * mean[v]);
-    state->variance[v] = (orr_real)variance;
-    if (variance > largest * half * half) largest = variance / (half * half);
-  }
-  if (largest < options->minimum_variance) planner->done = true;
+  for (int i = 1; i < shared->values[action]; i++)
+    if (p[i] > p[best]) best = i;
+  s->mean[variable] = (orr_real)best;
+  return 1 - (double)p[best];
 }
 
-static orr_status iterate(orr_planner *planner) {
-  constrain(planner);
-  planner_sample(planner, 0, planner->population, shape);
-  orr_status status = planner_score(planner, planner->population);
-  if (!status && planner->finite > 0) refit(planner);
-  return status;
+static void update(orr_planner *planner, search *s) {
+  const cem_options *options = planner->options;
+  const cem_shared *shared = planner->shared;
+  cem_state *state = s->state;
+  int elites = planner->ranked < s->finite ? planner->ranked : s->finite;
+  double keep = options->alpha, largest = 0;
+  elite_moments(planner, s, elites, shared->mean, shared->variance);
+  for (int v = 0; v < planner->variables; v++) {
+    double half = (double)planner->half[v % planner->actions], uncertain;
+    if (shared->values[v % planner->actions]) {
+      uncertain = refit_values(planner, s, v, elites);
+    } else {
+      double variance = keep * (double)state->variance[v] + (1 - keep) * shared->variance[v];
+      s->mean[v] = (orr_real)(keep * (double)s->mean[v] + (1 - keep) * shared->mean[v]);
+      state->variance[v] = (orr_real)variance;
+      uncertain = variance / (half * half);
+    }
+    if (uncertain > largest) largest = uncertain;
+  }
+  if (largest < options->minimum_variance) s->done = true;
 }
 
-const planner_type cem_planner = {.open = open, .begin = begin, .iterate = iterate};
+const planner_type cem_planner = {
+    .open = open, .begin = begin, .sample = sample, .update = update, .discrete = true};

@@ -1,9 +1,10 @@
-/* plan.h - what the files of src/plan share: a planner's row, its buffers, and draws.
+/* plan.h - what the files of src/plan share: a planner's row, its searches, draws and weights.
 
-   A planner is a type: open() reads the options and sets population and iterations, iterate() makes
-   one iteration of  sample - planner_score - update mean. The loop, the clock, ranking, the best
-   plan and the statistics are shared (planner.c). Plans here have `length` decisions, each of which
-   is held for `repeat` steps of the horizon. */
+   A planner is a type: open() reads the options and sets population and iterations, sample() makes
+   candidates, update() learns from their returns. The loop over iterations, the clock, scoring,
+   ranking, the best plan and the statistics are shared (search.c, score.c). A planner plans for one or
+   several start states at once; a `search` is what it has of each. Plans here have `length` decisions,
+   each of which is held for `repeat` steps of the horizon. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -22,18 +23,50 @@
 #undef PLANNER
 
 typedef struct common_options { /* how each of them begins */
-  double horizon, action_repeat;
+  double horizon, action_repeat, proposals;
 } common_options;
 
+/* One start state and the plan that is being improved for it. */
+typedef struct search {
+  orr_real *mean; /* [length][actions]: the plan so far, from which a call starts */
+  orr_real
+      *previous;  /* [actions]: what was executed before its first action; middle after a reset */
+  bool warm;      /* mean is what is left of an earlier plan, or was given */
+  orr_real *best; /* [length][actions], the best one scored in this call ... */
+  orr_real best_return, best_violation;  /* ... NaN: none yet */
+  orr_real *best_returns, *mean_returns; /* [iterations] */
+  void *state;  /* what the type keeps: planner->state_size bytes, zeroed when made */
+  uint64_t key; /* of its draws in this call */
+  int64_t scored, non_finite;
+  bool done; /* set by update: no further iteration would help */
+
+  /* of the batch in hand, in the planner's buffers */
+  orr_real *candidates; /* [batch][length][actions] */
+  orr_real *returns;    /* [batch]; NaN where not finite; those that break constraints are lowered
+                           so that they rank behind all that keep them */
+  orr_real *gradients;  /* [batch][length][actions] of the return, where the type asks for them */
+  int *order;           /* the `ranked` best, best first, ties by index */
+  int finite;           /* how many returns are; order has as many of them as it ranks */
+} search;
+
 typedef struct planner_type {
-  /* Sets population and iterations and allocates `state`; refuses options that do not fit. */
+  /* Sets population, iterations and state_size, and what else follows from the options; refuses those
+     that do not fit. */
   orr_status (*open)(orr_planner *planner);
-  orr_status (*iterate)(orr_planner *planner);
+  /* Fills candidates 0 .. batch-1. */
+  orr_status (*sample)(orr_planner *planner, search *s);
+  /* Moves the mean; called when at least one return is finite. */
+  void (*update)(orr_planner *planner, search *s);
   /* The rest may be NULL. */
-  void (*begin)(orr_planner *planner);  /* of a call: a new variance, for example */
-  void (*forget)(orr_planner *planner); /* nothing survives a reset */
-  void (*shift)(orr_planner *planner);  /* one decision on; the mean is shifted already */
-  bool executes_best;                   /* the best plan rather than the mean */
+  int (*batch)(const orr_planner *planner); /* candidates of this iteration; NULL: the population */
+  void (*begin)(orr_planner *planner, search *s);  /* of a call: a new variance, for example */
+  void (*forget)(orr_planner *planner, search *s); /* nothing survives a reset */
+  void (*shift)(orr_planner *planner, search *s); /* one decision on; the mean is shifted already */
+  void (*close)(orr_planner *planner);            /* what open() made besides the state */
+  bool executes_best;                             /* the best plan rather than the mean */
+  bool discrete;                                  /* actions may be discrete */
+  bool gradients;                                 /* of the return are wanted */
+  bool starts; /* candidates are where a descent starts: proposals join the first iteration only */
 } planner_type;
 
 #define PLANNER(name, ...) extern const planner_type name##_planner;
@@ -46,51 +79,82 @@ struct orr_planner {
   const planner_type *type;
   int row; /* of planners.def */
   orr_space *space;
-  int horizon, repeat;   /* steps; steps that each decision is held */
-  void *options, *state; /* <name>_options, and what the type keeps */
+  int horizon, repeat; /* steps; steps that each decision is held */
+  void *options;       /* <name>_options */
+  void *shared;        /* what the type works out once, for all searches; freed with the planner */
   int population, iterations;
-  int ranked; /* how many of the best plans iterate() wants in order; 1, unless open() sets more */
+  int ranked; /* how many of the best plans update() wants in order; 1, unless open() sets more */
+  int proposals;     /* candidates of each iteration that the objective's policy proposes */
+  size_t state_size; /* bytes of search.state */
   int length, actions, variables; /* decisions, numbers in an action, length * actions */
+  int draws;   /* numbers drawn for a candidate; `variables` unless open() says */
+  bool normal; /* draws are standard normal ones; else uniform in [0, 1) */
   orr_random random;
   bool busy;
 
   const orr_real *low, *high; /* [actions], infinite where unbounded */
   orr_real *middle, *half;    /* [actions]: of the bounds; 0 and 1 where there are none */
 
-  orr_real *mean;       /* [length][actions] */
-  orr_tensor *plans;    /* [population, length, actions] ... */
-  orr_tensor *wide;     /* ... and [population, horizon, actions]; NULL when repeat is 1 */
+  int states;
+  search *searches; /* [states] */
+
+  /* of all searches, one after the other, each [batch] */
+  orr_tensor *plans;    /* [states * population, length, actions] ... */
+  orr_tensor *wide;     /* ... and with the horizon as length; NULL when repeat is 1 */
   orr_real *candidates; /* the numbers of plans */
-  orr_real *returns;    /* [population] */
-  int *order;           /* [population]: the `ranked` best, best first, ties by index */
-  orr_real *best;       /* [length][actions], of this call */
-  orr_real best_return; /* NaN: none yet */
-  orr_real *best_returns, *mean_returns; /* [iterations] */
-  orr_real *out;                         /* [3][horizon][actions]: results when repeat is above 1 */
+  orr_real *returns, *values, *violations; /* for ranking; as scored; the latter two may be NULL */
+  orr_real *gradients, *wide_gradients;    /* where the type wants them */
+  int *order;
+  orr_real *proposed; /* [states * proposals][horizon][actions] */
+  orr_real *out;      /* [states][3][horizon][actions]: results when repeat is above 1 */
+  orr_real *scratch;  /* [workers][2][max(draws, variables)][BLOCK] */
+  int workers;
 
   /* of the call in progress */
   orr_objective *objective;
   const orr_plan_request *request;
-  uint64_t key, seed; /* of the planner's draws, and of the objective's */
-  int iteration;
-  int finite; /* of the batch scored last, how many; order has as many of them as it ranks */
-  int64_t scored, non_finite;
-  bool done; /* set by iterate: no further iteration would help */
+  uint64_t seed;       /* of the objective's draws */
+  bool constrained;    /* the objective has side constraints */
+  int iteration, last; /* the one in hand, and the last one that the request allows */
+  int batch;
 };
 
-/* Scores candidates 0 .. n-1: fills returns, order and finite, and remembers the best plan. */
-orr_status planner_score(orr_planner *planner, int n);
-/* Turns draws from [0, 1) into the numbers first .. first+count-1 of BLOCK candidates, in place; it
-   must depend on its arguments only. */
-typedef void (*planner_shape)(const orr_planner *planner, int first, int count,
-                              orr_real block[][BLOCK]);
-/* Makes candidates first .. last-1, on all threads. Each draw is keyed by (key, iteration,
-   candidate, number): who draws it does not matter. */
-void planner_sample(orr_planner *planner, int first, int last, planner_shape shape);
+/* Scores the batch of every search: fills returns, order and finite, and remembers the best plans. */
+orr_status planner_score(orr_planner *planner);
+/* Buffers for `states` searches, which start anew. */
+orr_status planner_make_searches(orr_planner *planner, int states);
+void planner_free_searches(orr_planner *planner);
+/* Scratch for as many threads as the engine has now. */
+orr_status planner_make_scratch(orr_planner *planner);
+
+/* Makes candidates of BLOCK lanes out of draws, plan[variables][BLOCK] of draws[draws][BLOCK]; it must
+   depend on its arguments only. */
+typedef void (*planner_shape)(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
+                              orr_real plan[][BLOCK]);
+/* Makes candidates first .. last-1, on all threads. Each draw is keyed by (key of the search,
+   iteration, candidate, number): who draws it does not matter. */
+void planner_sample(orr_planner *planner, search *s, int first, int last, planner_shape shape);
 
 /* The `wanted` (or fewer) greatest finite of n returns as indices, falling; ties by index. Answers
    how many are finite. */
 int rank_returns(const orr_real *returns, int n, int wanted, int *order);
+/* Lowers the returns of plans with a violation below those of all without: see orr_scoring. */
+void lower_violators(orr_real *returns, const orr_real *violations, int n);
+
+/* Mean and variance of the first `elites` plans in order, each [variables]. */
+void elite_moments(const orr_planner *planner, const search *s, int elites, double *mean,
+                   double *variance);
+/* The mean becomes that of the candidates, weighted by exp((return - the highest) / temperature), as
+   information theory has it (Williams et al. 2017). sums: [variables] to work in. */
+void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums);
+
+/* A planner_type.shift: the mean goes on with its last decision, rather than with the middle. */
+void repeat_last_decision(orr_planner *planner, search *s);
+
+static inline orr_real clamp(orr_real value, orr_real low, orr_real high) {
+  value = value < low ? low : value;
+  return value > high ? high : value;
+}
 
 /* Uniform draws become standard normal ones restricted to -2 .. 2. */
 static inline orr_real truncated_normal(orr_real u) {

@@ -105,6 +105,7 @@ static orr_status read_options(orr_planner *planner, const orr_planner_setting *
                        "%s: the horizon of %d steps is no multiple of action_repeat, %d", row->name,
                        planner->horizon, planner->repeat);
   planner->length = planner->horizon / planner->repeat;
+  planner->proposals = (int)common->proposals;
   return ORR_OK;
 }
 
@@ -131,30 +132,126 @@ static orr_status read_space(orr_planner *planner, orr_space *space) {
   return ORR_OK;
 }
 
-static orr_status new_buffers(orr_planner *planner) {
+/* ---- buffers ---- */
+
+static orr_status new_search(orr_planner *planner, search *s) {
   orr_engine *engine = planner->engine;
-  size_t variables = (size_t)planner->variables, population = (size_t)planner->population, wide;
-  size_t horizon = (size_t)planner->horizon * (size_t)planner->actions;
-  int64_t shape[3] = {planner->population, planner->length, planner->actions};
-  if (!multiply_sizes(horizon, population, &wide))
-    return engine_fail(engine, ORR_ARGUMENT, "%s: a population of %d is too large",
-                       rows[planner->row].name, planner->population);
-  planner->mean = engine_new_zeroed(engine, variables, sizeof(orr_real));
-  planner->best = engine_new_zeroed(engine, variables, sizeof(orr_real));
-  planner->plans = orr_tensor_new(engine, ORR_REAL, 3, shape);
-  planner->returns = engine_new_zeroed(engine, population, sizeof(orr_real));
-  planner->order = engine_new_zeroed(engine, population, sizeof(int));
-  planner->best_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
-  planner->mean_returns = engine_new_zeroed(engine, (size_t)planner->iterations, sizeof(orr_real));
-  if (!planner->mean || !planner->best || !planner->plans || !planner->returns || !planner->order ||
-      !planner->best_returns || !planner->mean_returns)
-    return ORR_MEMORY;
-  planner->candidates = orr_tensor_data(planner->plans);
+  size_t variables = (size_t)planner->variables, iterations = (size_t)planner->iterations;
+  s->mean = engine_new_zeroed(engine, variables, sizeof(orr_real));
+  s->best = engine_new_zeroed(engine, variables, sizeof(orr_real));
+  s->previous = engine_new_zeroed(engine, (size_t)planner->actions, sizeof(orr_real));
+  s->best_returns = engine_new_zeroed(engine, iterations, sizeof(orr_real));
+  s->mean_returns = engine_new_zeroed(engine, iterations, sizeof(orr_real));
+  s->state = engine_new_zeroed(engine, planner->state_size + 1, 1);
+  return s->mean && s->best && s->previous && s->best_returns && s->mean_returns && s->state
+             ? ORR_OK
+             : ORR_MEMORY;
+}
+
+void planner_free_searches(orr_planner *planner) {
+  orr_engine *engine = planner->engine;
+  for (int i = 0; planner->searches && i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    void *memory[] = {s->mean, s->best, s->previous, s->best_returns, s->mean_returns, s->state};
+    for (size_t j = 0; j < COUNT(memory); j++) engine_free_memory(engine, memory[j]);
+  }
+  void *memory[] = {planner->searches,   planner->returns,        planner->values,
+                    planner->violations, planner->gradients,      planner->order,
+                    planner->proposed,   planner->wide_gradients, planner->out};
+  for (size_t i = 0; i < COUNT(memory); i++) engine_free_memory(engine, memory[i]);
+  orr_tensor_free(planner->plans);
+  orr_tensor_free(planner->wide);
+  planner->searches = NULL;
+  planner->returns = planner->values = planner->violations = planner->gradients = NULL;
+  planner->order = NULL;
+  planner->proposed = planner->wide_gradients = planner->out = NULL;
+  planner->plans = planner->wide = NULL;
+  planner->states = 0;
+}
+
+/* What only some planners have: proposals, gradients, held actions. */
+static orr_status new_extras(orr_planner *planner, size_t plans, size_t wide) {
+  orr_engine *engine = planner->engine;
+  size_t states = (size_t)planner->states, numbers = plans * (size_t)planner->variables;
+  if (planner->proposals) {
+    size_t proposed = states * (size_t)planner->proposals * wide;
+    planner->proposed = engine_new_zeroed(engine, proposed, sizeof(orr_real));
+    if (!planner->proposed) return ORR_MEMORY;
+  }
+  if (planner->type->gradients) {
+    planner->gradients = engine_new_zeroed(engine, numbers, sizeof(orr_real));
+    if (!planner->gradients) return ORR_MEMORY;
+  }
   if (planner->repeat == 1) return ORR_OK;
-  shape[1] = planner->horizon;
+  int64_t shape[3] = {(int64_t)plans, planner->horizon, planner->actions};
   planner->wide = orr_tensor_new(engine, ORR_REAL, 3, shape);
-  planner->out = engine_new_zeroed(engine, 3 * horizon, sizeof(orr_real));
-  return planner->wide && planner->out ? ORR_OK : ORR_MEMORY;
+  planner->out = engine_new_zeroed(engine, states * 3 * wide, sizeof(orr_real));
+  if (!planner->wide || !planner->out) return ORR_MEMORY;
+  if (!planner->type->gradients) return ORR_OK;
+  planner->wide_gradients = engine_new_zeroed(engine, plans * wide, sizeof(orr_real));
+  return planner->wide_gradients ? ORR_OK : ORR_MEMORY;
+}
+
+orr_status planner_make_searches(orr_planner *planner, int states) {
+  orr_engine *engine = planner->engine;
+  size_t wide = (size_t)planner->horizon * (size_t)planner->actions, numbers;
+  size_t plans = (size_t)planner->population * (size_t)states;
+  if (!multiply_sizes(wide, plans, &numbers) || plans > INT32_MAX / 16)
+    return engine_fail(engine, ORR_ARGUMENT,
+                       "%s: a population of %d for each of %d states is too large",
+                       rows[planner->row].name, planner->population, states);
+  planner_free_searches(planner);
+  planner->searches = engine_new_zeroed(engine, (size_t)states, sizeof(search));
+  if (!planner->searches) return ORR_MEMORY;
+  planner->states = states;
+  int64_t shape[3] = {(int64_t)plans, planner->length, planner->actions};
+  planner->plans = orr_tensor_new(engine, ORR_REAL, 3, shape);
+  planner->returns = engine_new_zeroed(engine, plans, sizeof(orr_real));
+  planner->order = engine_new_zeroed(engine, plans, sizeof(int));
+  orr_status status = planner->plans && planner->returns && planner->order ? ORR_OK : ORR_MEMORY;
+  for (int i = 0; i < states && !status; i++) status = new_search(planner, &planner->searches[i]);
+  if (!status) status = new_extras(planner, plans, wide);
+  if (status) return status;
+  planner->candidates = orr_tensor_data(planner->plans);
+  orr_planner_reset(planner);
+  return ORR_OK;
+}
+
+orr_status planner_make_scratch(orr_planner *planner) {
+  int workers = orr_engine_threads(planner->engine);
+  if (workers <= planner->workers) return ORR_OK;
+  size_t most = (size_t)(planner->draws > planner->variables ? planner->draws : planner->variables);
+  orr_real *scratch =
+      engine_new_zeroed(planner->engine, (size_t)workers * 2 * most, BLOCK * sizeof(orr_real));
+  if (!scratch) return ORR_MEMORY;
+  engine_free_memory(planner->engine, planner->scratch);
+  planner->scratch = scratch;
+  planner->workers = workers;
+  return ORR_OK;
+}
+
+/* A planner that was left without buffers has no searches, and is refused when used. */
+orr_status orr_planner_set_states(orr_planner *planner, int states) {
+  if (states < 1)
+    return engine_fail(planner->engine, ORR_ARGUMENT, "%s: %d states", rows[planner->row].name,
+                       states);
+  if (planner->busy)
+    return engine_fail(planner->engine, ORR_STATE, "%s is planning", rows[planner->row].name);
+  return states == planner->states ? ORR_OK : planner_make_searches(planner, states);
+}
+
+int orr_planner_states(const orr_planner *planner) { return planner->states; }
+
+static orr_status check_discrete(const orr_planner *planner) {
+  for (int f = 0; f < orr_space_fields(planner->space) && !planner->type->discrete; f++) {
+    const orr_field *field = orr_space_field(planner->space, f);
+    if (field->n > 0)
+      return engine_fail(planner->engine, ORR_ARGUMENT,
+                         "%s plans continuous actions, but action field '%s' is discrete: "
+                         "use cem, random_shooting or enumerated_shooting",
+                         rows[planner->row].name, field->name);
+  }
+  return ORR_OK;
 }
 
 orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *actions,
@@ -173,14 +270,19 @@ orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *ac
   planner->ranked = 1;
   orr_status status = read_options(planner, settings, count);
   if (!status) status = read_space(planner, actions);
+  planner->draws = planner->variables;
+  if (!status) status = check_discrete(planner);
   if (!status) status = planner->type->open(planner);
-  if (!status) status = new_buffers(planner);
+  if (!status && planner->proposals > planner->population)
+    status = engine_fail(engine, ORR_ARGUMENT, "%s: %d proposals in a population of %d", name,
+                         planner->proposals, planner->population);
+  if (!status) status = planner_make_searches(planner, 1);
+  if (!status) status = planner_make_scratch(planner);
   if (status) {
     orr_planner_free(planner);
     return NULL;
   }
   orr_planner_seed(planner, 0);
-  orr_planner_reset(planner);
   return planner;
 }
 
@@ -192,11 +294,10 @@ orr_planner *orr_planner_retain(orr_planner *planner) {
 void orr_planner_free(orr_planner *planner) {
   if (!planner || atomic_fetch_sub(&planner->references, 1) > 1) return;
   orr_engine *engine = planner->engine;
-  void *memory[] = {planner->options,      planner->state,        planner->middle,  planner->half,
-                    planner->mean,         planner->best,         planner->returns, planner->order,
-                    planner->best_returns, planner->mean_returns, planner->out,     planner};
-  orr_tensor_free(planner->plans);
-  orr_tensor_free(planner->wide);
+  void *memory[] = {planner->options, planner->shared,  planner->middle,
+                    planner->half,    planner->scratch, planner};
+  planner_free_searches(planner);
+  if (planner->type->close) planner->type->close(planner);
   orr_space_free(planner->space);
   for (size_t i = 0; i < COUNT(memory); i++) engine_free_memory(engine, memory[i]);
   orr_engine_free(engine);

@@ -1,17 +1,45 @@
-/* search.c - a planner at work: the loop over iterations with its clock, scoring, the best plan so far, warm starts. */
+/* search.c - a planner at work: what is kept between calls, and the loop over iterations with its
+   clock. */
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "plan/plan.h"
+
+double plan_clock(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- what is kept ---- */
 
 void orr_planner_seed(orr_planner *planner, uint64_t seed) {
   planner->random = orr_random_new(seed, 0x706c616e); /* a stream that is the planner's alone */
 }
 
+void orr_planner_reset_one(orr_planner *planner, int state) {
+  search *s = &planner->searches[state];
+  for (int v = 0; v < planner->variables; v++) s->mean[v] = planner->middle[v % planner->actions];
+  memcpy(s->previous, planner->middle, (size_t)planner->actions * sizeof(orr_real));
+  s->warm = false;
+  if (planner->type->forget) planner->type->forget(planner, s);
+}
+
 void orr_planner_reset(orr_planner *planner) {
-  for (int v = 0; v < planner->variables; v++)
-    planner->mean[v] = planner->middle[v % planner->actions];
-  if (planner->type->forget) planner->type->forget(planner);
+  for (int i = 0; i < planner->states; i++) orr_planner_reset_one(planner, i);
+}
+
+/* The plan to execute: the best, or the mean; the mean where nothing was finite. */
+static const orr_real *chosen_plan(const orr_planner *planner, const search *s) {
+  return planner->type->executes_best && !isnan(s->best_return) ? s->best : s->mean;
+}
+
+void repeat_last_decision(orr_planner *planner, search *s) {
+  size_t action = (size_t)planner->actions, variables = (size_t)planner->variables;
+  if (variables > action)
+    memcpy(s->mean + variables - action, s->mean + variables - 2 * action,
+           action * sizeof(orr_real));
 }
 
 orr_status orr_planner_set_states(orr_planner *planner, int states) {
@@ -19,84 +47,36 @@ orr_status orr_planner_set_states(orr_planner *planner, int states) {
 }
 void orr_planner_reset_one(orr_planner *planner, int state) { (void)state; orr_planner_reset(planner); }
 void orr_planner_shift(orr_planner *planner) {
-  int kept = planner->variables - planner->actions;
-  memmove(planner->mean, planner->mean + planner->actions, (size_t)kept * sizeof(orr_real));
-  memcpy(planner->mean + kept, planner->middle, (size_t)planner->actions * sizeof(orr_real));
-  if (planner->type->shift) planner->type->shift(planner);
+  size_t action = (size_t)planner->actions, kept = (size_t)planner->variables - action;
+  for (int i = 0; i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    if (s->warm) memcpy(s->previous, chosen_plan(planner, s), action * sizeof(orr_real));
+    memmove(s->mean, s->mean + action, kept * sizeof(orr_real));
+    memcpy(s->mean + kept, planner->middle, action * sizeof(orr_real));
+    if (planner->type->shift) planner->type->shift(planner, s);
+  }
 }
 
 orr_status orr_planner_set_plan(orr_planner *planner, const orr_real *plan) {
-  for (int i = 0; i < planner->horizon * planner->actions; i++)
+  size_t action = (size_t)planner->actions, wide = (size_t)planner->horizon * action;
+  for (size_t i = 0; i < (size_t)planner->states * wide; i++)
     if (!isfinite(plan[i]))
       return engine_fail(planner->engine, ORR_NUMBER, "plan: number %d of step %d is not finite",
-                         i % planner->actions, i / planner->actions);
-  for (int step = 0; step < planner->length; step++) {
-    orr_real *action = planner->mean + step * planner->actions;
-    memcpy(action, plan + step * planner->repeat * planner->actions,
-           (size_t)planner->actions * sizeof(orr_real));
-    orr_space_clip(planner->space, action);
+                         (int)(i % action), (int)(i % wide / action));
+  for (int i = 0; i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    for (int step = 0; step < planner->length; step++) {
+      orr_real *decision = s->mean + (size_t)step * action;
+      memcpy(decision, plan + (size_t)i * wide + (size_t)(step * planner->repeat) * action,
+             action * sizeof(orr_real));
+      orr_space_clip(planner->space, decision);
+    }
+    s->warm = true;
   }
   return ORR_OK;
 }
 
-/* ---- scoring ---- */
-
-/* Every decision `repeat` times: [length][actions] to [horizon][actions]. */
-static void expand(const orr_planner *planner, const orr_real *plan, orr_real *expanded) {
-  size_t bytes = (size_t)planner->actions * sizeof(orr_real);
-  for (int step = 0; step < planner->horizon; step++)
-    memcpy(expanded + step * planner->actions, plan + step / planner->repeat * planner->actions,
-           bytes);
-}
-
-static void remember(orr_planner *planner, int n) {
-  double sum = 0;
-  for (int i = 0; i < n; i++)
-    if (isfinite(planner->returns[i])) sum += (double)planner->returns[i];
-  planner->mean_returns[planner->iteration] =
-      planner->finite ? (orr_real)(sum / planner->finite) : NAN;
-  planner->best_returns[planner->iteration] = NAN;
-  planner->scored += n;
-  planner->non_finite += n - planner->finite;
-  if (!planner->finite) return;
-  int winner = planner->order[0];
-  planner->best_returns[planner->iteration] = planner->returns[winner];
-  if (isnan(planner->best_return) || planner->returns[winner] > planner->best_return) {
-    planner->best_return = planner->returns[winner];
-    memcpy(planner->best, planner->candidates + (size_t)winner * (size_t)planner->variables,
-           (size_t)planner->variables * sizeof(orr_real));
-  }
-}
-
-orr_status planner_score(orr_planner *planner, int n) {
-  orr_tensor *plans = planner->wide ? planner->wide : planner->plans;
-  if (planner->wide) {
-    size_t wide = (size_t)planner->horizon * (size_t)planner->actions;
-    orr_real *expanded = orr_tensor_data(planner->wide);
-    for (int i = 0; i < n; i++)
-      expand(planner, planner->candidates + (size_t)i * (size_t)planner->variables,
-             expanded + (size_t)i * wide);
-  }
-  orr_tensor_touch(plans);
-  orr_scoring scoring = {.observation = planner->request->observation,
-                         .plans = orr_tensor_data(plans),
-                         .tensor = plans,
-                         .n = n,
-                         .horizon = planner->horizon,
-                         .step = planner->request->step,
-                         .seed = planner->seed,
-                         .iteration = (uint32_t)planner->iteration,
-                         .returns = planner->returns};
-  for (int i = 0; i < n; i++) planner->returns[i] = NAN;
-  planner->finite = 0;
-  orr_status status = orr_objective_score(planner->objective, &scoring);
-  if (status) return status;
-  planner->finite = rank_returns(planner->returns, n, planner->ranked, planner->order);
-  remember(planner, n);
-  return ORR_OK;
-}
-
-/* ---- the loop ---- */
+/* ---- a call ---- */
 
 orr_plan_request orr_plan_request_defaults(void) {
   return (orr_plan_request){.size = sizeof(orr_plan_request)};
@@ -105,45 +85,123 @@ orr_plan_request orr_plan_request_defaults(void) {
 static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
   orr_engine *engine = planner->engine;
   orr_space *space = orr_objective_action_space(objective);
+  const char *name = orr_objective_name(objective), *own = orr_planner_name(planner);
   int horizon = orr_objective_horizon(objective);
   if (space && orr_space_size(space) != planner->actions)
     return engine_fail(engine, ORR_SHAPE,
-                       "objective '%s' takes actions of %lld numbers, %s plans %d",
-                       orr_objective_name(objective), (long long)orr_space_size(space),
-                       orr_planner_name(planner), planner->actions);
+                       "objective '%s' takes actions of %lld numbers, %s plans %d", name,
+                       (long long)orr_space_size(space), own, planner->actions);
   if (horizon && horizon != planner->horizon)
     return engine_fail(engine, ORR_SHAPE, "objective '%s' looks %d steps ahead, but %s plans %d",
-                       orr_objective_name(objective), horizon, orr_planner_name(planner),
-                       planner->horizon);
-  return orr_objective_prepare(objective, planner->population, planner->horizon);
+                       name, horizon, own, planner->horizon);
+  if (planner->states > 1 && !orr_objective_many_states(objective))
+    return engine_fail(engine, ORR_ARGUMENT,
+                       "objective '%s' scores plans from one state at a time, but %s plans for %d",
+                       name, own, planner->states);
+  if (planner->type->gradients && !orr_objective_has_gradients(objective))
+    return engine_fail(engine, ORR_ARGUMENT,
+                       "%s follows gradients of the return, which objective '%s' does not have",
+                       own, name);
+  if (planner->proposals && !orr_objective_has_proposals(objective))
+    return engine_fail(
+        engine, ORR_ARGUMENT,
+        "%s: %d proposals are wanted, but objective '%s' has no policy to propose them", own,
+        planner->proposals, name);
+  return orr_objective_prepare(objective, planner->population * planner->states, planner->horizon);
 }
 
-static void begin(orr_planner *planner, orr_objective *objective, const orr_plan_request *request) {
+/* Room for returns as scored and for violations, when the first objective with constraints comes. */
+static orr_status make_room_for_violations(orr_planner *planner, const orr_objective *objective) {
+  planner->constrained = orr_objective_has_violations(objective);
+  if (planner->violations || !planner->constrained) return ORR_OK;
+  size_t plans = (size_t)planner->population * (size_t)planner->states;
+  if (!planner->values)
+    planner->values = engine_new_zeroed(planner->engine, plans, sizeof(orr_real));
+  if (!planner->values) return ORR_MEMORY;
+  planner->violations = engine_new_zeroed(planner->engine, plans, sizeof(orr_real));
+  return planner->violations ? ORR_OK : ORR_MEMORY;
+}
+
+static orr_status begin(orr_planner *planner, orr_objective *objective,
+                        const orr_plan_request *request) {
   planner->objective = objective;
   planner->request = request;
   uint64_t bits[4];
   for (int i = 0; i < 4; i++) bits[i] = orr_random_bits(&planner->random);
-  planner->key = bits[0] << 32 | bits[1];
+  uint64_t key = bits[0] << 32 | bits[1];
   planner->seed = bits[2] << 32 | bits[3];
-  planner->iteration = 0;
-  planner->scored = planner->non_finite = 0;
-  planner->best_return = NAN;
-  planner->done = false;
-  if (planner->type->begin) planner->type->begin(planner);
+  bool fewer = request->iterations > 0 && request->iterations < planner->iterations;
+  planner->last = (fewer ? request->iterations : planner->iterations) - 1;
+  for (int i = 0; i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    s->key = i ? mix_bits(key + (uint64_t)i) : key;
+    s->done = false;
+    if (planner->type->begin) planner->type->begin(planner, s);
+  }
+  if (!planner->proposals) return ORR_OK;
+  orr_proposing proposing = {.observation = request->observation,
+                             .states = planner->states,
+                             .n = planner->states * planner->proposals,
+                             .horizon = planner->horizon,
+                             .step = request->step,
+                             .seed = planner->seed,
+                             .plans = planner->proposed};
+  return orr_objective_propose(objective, &proposing);
 }
 
-static orr_status search(orr_planner *planner, double *overrun) {
+/* Proposals take the place of the last candidates. */
+static void add_proposals(orr_planner *planner, int state) {
+  size_t action = (size_t)planner->actions, wide = (size_t)planner->horizon * action;
+  search *s = &planner->searches[state];
+  for (int p = 0; p < planner->proposals; p++) {
+    const orr_real *plan = planner->proposed + (size_t)(state * planner->proposals + p) * wide;
+    orr_real *to = s->candidates + (size_t)(planner->batch - 1 - p) * (size_t)planner->variables;
+    for (int step = 0; step < planner->length; step++, to += action) {
+      memcpy(to, plan + (size_t)(step * planner->repeat) * action, action * sizeof(orr_real));
+      orr_space_clip(planner->space, to);
+    }
+  }
+}
+
+/* A search that is done stays in the batch, as it is, until the others are. */
+static orr_status iterate(orr_planner *planner) {
+  const planner_type *type = planner->type;
+  planner->batch = type->batch ? type->batch(planner) : planner->population;
+  for (int i = 0; i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    size_t first = (size_t)i * (size_t)planner->batch, numbers = first * (size_t)planner->variables;
+    s->candidates = planner->candidates + numbers;
+    s->returns = planner->returns + first;
+    s->order = planner->order + first;
+    s->gradients = planner->gradients ? planner->gradients + numbers : NULL;
+    orr_status status = type->sample(planner, s);
+    if (status) return status;
+    if (planner->proposals && (!type->starts || planner->iteration == 0)) add_proposals(planner, i);
+  }
+  orr_status status = planner_score(planner);
+  for (int i = 0; i < planner->states && !status; i++) {
+    search *s = &planner->searches[i];
+    if (s->finite > 0 && !s->done) type->update(planner, s);
+  }
+  return status;
+}
+
+static bool all_done(const orr_planner *planner) {
+  for (int i = 0; i < planner->states; i++)
+    if (!planner->searches[i].done) return false;
+  return true;
+}
+
+static orr_status search_plans(orr_planner *planner, double *overrun) {
   const orr_plan_request *request = planner->request;
-  int iterations = planner->iterations;
-  if (request->iterations > 0 && request->iterations < iterations) iterations = request->iterations;
   bool limited = request->seconds > 0;
   double start = limited ? plan_clock() : 0, before = start, longest = 0;
   orr_status status = ORR_OK;
-  while (planner->iteration < iterations && !planner->done) {
+  while (planner->iteration <= planner->last && !all_done(planner)) {
     if (orr_interrupted(planner->engine))
       status = engine_fail(planner->engine, ORR_INTERRUPTED, "planning was interrupted");
     if (status) break;
-    status = planner->type->iterate(planner);
+    status = iterate(planner);
     if (status) break;
     planner->iteration++;
     if (!limited) continue;
@@ -157,54 +215,70 @@ static orr_status search(orr_planner *planner, double *overrun) {
   return status;
 }
 
-static void fill_result(orr_planner *planner, orr_plan_result *result) {
-  bool usable = !isnan(planner->best_return);
-  const orr_real *best = usable ? planner->best : planner->mean;
-  const orr_real *plan = planner->type->executes_best ? best : planner->mean;
-  const orr_real *plans[3] = {plan, best, planner->mean};
-  if (planner->repeat > 1) {
-    for (int i = 0; i < 3; i++) {
-      orr_real *out = planner->out + i * planner->horizon * planner->actions;
-      expand(planner, plans[i], out);
-      plans[i] = out;
-    }
-  }
-  *result = (orr_plan_result){.plan = plans[0],
-                              .best = plans[1],
-                              .mean = plans[2],
-                              .best_return = planner->best_return,
+/* ---- results ---- */
+
+static const orr_real *widened(const orr_planner *planner, const orr_real *plan, orr_real *out) {
+  size_t action = (size_t)planner->actions;
+  if (planner->repeat == 1) return plan;
+  for (int step = 0; step < planner->horizon; step++)
+    memcpy(out + (size_t)step * action, plan + (size_t)(step / planner->repeat) * action,
+           action * sizeof(orr_real));
+  return out;
+}
+
+static void fill_result(orr_planner *planner, int state, double overrun, orr_plan_result *result) {
+  const search *s = &planner->searches[state];
+  bool usable = !isnan(s->best_return);
+  size_t wide = (size_t)planner->horizon * (size_t)planner->actions;
+  orr_real *out = planner->out ? planner->out + (size_t)state * 3 * wide : NULL;
+  *result = (orr_plan_result){.plan = widened(planner, chosen_plan(planner, s), out),
+                              .best = widened(planner, usable ? s->best : s->mean,
+                                              out ? out + wide : NULL),
+                              .mean = widened(planner, s->mean, out ? out + 2 * wide : NULL),
+                              .best_return = s->best_return,
+                              .best_violation = s->best_violation,
                               .iterations = planner->iteration,
-                              .best_returns = planner->best_returns,
-                              .mean_returns = planner->mean_returns,
-                              .scored = planner->scored,
-                              .non_finite = planner->non_finite,
-                              .usable = usable};
+                              .best_returns = s->best_returns,
+                              .mean_returns = s->mean_returns,
+                              .scored = s->scored,
+                              .non_finite = s->non_finite,
+                              .usable = usable,
+                              .overrun = overrun};
 }
 
 orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                             const orr_plan_request *request, orr_plan_result *result) {
-  orr_plan_result unused;
-  if (!result) result = &unused;
   if (planner->busy)
     return engine_fail(planner->engine, ORR_STATE,
                        "%s: an objective called the planner that scores it",
                        orr_planner_name(planner));
+  if (!planner->searches)
+    return engine_fail(planner->engine, ORR_STATE,
+                       "%s has no memory: orr_planner_set_states failed",
+                       orr_planner_name(planner));
   planner->iteration = 0;
-  planner->scored = planner->non_finite = 0;
-  planner->best_return = NAN;
+  for (int i = 0; i < planner->states; i++) {
+    search *s = &planner->searches[i];
+    s->scored = s->non_finite = 0;
+    s->best_return = NAN;
+    s->best_violation = 0;
+  }
   orr_status status = check_fit(planner, objective);
+  if (!status) status = make_room_for_violations(planner, objective);
+  if (!status) status = planner_make_scratch(planner);
   double overrun = 0;
   if (!status) {
     orr_objective_retain(objective); /* its own functions may let go of it */
     planner->busy = true;
-    begin(planner, objective, request);
-    status = search(planner, &overrun);
+    status = begin(planner, objective, request);
+    if (!status) status = search_plans(planner, &overrun);
     planner->busy = false;
     orr_objective_free(objective);
     planner->objective = NULL;
     planner->request = NULL;
+    for (int i = 0; i < planner->states; i++)
+      if (!isnan(planner->searches[i].best_return)) planner->searches[i].warm = true;
   }
-  fill_result(planner, result);
-  result->overrun = overrun;
+  for (int i = 0; i < planner->states && result; i++) fill_result(planner, i, overrun, &result[i]);
   return status;
 }
