@@ -236,8 +236,6 @@ ORR_API int orr_planner_population(const orr_planner *planner); /* most plans sc
 ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states);
 ORR_API int orr_planner_states(const orr_planner *planner);
 
-ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states); /* TEMP */
-ORR_API void orr_planner_reset_one(orr_planner *planner, int state); /* TEMP */
 /* Starts the planner's own stream of random numbers; nothing else does. 0 at first. */
 ORR_API void orr_planner_seed(orr_planner *planner, uint64_t seed);
 /* Forgets the last plan and whatever else was kept; the stream goes on. */
@@ -254,9 +252,10 @@ typedef struct orr_plan_request {
   const orr_real *observation; /* [states][observation size] */
   int64_t step;                /* of the episode */
   int iterations;              /* at most; 0: the planner's own number */
-  double
-      seconds; /* at most; 0: no limit. No iteration is begun that would not end in time, judged by
-                     the longest so far; but one is always made. */
+  /* At most; 0: no limit. No iteration is begun that would not end in time, judged by how long plans
+     took lately, and one that does not is cut short where the objective can. Of a population that is too
+     large for the time, as many plans are scored as it allows, but one at least. */
+  double seconds;
 } orr_plan_request;
 
 ORR_API orr_plan_request orr_plan_request_defaults(void);
