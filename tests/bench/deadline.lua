@@ -32,12 +32,12 @@ local function learned(population)
 end
 
 local cases = {
-  { name = "pets", make = function() return learned(24) end },
+  { name = "pets", make = function() return learned(16) end },
   { name = "simulator", make = function()
     local env = orrery.env "cartpole"
     return env, orrery.mpc {
       env = env, seconds = options.deadline,
-      planner = orrery.plan.cem { horizon = 25, population = 200, iterations = 10000, minimum_variance = 0 },
+      planner = orrery.plan.cem { horizon = 25, population = 200, iterations = 1000, minimum_variance = 0 },
     }
   end },
   { name = "long", make = function() return learned(4000) end },
