@@ -39,6 +39,9 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
+  /* So many plans in a row are variants of one plan, to be compared: they meet the same noise, where
+     the objective has a say in it. 0 stands for 1. */
+  int variants;
   /* NULL, or [n], to be filled with by how much each plan breaks side constraints: 0 when it keeps
      them. Plans that keep them rank before those that do not. */
   orr_real *violations;
@@ -88,6 +91,9 @@ typedef struct orr_objective_callbacks {
   orr_space *observation, *action; /* held, not taken over; NULL: any */
   int horizon;                     /* the only one it scores; 0: any */
   bool gradients;                  /* whether it can fill scoring->gradients */
+  /* Without such: whether gradients may be had by central differences of the returns, for which a
+     plan is scored 2 * horizon * action size times more. It must know its action space. */
+  bool differences;
   bool violations;  /* whether it has side constraints, and fills scoring->violations */
   bool many_states; /* whether it can score plans from several states in one batch */
   bool any_thread;  /* whether it may be called on another thread than the host's */
@@ -113,21 +119,52 @@ typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *
                                           const orr_real *t, orr_real *rewards,
                                           orr_real *terminated);
 
+/* What a plan is worth whose particles have different returns. */
+typedef enum orr_risk {
+#define RISK(name, ...) ORR_RISK_##name,
+#include "orrery/risks.def"
+#undef RISK
+} orr_risk;
+
+typedef struct orr_risk_options {
+  orr_risk measure;  /* ORR_RISK_mean */
+  double parameter;  /* of the measures that have one, see risks.def */
+  bool over_members; /* particles of one member are averaged first; each member then weighs the
+                        same. Learned rollouts whose particles keep their member only */
+} orr_risk_options;
+
+/* The measures, 0 .. count-1; name NULL past the end, parameter "" where there is none. */
+ORR_API int orr_risk_count(void);
+ORR_API const char *orr_risk_name(int risk);
+ORR_API const char *orr_risk_parameter(int risk);
+ORR_API const char *orr_risk_doc(int risk);
+ORR_API double orr_risk_default(int risk);
+
 /* A learned rollout. The program rolls one plan out:
-     "state"   UNIFORM [observation size]: the start
+     "state"   ROW [observation size]: the start; UNIFORM: then all plans start in one state
      "plan"    ROW [horizon, action size]
      "time"    UNIFORM [], optional: the step of the episode at which the plan starts
      "return"  ROW [], the output
+     "events"  ROW [constraints], with side constraints: the probability that each event happens
+               within the horizon; its mean over particles is not to exceed its limit
    With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
-   (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
-   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
+   (TS-infinity: Chua et al. 2018); the plan's return is the mean over particles, or what `risk` makes of
+   them. A particle that is not finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
    With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
    after each action.
    What particles have in common, `first` works out once: a program without draws, with inputs among
    "state", "plan" and "time", as above. Its rows are group * n + plan, for n plans, where groups are the
    elites in order (as many as have particles; without an ensemble all particles are one group); each
    group uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the
-   same name, each particle reading the row of its group and plan. */
+   same name, each particle reading the row of its group and plan.
+   Derivatives take programs of their own, which may have the rollout's inputs, "state" also as ROW:
+     gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
+               ask for gradients are scored by it
+     path      "plan"; output "states" ROW [horizon, S], after each action, without draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
+               reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
+               0 where nothing counts any more. S is the observation size. Each elite follows its own
+               path; orr_objective_linearise averages over elites. It gives no value at the horizon. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -139,6 +176,10 @@ typedef struct orr_rollout_options {
   void *user;
   void (*free_user)(void *user); /* optional: called once, unless the maker fails */
   orr_program *first;            /* retained; NULL: none */
+  orr_risk_options risk;
+  const double *limits; /* [constraints], copied: the most probable that each event may be */
+  int constraints;
+  orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);
@@ -150,6 +191,8 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
    a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
+     "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
+                  probably; what happens after the end does not count
    any input of which may be missing, or a callback. Nothing counts after a termination. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
@@ -175,6 +218,7 @@ ORR_API orr_space *
 orr_objective_observation_space(const orr_objective *objective);               /* lent; or NULL */
 ORR_API orr_space *orr_objective_action_space(const orr_objective *objective); /* lent; or NULL */
 ORR_API int orr_objective_horizon(const orr_objective *objective);             /* 0: any */
+/* Its own ones, or by central differences. */
 ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
 /* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
 ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name,

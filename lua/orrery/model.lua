@@ -155,7 +155,8 @@ local function folded(self, high)
   return weights
 end
 
-local function distribution(self, s, a)
+--- model:distribution(s, a): as model:step, before states are kept within bounds.
+function Model:distribution(s, a)
   s = flat(s)
   local x = orrery.concat { s, flat(a) }
   if not trace.is_symbol(x) then -- plain numbers, which programs are compared with
@@ -176,17 +177,17 @@ end
 --- model:step(s, a): in a traced function: mean and deviation of the next state (deviation nil when
 --- deterministic). Each row is predicted by its member.
 function Model:step(s, a)
-  local mean, deviation = distribution(self, s, a)
+  local mean, deviation = self:distribution(s, a)
   return self:within_bounds(mean), deviation
 end
 
--- A draw of the next state, of which distribution() told.
-local function drawn(self, mean, deviation)
+--- model:drawn(mean, deviation): a draw of the next state, of which model:distribution told.
+function Model:drawn(mean, deviation)
   return self:within_bounds(deviation and mean + deviation * trace.normal(self.states) or mean)
 end
 
 --- model:sample(s, a): in a traced function: a draw of the next state.
-function Model:sample(s, a) return drawn(self, distribution(self, s, a)) end
+function Model:sample(s, a) return self:drawn(self:distribution(s, a)) end
 
 -- ---- on tensors
 
@@ -267,109 +268,11 @@ function Model:rollout(s, plan, options)
   return by_member(out.states, self.members, s:size(1))
 end
 
--- ---- planning
-
--- All particles of a plan start in one state, so that those of one member share the mean and the
--- deviation of the state after the first action. A small program works them out for each member and
--- plan; the rollout gets them as inputs.
-local function first_program(self, horizon)
-  return trace.program {
-    name = "first step",
-    inputs = { { name = "state", level = "uniform", shape = { self.states } },
-               { name = "plan", level = "row", shape = { horizon, self.actions } } },
-    fn = function(state, plan)
-      local mean, deviation = distribution(self, state, plan[1])
-      return { first_mean = mean, first_deviation = deviation }
-    end,
-  }
-end
-
---- model:rollout_program(horizon, options): library code: compiles a rollout for planners. Inputs state
---- (uniform), plan and time, and with options.shares those that the program of the first step gives.
----   name    of the program
----   start   the carry's other entries at first: a table
----   body    body(carry, action, next, t) answers the entries that follow, and what to stack, or nil;
----           carry.s is the state, t the step of the episode
----   finish  finish(carry, stacked) answers the outputs
----   sample  draws each next state instead of taking the mean
-function Model:rollout_program(horizon, options)
-  local o, inputs = options, { { name = "state", level = "uniform", shape = { self.states } },
-    { name = "plan", level = "row", shape = { horizon, self.actions } },
-    { name = "time", level = "uniform", shape = {} } }
-  if o.shares then
-    inputs[4] = { name = "first_mean", level = "row", shape = { self.states } }
-    inputs[5] = { name = "first_deviation", level = "row", shape = { self.states } }
-  end
-  local function roll(state, plan, time, mean, deviation)
-    local function advance(carry, action, next, t)
-      local after, output = o.body(carry, action, next, t)
-      after.s = next
-      return after, output
-    end
-    local function step(carry, action, t)
-      local next = o.sample and self:sample(carry.s, action) or (self:step(carry.s, action))
-      return advance(carry, action, next, time + t)
-    end
-    local carry = { s = state }
-    for name, value in pairs(o.start or {}) do carry[name] = value end
-    if not o.shares then
-      return orrery.scan(function(now, action, t) return step(now, action, t - 1) end, carry, plan)
-    end
-    local after, output = advance(carry, plan[1], drawn(self, mean, deviation), time)
-    output = output and output:insert_axis(1)
-    if horizon == 1 then return after, output end
-    local last, rest = orrery.scan(step, after, plan:slice(2, horizon))
-    return last, output and orrery.concat({ output, rest }, 1)
-  end
-  return trace.program { name = o.name, inputs = inputs,
-                         fn = function(...) return o.finish(roll(...)) end }
-end
-
--- The program that scores plans: its output "return" is the sum of rewards, none after a termination.
-local function return_program(self, task, horizon, sample, shares)
-  local function body(carry, action, next, t)
-    local s, n = trace.record(self.observation, carry.s), trace.record(self.observation, next)
-    local a = trace.record(self.action, action)
-    local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
-                                  returns = "number" }
-    if not task.termination then return { total = carry.total + reward } end
-    reward = reward + 0 * next:sum() -- see below; what comes after the end spoils nothing
-    local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
-                                 name = "termination" }
-    return { total = carry.total + orrery.where(carry.alive, reward, 0),
-             alive = orrery.where(ended, 0, carry.alive) }
-  end
-  return self:rollout_program(horizon, {
-    name = task.name or "rollout", sample = sample, shares = shares, body = body,
-    start = { total = 0, alive = task.termination and 1 or nil },
-    finish = function(last)
-      -- A state that is not finite spoils the return, and ranks last. Without an end such a number
-      -- never leaves the state again: the last one tells of all.
-      return { ["return"] = task.termination and last.total or last.total + 0 * last.s:sum() }
-    end,
-  })
-end
-
---- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling
---- them out in the model. task: a table with `reward`, a function of (s, a, next, t), and
---- optionally `termination`; or the reward function. Answers the compiled rollout, and options for
---- a planner's objective: every particle keeps one elite member for the whole plan (TS-infinity).
---- Where particles have a member in common, options.first is the program of their first step.
-function Model:objective(task, options)
-  local o = check.options("objective options", options,
-    { horizon = 20, particles = 20, sample = true })
-  if type(task) == "function" then task = { reward = task } end
-  if type(task) ~= "table" or type(task.reward) ~= "function" then
-    check.fail("objective: a task needs a function `reward`")
-  end
-  local sample = o.sample and self.probabilistic
-  local particles = (sample or self.members > 1) and o.particles or 1
-  local shares = sample and particles > #self.elites
-  return return_program(self, task, o.horizon, sample, shares), {
-    members = self.members > 1 and self.members or 0, particles = particles, elites = self.elites,
-    observation = self.observation, action = self.action, horizon = o.horizon,
-    first = shares and first_program(self, o.horizon).program or nil,
-  }
+-- Documented in model_rollout.lua.
+function Model:rollout_program(...) return require "orrery.model_rollout".program(self, ...) end
+function Model:objective(...)
+  is_model(self, "objective")
+  return require "orrery.model_rollout".objective(self, ...)
 end
 
 -- ---- files

@@ -50,9 +50,12 @@ static int fill_with_scorer(lua_State *L, lua_handle *handle, orr_objective *obj
 /*** orrery.objective.fn(f, options): plans scored by f(observation, plans), plans being a tensor of n x
 horizon x numbers of an action; f returns n numbers, the higher the better: a tensor or a list. A return that is
 not finite ranks its plan last. options: env, or the spaces `action` and, for observations, `observation`
-(without it f gets nil); name. f is called once for each batch, in plain Lua. */
+(without it f gets nil); name; gradients = true: where its third argument is true, f also returns the gradients of
+the returns, shaped as the plans are; differences = true: gradients are central differences, for which a plan is
+scored 2 x horizon x numbers of an action times more. f is called once for each batch, in plain Lua. */
 static int objective_fn(lua_State *L) {
-  static const char *const names[] = {"env", "observation", "action", "name", NULL};
+  static const char *const names[] = {"env",       "observation", "action", "name",
+                                      "gradients", "differences", NULL};
   luaL_checktype(L, 1, LUA_TFUNCTION);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -61,6 +64,8 @@ static int objective_fn(lua_State *L) {
   callbacks.action = option_space(L, 2, "action");
   callbacks.name = lua_option_string(L, 2, "name", "function");
   callbacks.score = lua_score_plans;
+  callbacks.gradients = lua_option_boolean(L, 2, "gradients", false);
+  callbacks.differences = lua_option_boolean(L, 2, "differences", false);
   if (!callbacks.action)
     return lua_complain(
         L, "an objective needs an action space: give { env = env } or { action = space }");
@@ -72,7 +77,8 @@ static int objective_fn(lua_State *L) {
 }
 
 /*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
-An observation that is not its present one is an error, unless any_observation = true.
+An observation that is not its present one is an error, unless any_observation = true. Its gradients, for planners
+that want them, are central differences: a plan is played 2 x horizon x numbers of an action times more.
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
 static int objective_env(lua_State *L) {
@@ -118,13 +124,15 @@ static int *option_elites(lua_State *L, int index, int *count) {
 /*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state (uniform)
 and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
 observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
-that the particles of a plan with one member share (see plan.h). With an option `reward`, a plain
+that the particles of a plan with one member share (see plan.h); gradient, or path and linear, programs of derivatives
+for planners that use them (see plan.h; model:objective makes them). With an option `reward`, a plain
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {
-  static const char *const names[] = {"members", "particles",   "elites",  "observation",
-                                      "action",  "env",         "horizon", "first",
-                                      "reward",  "termination", NULL};
+  static const char *const names[] = {"members", "particles",   "elites",   "observation",
+                                      "action",  "env",         "horizon",  "first",
+                                      "reward",  "termination", "gradient", "path",
+                                      "linear",  NULL};
   orr_program *program = lua_check_program(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
@@ -135,6 +143,9 @@ static int objective_program(lua_State *L) {
   options.observation = option_space(L, 2, "observation");
   options.action = option_space(L, 2, "action");
   if (lua_option_push(L, 2, "first") != LUA_TNIL) options.first = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "gradient") != LUA_TNIL) options.gradient = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "path") != LUA_TNIL) options.path = lua_check_program(L, -1);
+  if (lua_option_push(L, 2, "linear") != LUA_TNIL) options.linear = lua_check_program(L, -1);
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
@@ -153,9 +164,10 @@ static int objective_program(lua_State *L) {
 }
 
 /*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x numbers of an
-action (or a list of them). options: seed, step. */
+action (or a list of them); with gradients = true also the gradients of the returns, a tensor shaped as the plans.
+options: seed, step, gradients. */
 static int score(lua_State *L) {
-  static const char *const names[] = {"seed", "step", NULL};
+  static const char *const names[] = {"seed", "step", "gradients", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
   orr_space *seen = orr_objective_observation_space(objective),
             *done = orr_objective_action_space(objective);
@@ -182,8 +194,72 @@ static int score(lua_State *L) {
                          .seed =
                              (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
                          .returns = orr_tensor_data(lua_check_tensor(L, -1))};
+  bool gradients = lua_option_boolean(L, 4, "gradients", false);
+  if (gradients) {
+    lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 3, shape));
+    scoring.gradients = orr_tensor_data(lua_check_tensor(L, -1));
+  }
   orr_objective_retain(objective); /* a script may close it meanwhile */
   orr_status status = orr_objective_score(objective, &scoring);
+  orr_objective_free(objective);
+  lua_check_status(L, status);
+  return gradients ? 2 : 1;
+}
+
+/* A new tensor as field `name` of the table on top, and its numbers. */
+static orr_real *new_field(lua_State *L, const char *name, int axes, const int64_t *shape) {
+  lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, axes, shape));
+  orr_real *numbers = orr_tensor_data(lua_check_tensor(L, -1));
+  lua_setfield(L, -2, name);
+  return numbers;
+}
+
+/*** objective:linearise(observation, plan, options): dynamics and rewards to first and second order along a plan
+of horizon x numbers of an action, where the objective knows them. options: step. A table of tensors, S being the
+numbers of a state and A those of an action: states (horizon + 1 x S), next_s (horizon x S x S), next_a (.. x S x A),
+reward_s, reward_a, reward_ss, reward_as (.. x A x S), reward_aa; value_s and value_ss of the value at the
+horizon. */
+static int linearise(lua_State *L) {
+  static const char *const names[] = {"step", NULL};
+  orr_objective *objective = lua_check_objective(L, 1);
+  orr_space *seen = orr_objective_observation_space(objective);
+  lua_settop(L, 4);
+  lua_check_options(L, 4, "linearise options", names);
+  orr_tensor *plan = lua_to_tensor(L, 3);
+  orr_real *observation =
+      lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
+  if (seen) lua_read_flat(L, 2, seen, "observation", observation);
+  lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plan, ORR_REAL));
+  lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
+  plan = lua_check_tensor(L, -1);
+  orr_space *space = orr_objective_action_space(objective);
+  const int64_t *given = orr_tensor_shape(plan);
+  if (orr_tensor_axes(plan) != 2 || given[0] > 10000 ||
+      (space && given[1] != orr_space_size(space)))
+    return lua_complain(L, "a plan must be a tensor of horizon x %d",
+                        space ? (int)orr_space_size(space) : 0);
+  int64_t horizon = given[0], s = orr_objective_state_size(objective), a = given[1];
+  const int64_t ss[] = {horizon, s, s}, sa[] = {horizon, s, a}, as[] = {horizon, a, s},
+                aa[] = {horizon, a, a}, path[] = {horizon + 1, s};
+  lua_newtable(L);
+  orr_linearisation along = {
+      .observation = observation,
+      .plan = orr_tensor_data(plan),
+      .horizon = (int)horizon,
+      .step = lua_option_integer(L, 4, "step", 0, 0, INT64_MAX),
+      .states = new_field(L, "states", 2, path),
+      .next_s = new_field(L, "next_s", 3, ss),
+      .next_a = new_field(L, "next_a", 3, sa),
+      .reward_s = new_field(L, "reward_s", 2, ss),
+      .reward_a = new_field(L, "reward_a", 2, as),
+      .reward_ss = new_field(L, "reward_ss", 3, ss),
+      .reward_as = new_field(L, "reward_as", 3, as),
+      .reward_aa = new_field(L, "reward_aa", 3, aa),
+      .value_s = new_field(L, "value_s", 1, ss + 1),
+      .value_ss = new_field(L, "value_ss", 2, ss + 1),
+  };
+  orr_objective_retain(objective);
+  orr_status status = orr_objective_linearise(objective, &along);
   orr_objective_free(objective);
   lua_check_status(L, status);
   return 1;
@@ -213,6 +289,7 @@ static int objective_text(lua_State *L) {
 }
 
 static const luaL_Reg methods[] = {{"score", score},
+                                   {"linearise", linearise},
                                    {"set_input", set_input},
                                    {"horizon", horizon},
                                    {NULL, NULL}};

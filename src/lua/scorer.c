@@ -46,6 +46,21 @@ static orr_status run(lua_scorer *scorer, lua_CFunction body, job *j) {
 
 /* ---- whole batches */
 
+/* The second result, on top. */
+static void read_gradients(lua_State *L, const orr_scoring *scoring, int actions) {
+  int64_t count = (int64_t)scoring->n * scoring->horizon * actions;
+  if (lua_isnil(L, -1))
+    lua_complain(L, "the objective's function returned no gradients, a tensor of %d x %d x %d",
+                 scoring->n, scoring->horizon, actions);
+  orr_tensor *gradients = lua_to_tensor(L, lua_gettop(L));
+  if (orr_tensor_count(gradients) != count)
+    lua_complain(
+        L, "the objective's function returned gradients of %I numbers for %d plans of %d x %d",
+        (LUAI_UACINT)orr_tensor_count(gradients), scoring->n, scoring->horizon, actions);
+  for (int64_t i = 0; i < count; i++)
+    scoring->gradients[i] = (orr_real)orr_tensor_get(gradients, i);
+}
+
 static int plans_body(lua_State *L) {
   job *j = lua_touserdata(L, 3);
   const orr_scoring *scoring = j->scoring;
@@ -55,7 +70,10 @@ static int plans_body(lua_State *L) {
   if (j->scorer->observation) lua_push_record(L, j->scorer->observation, scoring->observation);
   else lua_pushnil(L);
   lua_push_tensor(L, orr_tensor_from(engine, 3, shape, scoring->plans));
-  lua_call(L, 2, 1);
+  lua_pushboolean(L, scoring->gradients != NULL);
+  lua_call(L, 3, 2);
+  if (scoring->gradients) read_gradients(L, scoring, (int)shape[2]);
+  lua_pop(L, 1);
   if (lua_isnil(L, -1))
     return lua_complain(
         L, "the objective's function returned nothing; a tensor or list of %d returns is needed",

@@ -10,6 +10,7 @@ struct orr_objective {
   orr_objective_callbacks callbacks;
   char *name;
   int prepared, prepared_horizon;
+  differences differences;
   atomic_bool busy;
 };
 
@@ -22,6 +23,11 @@ orr_objective *orr_objective_function(orr_engine *engine,
   if (!callbacks->score || callbacks->horizon < 0) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective needs a score function and no negative horizon");
+    return NULL;
+  }
+  if (callbacks->differences && !callbacks->action) {
+    engine_fail(engine, ORR_ARGUMENT,
+                "an objective whose gradients are differences needs an action space");
     return NULL;
   }
   orr_objective *objective = engine_new_zeroed(engine, 1, sizeof *objective);
@@ -49,6 +55,7 @@ void orr_objective_free(orr_objective *objective) {
   if (!objective || atomic_fetch_sub(&objective->references, 1) > 1) return;
   orr_engine *engine = objective->engine;
   if (objective->callbacks.free_user) objective->callbacks.free_user(objective->callbacks.user);
+  differences_free(&objective->differences, engine);
   orr_space_free(objective->callbacks.observation);
   orr_space_free(objective->callbacks.action);
   engine_free_memory(engine, objective->name);
@@ -69,7 +76,7 @@ orr_space *orr_objective_action_space(const orr_objective *objective) {
 }
 
 bool orr_objective_has_gradients(const orr_objective *objective) {
-  return objective->callbacks.gradients;
+  return objective->callbacks.gradients || objective->callbacks.differences;
 }
 
 orr_status orr_objective_set_input(orr_objective *objective, const char *name, orr_tensor *tensor) {
@@ -186,17 +193,26 @@ orr_status orr_objective_disagree(orr_objective *objective, const orr_real *obse
 }
 
 orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
+  const orr_objective_callbacks *calls = &objective->callbacks;
+  bool by_differences = scoring->gradients && !calls->gradients;
+  int largest = scoring->n, batch = 0;
+  if (by_differences && calls->differences)
+    batch = differences_batch(scoring->horizon, orr_space_size(calls->action));
+  if (batch > largest) largest = batch;
   orr_status status = check_batch(objective, scoring->n, scoring->horizon);
   if (!status) status = check_states(objective, scoring->states, scoring->n);
-  if (!status) status = orr_objective_prepare(objective, scoring->n, scoring->horizon);
+  if (!status) status = orr_objective_prepare(objective, largest, scoring->horizon);
   if (status) return status;
-  if (scoring->gradients && !objective->callbacks.gradients)
-    return cannot(objective, "has no gradients");
+  if (by_differences && !calls->differences) return cannot(objective, "has no gradients");
   if (scoring->violations && !objective->callbacks.violations)
     return cannot(objective, "has no side constraints");
   status = enter(objective);
   if (status) return status;
-  status = objective->callbacks.score(objective->callbacks.user, scoring);
+  orr_scoring given = *scoring;
+  if (by_differences) given.gradients = NULL;
+  status = calls->score(calls->user, &given);
+  if (!status && by_differences)
+    status = differences_gradients(&objective->differences, objective->engine, calls, scoring);
   objective->busy = false;
   return status;
 }

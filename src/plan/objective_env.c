@@ -34,9 +34,11 @@ static void play(simulator *sim, orr_env *env, int rollout) {
   const orr_scoring *scoring = sim->scoring;
   int plan = rollout / sim->options.particles;
   size_t horizon = (size_t)sim->horizon, wide = (horizon + 1) * (size_t)sim->observation;
-  /* noise belongs to the rollout, not to the thread that plays it */
-  *orr_env_random(env) =
-      orr_random_new(mix_bits(scoring->seed + scoring->iteration), (uint64_t)rollout);
+  /* noise belongs to the rollout, not to the thread that plays it; variants of a plan share it */
+  int shared = plan / (scoring->variants > 1 ? scoring->variants : 1);
+  *orr_env_random(env) = orr_random_new(mix_bits(scoring->seed + scoring->iteration),
+                                        (uint64_t)shared * (uint64_t)sim->options.particles +
+                                            (uint64_t)(rollout % sim->options.particles));
   sim->statuses[rollout] =
       orr_env_rollout(env, sim->state,
                       scoring->plans + (size_t)plan * horizon * (size_t)sim->actions, sim->horizon,
@@ -445,6 +447,7 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.score = score;
   callbacks.prepare = prepare;
   callbacks.set_input = set_input;
+  callbacks.differences = true;
   callbacks.free_user = free_simulator;
   callbacks.observation = orr_env_observation_space(env);
   callbacks.action = orr_env_action_space(env);

@@ -189,4 +189,17 @@ orr_status reward_rows_run(reward_rows *rows, size_t rollouts);
 /* The first `steps` rewards, up to the first termination; terminated may be NULL. */
 orr_real sum_rewards(const orr_real *rewards, const orr_real *terminated, int steps);
 
+/* Gradients by central differences of an objective's returns: see differences.c. */
+typedef struct differences {
+  orr_real *plans, *returns, *steps; /* one block: [chunk][horizon][actions], [chunk], [actions] */
+  int chunk, horizon, actions;
+} differences;
+
+/* How many plans it scores at once. */
+int differences_batch(int horizon, int64_t actions);
+/* Fills scoring->gradients, by `calls->score`. */
+orr_status differences_gradients(differences *d, orr_engine *engine,
+                                 const orr_objective_callbacks *calls, const orr_scoring *scoring);
+void differences_free(differences *d, orr_engine *engine);
+
 #endif

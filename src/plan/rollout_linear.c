@@ -1,0 +1,273 @@
+/* rollout_linear.c - the dynamics and rewards of a learned rollout to first and second order along a
+   plan. Each elite follows the plan on its own path of mean predictions (program `path`, a row for each
+   elite); the derivatives at every step of every path come at once (program `linear`, a row for each
+   elite and step) and are averaged over elites, weighted by the particles that each one has. */
+#include <math.h>
+#include <string.h>
+
+#include "plan/rollout.h"
+#include "tensor/tensor.h"
+
+enum { NEXT_S, NEXT_A, REWARD_S, REWARD_A, REWARD_SS, REWARD_AS, REWARD_AA, OUTPUTS };
+
+static const struct {
+  const char *name, *shape; /* S: numbers of a state, A: of an action */
+} outputs[OUTPUTS] = {{"next_s", "SS"},   {"next_a", "SA"},    {"reward_s", "S"},
+                      {"reward_a", "A"},  {"reward_ss", "SS"}, {"reward_as", "AS"},
+                      {"reward_aa", "AA"}};
+
+struct rollout_linear {
+  orr_program *path, *linear;
+  orr_run *path_run, *linear_run;
+  orr_tensor *state, *plan, *time; /* [1, S] or [S], [1, horizon, actions], [] */
+  orr_tensor *s, *a, *t;           /* [elites * horizon, S], [horizon, actions], [horizon] */
+  orr_tensor *step_of_row;         /* int32 [elites * horizon] */
+  size_t sizes[OUTPUTS], strides[OUTPUTS]; /* numbers in a row; from row to row */
+  int ended_stride;                        /* -1: nothing ends */
+};
+
+void rollout_close_linear(learned *model) {
+  rollout_linear *linear = model->linear;
+  if (!linear) return;
+  orr_tensor *tensors[] = {linear->state, linear->plan, linear->time,       linear->s,
+                           linear->a,     linear->t,    linear->step_of_row};
+  for (size_t i = 0; i < COUNT(tensors); i++) orr_tensor_free(tensors[i]);
+  orr_run_free(linear->path_run);
+  orr_run_free(linear->linear_run);
+  orr_program_free(linear->path);
+  orr_program_free(linear->linear);
+  engine_free_memory(model->engine, linear);
+  model->linear = NULL;
+}
+
+static int count_groups(const learned *model) { return model->groups ? model->groups : 1; }
+
+/* ---- what it accepts ---- */
+
+static int find_output(const orr_program *program, const char *name) {
+  for (int i = 0; i < orr_program_outputs(program); i++)
+    if (!strcmp(orr_program_output_name(program, i), name)) return i;
+  return -1;
+}
+
+static orr_status check_outputs(learned *model) {
+  rollout_linear *linear = model->linear;
+  const orr_program *program = linear->linear;
+  const int64_t path[2] = {model->horizon, model->rows.observation};
+  int states = find_output(linear->path, "states");
+  if (states < 0 || orr_program_output_level(linear->path, states) != ORR_ROW ||
+      !shape_equal(orr_program_output_axes(linear->path, states),
+                   orr_program_output_shape(linear->path, states), 2, path))
+    return engine_fail(model->engine, ORR_SHAPE,
+                       "a path program needs an output 'states', [%d, %d] for each row",
+                       model->horizon, model->rows.observation);
+  for (int i = 0; i < OUTPUTS; i++) {
+    int64_t shape[2], count = 1;
+    int axes = (int)strlen(outputs[i].shape), at = find_output(program, outputs[i].name);
+    for (int axis = 0; axis < axes; axis++) {
+      shape[axis] = outputs[i].shape[axis] == 'S' ? model->rows.observation : model->actions;
+      count *= shape[axis];
+    }
+    if (at < 0 || orr_program_output_level(program, at) == ORR_MEMBER ||
+        !shape_equal(orr_program_output_axes(program, at), orr_program_output_shape(program, at),
+                     axes, shape))
+      return engine_fail(model->engine, ORR_SHAPE,
+                         "a linear program needs an output '%s' of %lld numbers for each row",
+                         outputs[i].name, (long long)count);
+    linear->sizes[i] = (size_t)count;
+    linear->strides[i] = orr_program_output_level(program, at) == ORR_ROW ? (size_t)count : 0;
+  }
+  int ended = find_output(program, "ended");
+  linear->ended_stride = ended < 0 ? -1 : orr_program_output_level(program, ended) == ORR_ROW;
+  return ORR_OK;
+}
+
+static orr_status new_tensors(learned *model) {
+  rollout_linear *linear = model->linear;
+  orr_engine *engine = model->engine;
+  int64_t horizon = model->horizon, size = model->rows.observation, actions = model->actions;
+  int64_t rows = horizon * count_groups(model);
+  const int64_t start[2] = {1, size}, plan[3] = {1, horizon, actions}, paths[2] = {rows, size};
+  int state = rollout_find_input(linear->path, "state");
+  bool by_row = state >= 0 && orr_program_input_level(linear->path, state) == ORR_ROW;
+  linear->state = by_row ? orr_tensor_new(engine, ORR_REAL, 2, start)
+                         : orr_tensor_new(engine, ORR_REAL, 1, &size);
+  linear->plan = orr_tensor_new(engine, ORR_REAL, 3, plan);
+  linear->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
+  linear->s = orr_tensor_new(engine, ORR_REAL, 2, paths);
+  linear->a = orr_tensor_new(engine, ORR_REAL, 2, plan + 1);
+  linear->t = orr_tensor_new(engine, ORR_REAL, 1, &horizon);
+  linear->step_of_row = orr_tensor_new(engine, ORR_INT, 1, &rows);
+  if (!linear->state || !linear->plan || !linear->time || !linear->s || !linear->a || !linear->t ||
+      !linear->step_of_row)
+    return ORR_MEMORY;
+  int32_t *step = orr_tensor_data(linear->step_of_row);
+  for (int64_t row = 0; row < rows; row++) step[row] = (int32_t)(row % horizon);
+  return ORR_OK;
+}
+
+static orr_status bind_path(learned *model) {
+  rollout_linear *linear = model->linear;
+  int64_t groups = count_groups(model);
+  orr_tensor *zeros = orr_tensor_new(model->engine, ORR_INT, 1, &groups);
+  if (!zeros) return ORR_MEMORY;
+  memset(orr_tensor_data(zeros), 0, (size_t)groups * sizeof(int32_t));
+  const orr_program *path = linear->path;
+  int state = rollout_find_input(path, "state");
+  bool by_row = state >= 0 && orr_program_input_level(path, state) == ORR_ROW;
+  orr_status status = orr_run_input(linear->path_run, "plan", linear->plan, zeros);
+  if (!status && state >= 0)
+    status = orr_run_input(linear->path_run, "state", linear->state, by_row ? zeros : NULL);
+  if (!status && rollout_find_input(path, "time") >= 0)
+    status = orr_run_input(linear->path_run, "time", linear->time, NULL);
+  orr_tensor_free(zeros);
+  if (status) return status;
+  for (int g = 0; g < model->groups; g++) model->sizes[g] = 1;
+  return rollout_group_rows(model, linear->path_run, 1);
+}
+
+static orr_status bind_linear(learned *model) {
+  rollout_linear *linear = model->linear;
+  const struct {
+    const char *name;
+    orr_tensor *tensor, *index;
+  } given[] = {{"s", linear->s, NULL},
+               {"a", linear->a, linear->step_of_row},
+               {"t", linear->t, linear->step_of_row}};
+  for (size_t i = 0; i < COUNT(given); i++) {
+    if (rollout_find_input(linear->linear, given[i].name) < 0) continue;
+    orr_status status =
+        orr_run_input(linear->linear_run, given[i].name, given[i].tensor, given[i].index);
+    if (status) return status;
+  }
+  for (int g = 0; g < model->groups; g++) model->sizes[g] = model->horizon;
+  return rollout_group_rows(model, linear->linear_run, model->horizon);
+}
+
+orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *program) {
+  if (!path && !program) return ORR_OK;
+  if (!path || !program)
+    return engine_fail(model->engine, ORR_ARGUMENT,
+                       "to linearise a rollout takes two programs, of its path and of the "
+                       "derivatives along it");
+  rollout_linear *linear = engine_new_zeroed(model->engine, 1, sizeof *linear);
+  if (!linear) return ORR_MEMORY;
+  model->linear = linear;
+  linear->path = orr_program_retain(path);
+  linear->linear = orr_program_retain(program);
+  linear->path_run = orr_run_new(path);
+  linear->linear_run = orr_run_new(program);
+  if (!linear->path_run || !linear->linear_run) return orr_engine_status(model->engine);
+  orr_status status = check_outputs(model);
+  if (!status) status = new_tensors(model);
+  if (!status) status = bind_path(model);
+  return status ? status : bind_linear(model);
+}
+
+bool rollout_linear_has_input(const learned *model, const char *name) {
+  static const char *const own[] = {"s", "a", "t"};
+  if (!model->linear) return false;
+  for (size_t i = 0; i < COUNT(own); i++)
+    if (!strcmp(name, own[i])) return false;
+  return rollout_find_input(model->linear->path, name) >= 0 ||
+         rollout_find_input(model->linear->linear, name) >= 0;
+}
+
+orr_status rollout_linear_set_input(learned *model, const char *name, orr_tensor *tensor) {
+  rollout_linear *linear = model->linear;
+  orr_status status = ORR_OK;
+  if (rollout_find_input(linear->path, name) >= 0)
+    status = orr_run_input(linear->path_run, name, tensor, NULL);
+  if (!status && rollout_find_input(linear->linear, name) >= 0)
+    status = orr_run_input(linear->linear_run, name, tensor, NULL);
+  return status;
+}
+
+/* ---- at work ---- */
+
+static double weight_of(const learned *model, int group) {
+  return (double)model->slots[group] / model->particles;
+}
+
+/* The states at which derivatives are taken, and their mean over elites. */
+static orr_status follow(learned *model, const orr_linearisation *along) {
+  rollout_linear *linear = model->linear;
+  size_t size = (size_t)model->rows.observation, horizon = (size_t)model->horizon;
+  memcpy(orr_tensor_data(linear->state), along->observation, size * sizeof(orr_real));
+  memcpy(orr_tensor_data(linear->plan), along->plan,
+         horizon * (size_t)model->actions * sizeof(orr_real));
+  *(orr_real *)orr_tensor_data(linear->time) = (orr_real)along->step;
+  orr_tensor_touch(linear->state);
+  orr_tensor_touch(linear->plan);
+  orr_tensor_touch(linear->time);
+  orr_status status = orr_run_go(linear->path_run);
+  if (status) return status;
+  const orr_real *states = orr_tensor_data(orr_run_output(linear->path_run, "states"));
+  orr_real *s = orr_tensor_data(linear->s);
+  memcpy(along->states, along->observation, size * sizeof(orr_real));
+  for (size_t i = 0; i < horizon * size; i++) along->states[size + i] = 0;
+  for (int g = 0; g < count_groups(model); g++) {
+    const orr_real *path = states + (size_t)g * horizon * size;
+    orr_real *starts = s + (size_t)g * horizon * size, weight = (orr_real)weight_of(model, g);
+    memcpy(starts, along->observation, size * sizeof(orr_real));
+    memcpy(starts + size, path, (horizon - 1) * size * sizeof(orr_real));
+    for (size_t i = 0; i < horizon * size; i++) along->states[size + i] += weight * path[i];
+  }
+  return ORR_OK;
+}
+
+static void average(const learned *model, int output, orr_real *mean) {
+  const rollout_linear *linear = model->linear;
+  const orr_real *given = orr_tensor_data(orr_run_output(linear->linear_run, outputs[output].name));
+  size_t size = linear->sizes[output], stride = linear->strides[output];
+  size_t horizon = (size_t)model->horizon;
+  for (size_t i = 0; i < horizon * size; i++) mean[i] = 0;
+  for (int g = 0; g < count_groups(model); g++) {
+    orr_real weight = (orr_real)weight_of(model, g);
+    for (size_t t = 0; t < horizon; t++) {
+      const orr_real *row = given + ((size_t)g * horizon + t) * stride;
+      for (size_t i = 0; i < size; i++) mean[t * size + i] += weight * row[i];
+    }
+  }
+}
+
+/* Rewards count up to the step at which most elites end. */
+static void end_rewards(const learned *model, orr_real *const means[OUTPUTS]) {
+  const rollout_linear *linear = model->linear;
+  if (linear->ended_stride < 0) return;
+  const orr_real *ended = orr_tensor_data(orr_run_output(linear->linear_run, "ended"));
+  bool over = false;
+  for (int t = 0; t < model->horizon; t++) {
+    for (int i = REWARD_S; over && i < OUTPUTS; i++)
+      for (size_t k = 0; k < linear->sizes[i]; k++) means[i][(size_t)t * linear->sizes[i] + k] = 0;
+    double share = 0;
+    for (int g = 0; g < count_groups(model); g++)
+      if (ended[(g * model->horizon + t) * linear->ended_stride] != 0) share += weight_of(model, g);
+    over = over || share > 0.5;
+  }
+}
+
+orr_status rollout_linearise(void *user, const orr_linearisation *along) {
+  learned *model = user;
+  rollout_linear *linear = model->linear;
+  orr_status status = follow(model, along);
+  if (status) return status;
+  memcpy(orr_tensor_data(linear->a), along->plan,
+         (size_t)orr_tensor_count(linear->a) * sizeof(orr_real));
+  orr_real *times = orr_tensor_data(linear->t);
+  for (int t = 0; t < model->horizon; t++) times[t] = (orr_real)(along->step + t);
+  orr_tensor_touch(linear->s);
+  orr_tensor_touch(linear->a);
+  orr_tensor_touch(linear->t);
+  status = orr_run_go(linear->linear_run);
+  if (status) return status;
+  orr_real *const means[OUTPUTS] = {along->next_s,   along->next_a,    along->reward_s,
+                                    along->reward_a, along->reward_ss, along->reward_as,
+                                    along->reward_aa};
+  for (int i = 0; i < OUTPUTS; i++) average(model, i, means[i]);
+  end_rewards(model, means);
+  size_t size = (size_t)model->rows.observation;
+  for (size_t i = 0; i < size; i++) along->value_s[i] = 0;
+  for (size_t i = 0; i < size * size; i++) along->value_ss[i] = 0;
+  return ORR_OK;
+}
