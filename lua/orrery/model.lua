@@ -286,6 +286,9 @@ function Model:rollout(s, plan, options)
   return by_member(out.states, self.members, s:size(1))
 end
 
+-- 1 / deviation that each number of a state had in the data; 0 for what never changed.
+function Model:state_scale() return self.input_scale:slice(1, self.states):copy() end
+
 -- Documented in model_rollout.lua.
 function Model:rollout_program(...) return require "orrery.model_rollout".program(self, ...) end
 function Model:objective(...)

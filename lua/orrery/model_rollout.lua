@@ -220,7 +220,7 @@ local function disagreement(self, horizon)
     name = "states", body = function(_, _, next) return {}, next end,
     finish = function(_, states) return { states = states } end,
   })
-  return self.paths[horizon].program, self.input_scale:slice(1, self.states):copy()
+  return self.paths[horizon].program, self:state_scale()
 end
 
 --- model:objective(task, options): scores plans by rolling them out in the model. task: a table with `reward`, a
