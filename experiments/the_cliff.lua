@@ -5,9 +5,9 @@
 --- no fault of planning just once: replanning at every step walks over it too. Only data mends it: what
 --- happened is appended, the model is fitted again, and the walker stops before the edge. Replanning has
 --- another use: with the true dynamics, in a stronger wind, it gets higher than a plan made in advance.
---- A net blurs the edge, so that the refitted walker stops early or now and then steps too far. Two ways
---- out: to count the worst of what the members of the ensemble expect, and to learn, apart from where a
---- step leads, how likely it is to be the last.
+--- A net that learns the height blurs the edge, or finds it and walks right up to it, since it knows no
+--- wind. What closes the gap is a model that predicts a distribution, the wind, and learns apart from
+--- where a step leads how likely it is to end in a fall; risk modes tell what caution adds.
 local orrery = require "orrery"
 
 local options = orrery.options {
@@ -42,18 +42,24 @@ local run <close> = orrery.run { name = "the_cliff", options = options }
 
 -- ---- two ways to use a model: look again at every step, or plan the whole walk in advance
 
-local function replanning(source, particles)
-  source.planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
-    elites = options.population // 10, iterations = options.iterations }
-  source.task, source.particles, source.seed = source.task or task, particles, options.seed
+local function planner(horizon, more, longer)
+  local population = more * options.population
+  return orrery.plan.cem { horizon = horizon, population = population, elites = population // 10,
+    iterations = longer * options.iterations }
+end
+
+local function controller(source, particles, with)
+  source.task, source.particles, source.planner = source.task or task, particles, with
+  source.seed = options.seed
   return orrery.mpc(source)
 end
 
+local function replanning(source, particles)
+  return controller(source, particles, planner(options.horizon, 1, 1))
+end
+
 local function in_advance(source, particles)
-  source.planner = orrery.plan.cem { horizon = length, population = 2 * options.population,
-    elites = options.population // 5, iterations = 4 * options.iterations }
-  source.task, source.particles, source.seed = source.task or task, particles, options.seed
-  return orrery.policy.open_loop(orrery.mpc(source))
+  return orrery.policy.open_loop(controller(source, particles, planner(length, 2, 4)))
 end
 
 -- ---- what every controller did, over all seeds
@@ -63,11 +69,8 @@ local names, table_of = {}, {}
 -- Walks `tests` times; keeps falls and heights by controller and seed, and the height by step.
 local function judge(name, env, policy, seed)
   local result = orrery.evaluate(env, policy, { task = task, episodes = options.tests, seed = seed })
+  if not table_of[name] then table_of[name], names[#names + 1] = { falls = {}, heights = {}, walks = {} }, name end
   local row = table_of[name]
-  if not row then
-    row = { falls = {}, heights = {}, walks = {} }
-    table_of[name], names[#names + 1] = row, name
-  end
   local fallen = 0
   for _, last in ipairs(result.last) do
     if falls(nil, nil, last) then fallen = fallen + 1 end
@@ -82,8 +85,13 @@ local function mean_and_deviation(list)
   local x = orrery.tensor(list)
   return x:mean(), #list > 1 and x:std() * math.sqrt(#list / (#list - 1)) or 0
 end
+local curves, wary_curves = {}, {} -- by seed: the mean height of the walks of every round
 
-local curves = {} -- by seed: the mean height of the walks of every round
+-- Of the last round's walks, whatever the reward of the task.
+local function height_of(result)
+  local own = result.replay:transitions().reward
+  return own:slice(own:size(1) - options.episodes * length + 1, own:size(1)):mean()
+end
 
 local function draw_walks()
   local series = {}
@@ -93,7 +101,8 @@ local function draw_walks()
     end
   end
   add("random walks: replanning", 2, "model of random walks: over the edge")
-  add("after refits: replanning", 1, ("after %d refits: up, and stop"):format(options.refits))
+  add("after refits: replanning", 1, ("after %d refits"):format(options.refits))
+  add("wind and head for falls, mean", 3, "that knows the wind, with a head for falls")
   if #series == 0 then return end
   orrery.plot { title = ("The cliff: a walk of each of %d seeds, before and after refitting"):format(#curves),
     x = "step", y = "height, m (the edge is at 10)", series = series }
@@ -102,8 +111,10 @@ end
 
 local function draw_learning()
   local series = {}
-  for i, curve in ipairs(curves) do series[i] = { y = curve, color = 1, label = i == 1 and "each seed" or nil } end
-  if #series == 0 then return end
+  for i, curve in ipairs(curves) do
+    series[2 * i - 1] = { y = curve, color = 1, label = i == 1 and "heights only, each seed" or nil }
+    series[2 * i] = { y = wary_curves[i], color = 2, label = i == 1 and "wind, and a head for falls" or nil }
+  end
   local best = mean_and_deviation(table_of["true dynamics: replanning"].heights)
   local x, y = { 1, options.refits + 1 }, { best, best }
   series[#series + 1] = { x = x, y = y, color = 3, dashed = true, label = "the true dynamics" }
@@ -122,10 +133,8 @@ local function draw_film(policy, name, title)
   orrery.film_strip(strip, { title = title, captions = captions, columns = 4 }):save(run:path(name, title))
 end
 
-run:finally(function()
-  draw_walks()
-  if #curves > 0 then draw_learning() end
-end)
+run:finally(function() if #curves > 0 then draw_learning() end end)
+run:finally(draw_walks)
 
 -- ---- the story, once for every seed
 
@@ -135,42 +144,48 @@ for number = 1, options.seeds do
   orrery.seed(seed)
   tell "random and true dynamics"
   judge("random policy", calm, orrery.policy.random(calm), seed)
-  judge("true dynamics: in advance", calm, in_advance({ env = calm }, 20), seed)
+  judge("true dynamics: in advance", calm, in_advance({ env = calm }, 10), seed)
   judge("true dynamics: replanning", calm, replanning({ env = calm }, 10), seed)
-  judge("strong wind, true: in advance", windy, in_advance({ env = windy }, 20), seed)
+  judge("strong wind, true: in advance", windy, in_advance({ env = windy }, 10), seed)
   judge("strong wind, true: replanning", windy, replanning({ env = windy }, 10), seed)
 
   local function judge_model(when, model)
     judge(when .. ": in advance", calm, in_advance({ model = model }, options.members), seed)
     judge(when .. ": replanning", calm, replanning({ model = model }, options.members), seed)
   end
-  local curve = {}
+  local curve, wary_curve = {}, {}
   -- Deterministic nets without a share held out: the few falls are too precious not to be fitted.
   local model = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
     probabilistic = false, seed = seed }
   local mpc = replanning({ model = model }, options.members)
-  local learned = orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
+  orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
     episodes = options.episodes, random_episodes = options.random_episodes, particles = options.members,
-    planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
-      elites = options.population // 10, iterations = options.iterations },
+    planner = planner(options.horizon, 1, 1),
     fit = { epochs = options.epochs, batch = 64, validation = 0, bootstrap = false },
-    log = function(round)
+    log = function(round, result)
       tell(("round %d of %d"):format(round.round, options.refits + 1))
       if round.round == 0 then return end
-      curve[round.round] = round.mean / length
+      curve[round.round] = height_of(result)
       if round.round > 1 then return end
       judge_model("random walks", model)
       if number == 1 then draw_film(mpc, "before_film.png", "A model of random walks: over the edge") end
     end }
   judge_model("after refits", model)
   judge("after refits: worst member", calm, replanning({ model = model, risk = "worst" }, options.members), seed)
-  tell "a head for falls"
+
+  tell "the wind, and a head for falls"
   local wary = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
-    probabilistic = false, seed = seed, events = { fallen = falls } }
-  wary:fit(learned.replay, { epochs = options.epochs, batch = 64, validation = 0, bootstrap = false })
-  judge("with a head for falls", calm, replanning({ model = wary, task = until_fall }, options.members), seed)
-  judge("head, worst member", calm, replanning({ model = wary, task = until_fall, risk = "worst" }, options.members), seed)
-  curves[number] = curve
+    seed = seed, events = { fallen = falls } }
+  orrery.loop.replan { env = calm, task = until_fall, model = wary, seed = seed, rounds = options.refits + 1,
+    episodes = options.episodes, random_episodes = options.random_episodes, particles = 3 * options.members,
+    planner = planner(options.horizon, 1, 1),
+    fit = { epochs = options.epochs // 2, batch = 64, validation = 0, bootstrap = false },
+    log = function(round, result) wary_curve[round.round] = round.round > 0 and height_of(result) or nil end }
+  for _, risk in ipairs { "mean", "worst" } do
+    judge("wind and head for falls, " .. risk, calm, replanning({ model = wary, task = until_fall, risk = risk },
+      3 * options.members), seed)
+  end
+  curves[number], wary_curves[number] = curve, wary_curve
   if number == 1 then draw_film(mpc, "after_film.png", "The same, refitted to its own walks: up, and stop") end
 end
 
