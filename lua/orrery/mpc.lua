@@ -165,8 +165,9 @@ end
 ---   env           an environment, to plan with its true dynamics from the state it is in; or
 ---   objective     whatever scores plans: see orrery.objective
 ---   task          { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
----                 alone; t counts the steps of an episode from 0. An environment without a task plans for
----                 its own reward
+---                 alone; t counts the steps of an episode from 0, so that `path[orrery.min(t + 1, n)]` is what a
+---                 tensor of n rows wants at that time. An environment without a task plans for its own
+---                 reward
 ---   planner       orrery.plan.cem {}
 ---   particles     samples of each plan: 20 for a model that predicts a distribution, else 1
 ---   seed          0: of the planner's own random numbers
