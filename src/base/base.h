@@ -54,6 +54,9 @@ void *engine_new(orr_engine *engine, size_t count, size_t size);
 void *engine_new_zeroed(orr_engine *engine, size_t count, size_t size);
 void *engine_resize(orr_engine *engine, void *old, size_t count, size_t size);
 void engine_free_memory(orr_engine *engine, void *memory);
+/* Makes *memory hold count things at least, what it held being lost when it grows; it never shrinks. False
+   when there is no memory, and *memory is NULL then. */
+bool engine_make_room(orr_engine *engine, void **memory, size_t count, size_t size);
 char *engine_copy_string(orr_engine *engine, const char *text);
 
 /* Records the failure and returns its status. */

@@ -229,6 +229,16 @@ void *engine_resize(orr_engine *engine, void *old, size_t count, size_t size) {
   return memory;
 }
 
+bool engine_make_room(orr_engine *engine, void **memory, size_t count, size_t size) {
+  size_t bytes;
+  if (*memory && multiply_sizes(count, size, &bytes)) {
+    const block_header *header = (block_header *)*memory - 1;
+    if (bytes <= header->size - (size_t)((char *)*memory - (char *)header->start)) return true;
+  }
+  engine_free_memory(engine, *memory);
+  return (*memory = engine_new(engine, count, size)) != NULL;
+}
+
 char *engine_copy_string(orr_engine *engine, const char *text) {
   size_t n = strlen(text) + 1;
   char *copy = engine_new(engine, n, 1);
