@@ -9,8 +9,8 @@
 
 #include "mpc/mpc.h"
 
-/* The margin halves in 140 calls, and never takes more than half of the time there is. */
-#define FORGET 0.995
+/* The margin halves in 350 calls, and never takes more than half of the time there is. */
+#define FORGET 0.998
 #define MOST 0.5
 
 /* ---- time ---- */
