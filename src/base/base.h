@@ -18,7 +18,7 @@
 
 struct pool;
 
-/* What failed last in a planning thread. Messages are given back and taken again, never freed before
+/* What failed last in a planning thread, or in one of the pool's. Messages are given back and taken again, never freed before
    the engine, so that threads look through the list without a lock. */
 typedef struct thread_message {
   atomic_uintptr_t thread; /* whose it is; 0: nobody's */

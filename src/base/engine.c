@@ -32,6 +32,8 @@ static int core_count(void) {
   return cores < 1 ? 1 : cores > 64 ? 64 : (int)cores;
 }
 
+static void free_messages(orr_engine *engine);
+
 orr_engine *orr_engine_new(const orr_engine_options *given) {
   orr_engine_options options = orr_engine_options_defaults();
   if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
@@ -50,6 +52,7 @@ orr_engine *orr_engine_new(const orr_engine_options *given) {
   orr_engine_seed(engine, options.seed);
   engine->pool = pool_new(engine, options.threads ? options.threads : core_count());
   if (!engine->pool) {
+    free_messages(engine);
     allocate(options.allocate_user, engine, sizeof *engine, 0);
     return NULL;
   }

@@ -29,11 +29,12 @@ typedef struct simulator {
   orr_env **copies;         /* [workers]; NULL: env itself is played, not being thread-safe */
   int workers;
   double *state;
-  orr_real *seen;        /* [observation] */
-  int capacity, horizon; /* plans that the buffers below hold */
-  orr_real *rewards;     /* [rollouts][horizon] */
-  int *steps;            /* [rollouts], that count */
-  orr_status *statuses;  /* [rollouts] */
+  const double *snapshot; /* where plans start; NULL: where env is */
+  orr_real *seen;         /* [observation] */
+  int capacity, horizon;  /* plans that the buffers below hold */
+  orr_real *rewards;      /* [rollouts][horizon] */
+  int *steps;             /* [rollouts], that count */
+  orr_status *statuses;   /* [rollouts] */
   /* with a reward program or function: */
   struct program_rows *rows;
   reward_rows function;
