@@ -132,6 +132,21 @@ bool orr_objective_has_disagreement(const orr_objective *objective) {
   return objective->callbacks.disagree != NULL;
 }
 
+size_t orr_objective_snapshot_size(const orr_objective *objective) {
+  return objective->callbacks.take_snapshot ? objective->callbacks.snapshot_size : 0;
+}
+
+orr_status orr_objective_take_snapshot(orr_objective *objective, const orr_real *observation,
+                                       void *snapshot) {
+  if (!orr_objective_snapshot_size(objective)) return ORR_OK;
+  return objective->callbacks.take_snapshot(objective->callbacks.user, observation, snapshot);
+}
+
+void orr_objective_use_snapshot(orr_objective *objective, const void *snapshot) {
+  if (orr_objective_snapshot_size(objective))
+    objective->callbacks.use_snapshot(objective->callbacks.user, snapshot);
+}
+
 int orr_objective_state_size(const orr_objective *objective) {
   return objective->callbacks.linearise ? objective->callbacks.state_size : 0;
 }

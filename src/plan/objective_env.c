@@ -71,9 +71,8 @@ static orr_status make_copies(simulator *sim) {
 }
 
 /* Planning for one environment while another one is stepped would go unnoticed otherwise. */
-static orr_status check_observation(simulator *sim, const orr_scoring *scoring) {
-  const orr_real *given = scoring->observation;
-  if (!given || sim->options.any_observation || scoring->iteration > 0) return ORR_OK;
+static orr_status check_observation(simulator *sim, const orr_real *given) {
+  if (!given || sim->options.any_observation) return ORR_OK;
   if (orr_env_observe(sim->env, sim->seen)) return ORR_OK; /* it cannot tell */
   for (int i = 0; i < sim->observation; i++) {
     double apart = fabs((double)given[i] - (double)sim->seen[i]);
@@ -89,10 +88,31 @@ static orr_status check_observation(simulator *sim, const orr_scoring *scoring) 
   return ORR_OK;
 }
 
+static size_t state_bytes(const simulator *sim) {
+  return (size_t)orr_space_size(orr_env_state_space(sim->env)) * sizeof(double);
+}
+
+/* On the host's thread: env and `seen` are not looked at by another one that scores by a snapshot. */
+static orr_status take_snapshot(void *user, const orr_real *observation, void *snapshot) {
+  simulator *sim = user;
+  orr_status status = check_observation(sim, observation);
+  return status ? status : orr_env_get_state(sim->env, snapshot);
+}
+
+static void use_snapshot(void *user, const void *snapshot) {
+  simulator *sim = user;
+  sim->snapshot = snapshot;
+}
+
 static orr_status score(void *user, const orr_scoring *scoring) {
   simulator *sim = user;
-  orr_status status = check_observation(sim, scoring);
-  if (!status) status = orr_env_get_state(sim->env, sim->state);
+  orr_status status = ORR_OK;
+  if (sim->snapshot) {
+    memcpy(sim->state, sim->snapshot, state_bytes(sim));
+  } else {
+    if (scoring->iteration == 0) status = check_observation(sim, scoring->observation);
+    if (!status) status = orr_env_get_state(sim->env, sim->state);
+  }
   if (!status) status = make_copies(sim);
   if (status) return status;
   sim->scoring = scoring;
@@ -311,6 +331,10 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.action = orr_env_action_space(env);
   orr_status status = open_simulator(sim, options ? options : &defaults);
   callbacks.violations = sim->options.constraints > 0;
+  callbacks.any_thread = !sim->options.reward_function && orr_env_thread_safe(env);
+  callbacks.snapshot_size = status ? 0 : state_bytes(sim);
+  callbacks.take_snapshot = take_snapshot;
+  callbacks.use_snapshot = use_snapshot;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_simulator(sim);
   else if (options) sim->options.free_user = options->free_user;

@@ -5,13 +5,20 @@
 
 #include "plan/risk.h"
 
+/* Which row is which, for one number of plans: int32 [rows]. */
+typedef struct row_indices {
+  int n; /* 0: none */
+  orr_tensor *s, *next, *a, *t;
+} row_indices;
+
+enum { INDEXED = 16 }; /* batch sizes that are kept: planners may shrink their population */
+
 struct program_rows {
   orr_run *run;
   orr_tensor *observations, *plans,
       *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
-  /* int32 [rows] for the batch size they were made for */
-  orr_tensor *s, *next, *a, *t;
-  int indexed;
+  row_indices indices[INDEXED];
+  int indexed, oldest; /* plans that the run is bound for; 0: none yet */
 };
 
 typedef struct simulator {
@@ -22,11 +29,12 @@ typedef struct simulator {
   orr_env **copies;         /* [workers]; NULL: env itself is played, not being thread-safe */
   int workers;
   double *state;
-  orr_real *seen;        /* [observation] */
-  int capacity, horizon; /* plans that the buffers below hold */
-  orr_real *rewards;     /* [rollouts][horizon] */
-  int *steps;            /* [rollouts], that count */
-  orr_status *statuses;  /* [rollouts] */
+  const double *snapshot; /* where plans start; NULL: where env is */
+  orr_real *seen;         /* [observation] */
+  int capacity, horizon;  /* plans that the buffers below hold */
+  orr_real *rewards;      /* [rollouts][horizon] */
+  int *steps;             /* [rollouts], that count */
+  orr_status *statuses;   /* [rollouts] */
   /* with a reward program or function: */
   struct program_rows *rows;
   reward_rows function;
