@@ -116,14 +116,37 @@ typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *
                                           const orr_real *t, orr_real *rewards,
                                           orr_real *terminated);
 
+/* What a plan is worth whose particles have different returns. */
+typedef enum orr_risk {
+#define RISK(name, ...) ORR_RISK_##name,
+#include "orrery/risks.def"
+#undef RISK
+} orr_risk;
+
+typedef struct orr_risk_options {
+  orr_risk measure;  /* ORR_RISK_mean */
+  double parameter;  /* of the measures that have one, see risks.def */
+  bool over_members; /* particles of one member are averaged first; each member then weighs the
+                        same. Learned rollouts whose particles keep their member only */
+} orr_risk_options;
+
+/* The measures, 0 .. count-1; name NULL past the end, parameter "" where there is none. */
+ORR_API int orr_risk_count(void);
+ORR_API const char *orr_risk_name(int risk);
+ORR_API const char *orr_risk_parameter(int risk);
+ORR_API const char *orr_risk_doc(int risk);
+ORR_API double orr_risk_default(int risk);
+
 /* A learned rollout. The program rolls one plan out:
-     "state"   UNIFORM [observation size]: the start
+     "state"   ROW [observation size]: the start; UNIFORM: then all plans start in one state
      "plan"    ROW [horizon, action size]
      "time"    UNIFORM [], optional: the step of the episode at which the plan starts
      "return"  ROW [], the output
+     "events"  ROW [constraints], with side constraints: the probability that each event happens
+               within the horizon; its mean over particles is not to exceed its limit
    With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
-   (TS-infinity: Chua et al. 2018) and the return is the mean over particles. A particle that is not
-   finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
+   (TS-infinity: Chua et al. 2018); the plan's return is the mean over particles, or what `risk` makes of
+   them. A particle that is not finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
    With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
    after each action.
    What particles have in common, `first` works out once: a program without draws, with inputs among
@@ -151,6 +174,9 @@ typedef struct orr_rollout_options {
   void (*free_user)(void *user);         /* optional: called once, unless the maker fails */
   orr_program *first;                    /* retained; NULL: none */
   orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
+  orr_risk_options risk;
+  const double *limits; /* [constraints], copied: the most probable that each event may be */
+  int constraints;
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);
@@ -162,6 +188,8 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
    a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
+     "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
+                  probably; what happens after the end does not count
    any input of which may be missing, or a callback. Nothing counts after a termination. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */

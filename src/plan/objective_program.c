@@ -28,18 +28,24 @@ static orr_status prepare(void *user, int n, int horizon) {
     orr_tensor_free(model->plans);
     model->plans = plans;
     model->capacity = 0;
+    if (model->many_states) {
+      int64_t starts[2] = {n, model->observation};
+      orr_tensor_free(model->state);
+      model->state = orr_tensor_new(model->engine, ORR_REAL, 2, starts);
+      if (!model->state) return orr_engine_status(model->engine);
+    }
     orr_status status = reward_buffers(model, (size_t)n * (size_t)model->particles);
     if (status) return status;
     model->capacity = n;
   }
-  return rollout_use_layout(model, n, model->plans);
+  return rollout_use_layout(model, n, 1, model->plans);
 }
 
 /* ---- scoring ---- */
 
 /* The mean over particles, in the order of slots. One that is not finite spoils its plan: a sum of
    infinities may be NaN or infinite, and either ranks last. */
-static void reduce(const learned *model, const orr_real *returns, const orr_scoring *scoring) {
+static void reduce_mean(const learned *model, const orr_real *returns, const orr_scoring *scoring) {
   enum { TOGETHER = 64 };
   int n = scoring->n;
   for (int first = 0; first < n; first += TOGETHER) {
@@ -54,6 +60,35 @@ static void reduce(const learned *model, const orr_real *returns, const orr_scor
   }
 }
 
+static void reduce(const learned *model, const orr_real *returns, const orr_scoring *scoring) {
+  const orr_risk_options *risk = &model->risk;
+  if (risk->measure == ORR_RISK_mean && !risk->over_members) {
+    reduce_mean(model, returns, scoring);
+    return;
+  }
+  for (int plan = 0; plan < scoring->n; plan++) {
+    for (int slot = 0; slot < model->particles; slot++)
+      model->scratch[slot] = (double)returns[(slot * scoring->n + plan) * model->stride];
+    scoring->returns[plan] =
+        (orr_real)(risk->over_members
+                       ? risk_measure_groups(risk, model->scratch, model->slots, model->groups)
+                       : risk_measure(risk, model->scratch, model->particles));
+  }
+}
+
+/* events[row * event_stride + constraint], of which the mean over particles is held against limits. */
+static void constrain(const learned *model, const orr_real *events, const orr_scoring *scoring) {
+  for (int plan = 0; plan < scoring->n; plan++) {
+    for (int c = 0; c < model->constraints; c++) {
+      double sum = 0;
+      for (int slot = 0; slot < model->particles; slot++)
+        sum += (double)events[(slot * scoring->n + plan) * model->event_stride + c];
+      model->scratch[c] = sum / model->particles;
+    }
+    scoring->violations[plan] = violations_of(model->scratch, model->limits, model->constraints);
+  }
+}
+
 /* Rewards of the states that the program gave; a rollout with a number that is not finite is bad,
    whatever the function makes of it. */
 static orr_status reward_states(learned *model, const orr_real *states,
@@ -61,13 +96,13 @@ static orr_status reward_states(learned *model, const orr_real *states,
   reward_rows *rows = &model->rows;
   size_t horizon = (size_t)model->horizon, seen = (size_t)rows->observation;
   size_t plan = horizon * (size_t)model->actions, path = horizon * seen;
-  size_t rollouts = (size_t)scoring->n * (size_t)model->particles;
+  size_t n = (size_t)scoring->n, each = scoring->states > 1 ? n / (size_t)scoring->states : n;
+  size_t rollouts = n * (size_t)model->particles;
   for (size_t r = 0; r < rollouts; r++) {
     memcpy(rows->next + r * path, states + r * path, path * sizeof(orr_real));
-    memcpy(rows->s + r * path, scoring->observation, seen * sizeof(orr_real));
+    memcpy(rows->s + r * path, scoring->observation + r % n / each * seen, seen * sizeof(orr_real));
     memcpy(rows->s + r * path + seen, states + r * path, (path - seen) * sizeof(orr_real));
-    memcpy(rows->a + r * plan, scoring->plans + r % (size_t)scoring->n * plan,
-           plan * sizeof(orr_real));
+    memcpy(rows->a + r * plan, scoring->plans + r % n * plan, plan * sizeof(orr_real));
     reward_rows_times(rows, r, scoring->step);
   }
   orr_status status = reward_rows_run(rows, rollouts);
@@ -94,14 +129,30 @@ static orr_status run_first(learned *model) {
   return status;
 }
 
+/* Returns, and violations where they are wanted, of the run that is done. */
+static orr_status take_outputs(learned *model, const orr_scoring *scoring) {
+  bool states = model->rows.function != NULL;
+  orr_tensor *output = orr_run_output(model->run, states ? "states" : "return");
+  if (!output) return orr_engine_status(model->engine);
+  orr_status status = states ? reward_states(model, orr_tensor_data(output), scoring) : ORR_OK;
+  if (status) return status;
+  reduce(model, states ? model->row_returns : orr_tensor_data(output), scoring);
+  if (scoring->violations)
+    constrain(model, orr_tensor_data(orr_run_output(model->run, "events")), scoring);
+  return ORR_OK;
+}
+
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
-  if (scoring->gradients) return rollout_score_gradient(model, scoring);
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
-  orr_status status = rollout_use_layout(model, scoring->n, plans);
+  int states = scoring->states > 1 ? scoring->states : 1;
+  orr_status status = ORR_OK;
+  if (scoring->gradients) status = rollout_score_gradient(model, scoring);
+  if (status || (scoring->gradients && !scoring->violations)) return status;
+  status = rollout_use_layout(model, scoring->n, states, plans);
   if (status) return status;
   memcpy(orr_tensor_data(model->state), scoring->observation,
-         (size_t)orr_tensor_count(model->state) * sizeof(orr_real));
+         (size_t)states * (size_t)model->observation * sizeof(orr_real));
   if (!scoring->tensor)
     memcpy(orr_tensor_data(plans), scoring->plans,
            (size_t)scoring->n * (size_t)model->horizon * (size_t)model->actions * sizeof(orr_real));
@@ -112,13 +163,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   orr_run_seed(model->run, scoring->seed, scoring->iteration);
   status = run_first(model);
   if (!status) status = orr_run_go(model->run);
-  if (status) return status;
-  bool states = model->rows.function != NULL;
-  orr_tensor *output = orr_run_output(model->run, states ? "states" : "return");
-  if (!output) return orr_engine_status(model->engine);
-  if (states) status = reward_states(model, orr_tensor_data(output), scoring);
-  if (!status) reduce(model, states ? model->row_returns : orr_tensor_data(output), scoring);
-  return status;
+  return status ? status : take_outputs(model, scoring);
 }
 
 static bool is_own(const learned *model, const char *name) {
@@ -164,6 +209,8 @@ static void free_learned(void *user) {
   engine_free_memory(model->engine, model->entries);
   engine_free_memory(model->engine, model->slots);
   engine_free_memory(model->engine, model->sizes);
+  engine_free_memory(model->engine, model->limits);
+  engine_free_memory(model->engine, model->scratch);
   if (model->free_user) model->free_user(model->rows.user);
   orr_program_free(model->program);
   orr_program_free(model->first);
@@ -175,7 +222,7 @@ static orr_run *open_run(learned *model, orr_program *program) {
   orr_run *run = orr_run_new(program);
   if (!run) return NULL;
   orr_status status = ORR_OK;
-  if (rollout_find_input(program, "state") >= 0)
+  if (!model->many_states && rollout_find_input(program, "state") >= 0)
     status = orr_run_input(run, "state", model->state, NULL);
   if (!status && rollout_find_input(program, "time") >= 0)
     status = orr_run_input(run, "time", model->time, NULL);
@@ -187,16 +234,16 @@ static orr_run *open_run(learned *model, orr_program *program) {
 static orr_status open_learned(learned *model, const orr_rollout_options *options) {
   model->rows.function = options->reward_function;
   model->rows.user = options->user;
-  orr_status status = rollout_check_program(model);
+  orr_status status = rollout_check_members(model, options);
+  if (!status) status = rollout_check_risk(model, options);
+  if (!status) status = rollout_check_program(model);
   if (!status) status = rollout_check_first(model);
-  if (!status) status = rollout_check_members(model, options);
   if (status) return status;
-  if (options->observation &&
-      orr_space_size(options->observation) != orr_tensor_count(model->state))
+  if (options->observation && orr_space_size(options->observation) != model->observation)
     return engine_fail(model->engine, ORR_SHAPE,
                        "rollout: observations have %lld numbers, the program's 'state' %lld",
                        (long long)orr_space_size(options->observation),
-                       (long long)orr_tensor_count(model->state));
+                       (long long)model->observation);
   if (options->action && orr_space_size(options->action) != model->actions)
     return engine_fail(model->engine, ORR_SHAPE,
                        "rollout: actions have %lld numbers, those of the program's 'plan' %d",
@@ -235,7 +282,10 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.horizon = model->horizon;
   callbacks.gradients = model->gradient != NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->rows.observation : 0;
+  callbacks.state_size = model->linear ? model->observation : 0;
+  callbacks.violations = model->constraints > 0;
+  callbacks.many_states = model->many_states;
+  callbacks.any_thread = !options->reward_function;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

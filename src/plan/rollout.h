@@ -4,17 +4,18 @@
 #ifndef PLAN_ROLLOUT_H
 #define PLAN_ROLLOUT_H
 
-#include "plan/plan.h"
+#include "plan/risk.h"
 
 enum {
   LAYOUTS = 16 /* batch sizes whose row indices are kept: planners may shrink their population */
 };
 
 typedef struct layout {
-  int n;             /* plans; 0: unused */
+  int n, states;     /* plans; 0: unused; states that they start from */
   orr_tensor *index; /* int32 [n * particles]: row to plan */
+  orr_tensor *start; /* row to state; NULL where all plans start in one */
   /* With a first program: its rows to plans, a view of the above, and a particle's row to its. */
-  orr_tensor *first, *shared;
+  orr_tensor *first, *first_start, *shared;
 } layout;
 
 typedef struct rollout_gradient rollout_gradient;
@@ -28,10 +29,13 @@ typedef struct learned {
   int *entries;          /* [groups]: member that each group uses */
   int *slots;            /* [groups or 1]: particles in each */
   int64_t *sizes;        /* [groups]: rows in each */
-  int horizon, actions;
-  int stride;                       /* between the returns of rows: 0 when all are one number */
-  orr_tensor *state, *time, *plans; /* plans: [capacity, horizon, actions], to copy them to */
-  orr_tensor *bound_plans;          /* lent: what the run reads, `plans` or a planner's own */
+  int horizon, actions, observation;
+  int stride;       /* between the returns of rows: 0 when all are one number */
+  bool many_states; /* each row has a state of its own, not all the same one */
+  orr_tensor *state, *time,
+      *plans;              /* [observation], or [capacity, observation] for many states; and
+                                       [capacity, horizon, actions], to copy plans to */
+  orr_tensor *bound_plans; /* lent: what the run reads, `plans` or a planner's own */
   int capacity;
   layout layouts[LAYOUTS];
   int bound; /* the layout in force; -1: none */
@@ -41,13 +45,17 @@ typedef struct learned {
   reward_rows rows;           /* of a reward function */
   orr_real *row_returns;      /* [capacity * particles], with one */
   void (*free_user)(void *user);
+  orr_risk_options risk;
+  int constraints, event_stride; /* side constraints; as stride, of "events" */
+  double *limits;                /* [constraints] */
+  double *scratch;               /* [particles + constraints], of one plan at a time */
 } learned;
 
 /* Its number; -1: the program has no such input. */
 int rollout_find_input(const orr_program *program, const char *name);
 
-/* Rows for n plans that are read from `plans`; keeps what it did for the last few sizes. */
-orr_status rollout_use_layout(learned *model, int n, orr_tensor *plans);
+/* Rows for n plans from so many states, read from `plans`; keeps what it did for the last few sizes. */
+orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans);
 void rollout_free_layouts(learned *model);
 /* Rows of a run: model->sizes of each group, or all of them where there are no members. */
 orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows);
@@ -55,6 +63,7 @@ orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows);
 /* These read sizes from the programs and the options into the rollout. */
 orr_status rollout_check_program(learned *model);
 orr_status rollout_check_first(const learned *model);
+orr_status rollout_check_risk(learned *model, const orr_rollout_options *options);
 orr_status rollout_check_members(learned *model, const orr_rollout_options *options);
 
 /* Derivatives, where there are programs for them. */

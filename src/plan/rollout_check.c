@@ -10,25 +10,45 @@ int rollout_find_input(const orr_program *program, const char *name) {
   return -1;
 }
 
+static int find_output(const orr_program *program, const char *name) {
+  for (int i = 0; i < orr_program_outputs(program); i++)
+    if (!strcmp(orr_program_output_name(program, i), name)) return i;
+  return -1;
+}
+
+/* Whether it has these axes (ROW, or the same for all rows unless `row`), and then the stride. */
+static bool output_fits(const orr_program *program, int output, int axes, const int64_t *shape,
+                        bool row, int *stride) {
+  if (output < 0) return false;
+  orr_level level = orr_program_output_level(program, output);
+  int64_t count = 1;
+  for (int axis = 0; axis < axes; axis++) count *= shape[axis];
+  if (stride) *stride = level == ORR_ROW ? (int)count : 0;
+  return level != ORR_MEMBER && (!row || level == ORR_ROW) &&
+         shape_equal(orr_program_output_axes(program, output),
+                     orr_program_output_shape(program, output), axes, shape);
+}
+
 static orr_status check_output(learned *model) {
   const orr_program *program = model->program;
-  bool states = model->rows.function != NULL;
-  for (int i = 0; i < orr_program_outputs(program); i++) {
-    if (strcmp(orr_program_output_name(program, i), states ? "states" : "return")) continue;
-    orr_level level = orr_program_output_level(program, i);
-    const int64_t *shape = orr_program_output_shape(program, i);
-    int axes = orr_program_output_axes(program, i);
-    model->stride = level == ORR_ROW;
-    if (states && level == ORR_ROW && axes == 2 && shape[0] == model->horizon &&
-        shape[1] == model->rows.observation)
-      return ORR_OK;
-    if (!states && level != ORR_MEMBER && axes == 0) return ORR_OK;
-  }
-  return engine_fail(model->engine, ORR_SHAPE,
-                     states
-                         ? "a rollout with a reward function needs an output 'states' of [horizon, "
-                           "observation size] for each row"
-                         : "a rollout needs an output 'return' of one number a row");
+  int64_t states[2] = {model->horizon, model->observation}, events = model->constraints;
+  model->stride = 1; /* of a reward function's returns */
+  if (model->rows.function &&
+      !output_fits(program, find_output(program, "states"), 2, states, true, NULL))
+    return engine_fail(model->engine, ORR_SHAPE,
+                       "a rollout with a reward function needs an output 'states' of [horizon, "
+                       "observation size] for each row");
+  if (!model->rows.function &&
+      !output_fits(program, find_output(program, "return"), 0, NULL, false, &model->stride))
+    return engine_fail(model->engine, ORR_SHAPE,
+                       "a rollout needs an output 'return' of one number a row");
+  if (events && !output_fits(program, find_output(program, "events"), 1, &events, false,
+                             &model->event_stride))
+    return engine_fail(model->engine, ORR_SHAPE,
+                       "a rollout with %d side constraints needs an output 'events' of [%d] for "
+                       "each row",
+                       model->constraints, model->constraints);
+  return ORR_OK;
 }
 
 /* The inputs of the rollout, or of the first program, which needs not have them all. */
@@ -43,11 +63,11 @@ static orr_status check_inputs(const learned *model, const orr_program *program)
     return engine_fail(engine, ORR_SHAPE,
                        "a rollout needs an input 'plan' of [horizon, action size] for each row");
   if (state < 0 ? all
-                : orr_program_input_level(program, state) != ORR_UNIFORM ||
+                : orr_program_input_level(program, state) == ORR_MEMBER ||
                       orr_program_input_axes(program, state) != 1)
-    return engine_fail(
-        engine, ORR_SHAPE,
-        "a rollout needs an input 'state' of [observation size], the same for all rows");
+    return engine_fail(engine, ORR_SHAPE,
+                       "a rollout needs an input 'state' of [observation size], for each row or "
+                       "the same for all");
   if (time >= 0 && (orr_program_input_level(program, time) != ORR_UNIFORM ||
                     orr_program_input_axes(program, time) != 0))
     return engine_fail(engine, ORR_SHAPE, "a rollout's input 'time' is one number for all rows");
@@ -63,19 +83,23 @@ orr_status rollout_check_program(learned *model) {
   const int64_t *shape = orr_program_input_shape(program, rollout_find_input(program, "state"));
   model->horizon = (int)plan[0];
   model->actions = (int)plan[1];
-  model->state = orr_tensor_new(engine, ORR_REAL, 1, shape);
-  model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
-  if (!model->state || !model->time) return ORR_MEMORY;
-  model->rows.observation = (int)shape[0];
+  model->observation = (int)shape[0];
+  model->many_states =
+      orr_program_input_level(program, rollout_find_input(program, "state")) == ORR_ROW;
+  if (!model->many_states && !(model->state = orr_tensor_new(engine, ORR_REAL, 1, shape)))
+    return ORR_MEMORY;
+  if (!(model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL))) return ORR_MEMORY;
+  model->rows.observation = model->observation;
   model->rows.actions = model->actions;
   return check_output(model);
 }
 
-/* Whether the two have the same shape; true where either is absent. */
+/* Whether the two have the same level and shape; true where either is absent. */
 static bool same_input(const orr_program *a, const orr_program *b, const char *name) {
   int i = rollout_find_input(a, name), j = rollout_find_input(b, name);
   if (i < 0 || j < 0) return true;
-  return shape_equal(orr_program_input_axes(a, i), orr_program_input_shape(a, i),
+  return orr_program_input_level(a, i) == orr_program_input_level(b, j) &&
+         shape_equal(orr_program_input_axes(a, i), orr_program_input_shape(a, i),
                      orr_program_input_axes(b, j), orr_program_input_shape(b, j));
 }
 
@@ -86,7 +110,7 @@ orr_status rollout_check_first(const learned *model) {
   if (status) return status;
   if (!same_input(first, rollout, "state") || !same_input(first, rollout, "plan"))
     return engine_fail(model->engine, ORR_SHAPE,
-                       "the first program's inputs have other shapes than the rollout's");
+                       "the first program's inputs have other shapes or levels than the rollout's");
   for (int i = 0; i < orr_program_outputs(first); i++) {
     const char *name = orr_program_output_name(first, i);
     int input = rollout_find_input(rollout, name);
@@ -100,6 +124,26 @@ orr_status rollout_check_first(const learned *model) {
                          "the same shape",
                          name);
   }
+  return ORR_OK;
+}
+
+orr_status rollout_check_risk(learned *model, const orr_rollout_options *options) {
+  orr_engine *engine = model->engine;
+  orr_status status = risk_check(engine, &options->risk);
+  if (status) return status;
+  if (options->risk.over_members && !options->members)
+    return engine_fail(engine, ORR_ARGUMENT, "risk: over members, but the rollout has none");
+  if (options->constraints < 0 || (options->constraints > 0 && !options->limits))
+    return engine_fail(engine, ORR_ARGUMENT, "rollout: %d side constraints without limits",
+                       options->constraints);
+  model->risk = options->risk;
+  model->constraints = options->constraints;
+  size_t constraints = (size_t)options->constraints;
+  model->limits = engine_new_zeroed(engine, constraints + 1, sizeof(double));
+  model->scratch =
+      engine_new_zeroed(engine, (size_t)options->particles + constraints, sizeof(double));
+  if (!model->limits || !model->scratch) return ORR_MEMORY;
+  for (size_t i = 0; i < constraints; i++) model->limits[i] = options->limits[i];
   return ORR_OK;
 }
 

@@ -51,7 +51,7 @@ static orr_status check_inputs(learned *model) {
     return engine_fail(model->engine, ORR_SHAPE,
                        "a gradient program needs the rollout's input 'plan', [%d, %d] for each row",
                        model->horizon, model->actions);
-  const int64_t size = model->rows.observation;
+  const int64_t size = model->observation;
   if (state >= 0 && (orr_program_input_level(program, state) == ORR_MEMBER ||
                      !shape_equal(orr_program_input_axes(program, state),
                                   orr_program_input_shape(program, state), 1, &size)))
@@ -121,7 +121,7 @@ orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tens
 
 static orr_status new_tensors(learned *model, int n, int states) {
   rollout_gradient *gradient = model->gradient;
-  int64_t rows = (int64_t)n * model->particles, size = model->rows.observation;
+  int64_t rows = (int64_t)n * model->particles, size = model->observation;
   int64_t plans[3] = {n, model->horizon, model->actions}, starts[2] = {states, size};
   if (rows > INT32_MAX / 16)
     return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,

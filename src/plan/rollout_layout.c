@@ -9,7 +9,9 @@
 
 static void free_layout(layout *old) {
   orr_tensor_free(old->index);
+  orr_tensor_free(old->start);
   orr_tensor_free(old->first);
+  orr_tensor_free(old->first_start);
   orr_tensor_free(old->shared);
   *old = (layout){0};
 }
@@ -21,6 +23,10 @@ static bool lay_out_first(const learned *model, layout *made) {
   made->first = orr_tensor_slice(made->index, 0, 0, (int64_t)made->n * groups, 1);
   made->shared = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
   if (!made->first || !made->shared) return false;
+  if (made->start) {
+    made->first_start = orr_tensor_slice(made->start, 0, 0, (int64_t)made->n * groups, 1);
+    if (!made->first_start) return false;
+  }
   int32_t *row = orr_tensor_data(made->shared);
   for (int g = 0; g < groups; g++)
     for (int slot = 0; slot < model->slots[g]; slot++)
@@ -28,15 +34,29 @@ static bool lay_out_first(const learned *model, layout *made) {
   return true;
 }
 
-static int make_layout(learned *model, int n) {
+/* Which of the states each row starts in. */
+static bool lay_out_states(const learned *model, layout *made) {
+  int64_t rows = (int64_t)made->n * model->particles;
+  made->start = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
+  if (!made->start) return false;
+  int32_t *state = orr_tensor_data(made->start);
+  int each = made->n / made->states;
+  for (int64_t row = 0; row < rows; row++) state[row] = (int32_t)(row % made->n / each);
+  return true;
+}
+
+static int make_layout(learned *model, int n, int states) {
   for (int i = 0; i < LAYOUTS; i++)
-    if (model->layouts[i].n == n) return i;
+    if (model->layouts[i].n == n && model->layouts[i].states == states) return i;
   int64_t rows = (int64_t)n * model->particles;
-  layout made = {n, orr_tensor_new(model->engine, ORR_INT, 1, &rows), NULL, NULL};
+  layout made = {.n = n,
+                 .states = states,
+                 .index = orr_tensor_new(model->engine, ORR_INT, 1, &rows)};
   if (!made.index) return -1;
   int32_t *plan = orr_tensor_data(made.index);
   for (int64_t row = 0; row < rows; row++) plan[row] = (int32_t)(row % n);
-  if (model->first && !lay_out_first(model, &made)) {
+  if ((model->many_states && !lay_out_states(model, &made)) ||
+      (model->first && !lay_out_first(model, &made))) {
     free_layout(&made);
     return -1;
   }
@@ -53,16 +73,28 @@ orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows) 
   return status ? status : orr_run_members(run, model->entries);
 }
 
-orr_status rollout_use_layout(learned *model, int n, orr_tensor *plans) {
-  if (model->bound >= 0 && model->layouts[model->bound].n == n && model->bound_plans == plans)
+/* The starts and plans of one of the two runs. */
+static orr_status bind_rows(const learned *model, orr_run *run, const orr_program *program,
+                            orr_tensor *plans, orr_tensor *index, orr_tensor *start) {
+  orr_status status = ORR_OK;
+  if (rollout_find_input(program, "plan") >= 0) status = orr_run_input(run, "plan", plans, index);
+  if (!status && start && rollout_find_input(program, "state") >= 0)
+    status = orr_run_input(run, "state", model->state, start);
+  return status;
+}
+
+orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans) {
+  const layout *bound = model->bound < 0 ? NULL : &model->layouts[model->bound];
+  if (bound && bound->n == n && bound->states == states && model->bound_plans == plans)
     return ORR_OK;
   model->bound = -1;
-  int place = make_layout(model, n);
+  int place = make_layout(model, n, states);
   if (place < 0) return orr_engine_status(model->engine);
   const layout *used = &model->layouts[place];
-  orr_status status = orr_run_input(model->run, "plan", plans, used->index);
-  if (!status && model->first && rollout_find_input(model->first, "plan") >= 0)
-    status = orr_run_input(model->first_run, "plan", plans, used->first);
+  orr_status status = bind_rows(model, model->run, model->program, plans, used->index, used->start);
+  if (!status && model->first)
+    status =
+        bind_rows(model, model->first_run, model->first, plans, used->first, used->first_start);
   if (status) return status;
   model->bound_plans = plans;
   for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];

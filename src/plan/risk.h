@@ -1,0 +1,18 @@
+/* risk.h - what a plan is worth whose particles differ, and by how much it breaks constraints. */
+#ifndef PLAN_RISK_H
+#define PLAN_RISK_H
+
+#include "plan/plan.h"
+
+/* Refuses unknown measures, and parameters out of range. */
+orr_status risk_check(orr_engine *engine, const orr_risk_options *options);
+/* Of `count` returns, which may be left in another order; NaN when one is not finite. */
+double risk_measure(const orr_risk_options *options, double *values, int count);
+/* The same of the means of groups, which follow each other; each group weighs the same. Overwrites
+   values. */
+double risk_measure_groups(const orr_risk_options *options, double *values, const int *sizes,
+                           int groups);
+/* By how much probabilities exceed their limits, in sum. */
+orr_real violations_of(const double *probabilities, const double *limits, int count);
+
+#endif
