@@ -66,6 +66,7 @@ typedef struct planner_type {
   bool executes_best;                             /* the best plan rather than the mean */
   bool discrete;                                  /* actions may be discrete */
   bool gradients;                                 /* of the return are wanted */
+  bool derivatives;                               /* of dynamics and rewards are wanted */
   bool starts; /* candidates are where a descent starts: proposals join the first iteration only */
 } planner_type;
 
