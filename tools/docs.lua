@@ -137,8 +137,9 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
-  { "Models", "model", "model_fit", "model_audit" },
-  { "Planning and policies", "mpc", "plan", "planners.def", "objective", "policy", "evaluate" },
+  { "Models", "model", "model_fit", "model_audit", "model_rollout", "model_linear" },
+  { "Planning and policies", "mpc", "plan", "planners.def", "objective", "risks.def", "tasks", "policy",
+    "evaluate" },
   { "Networks and updates", "nn", "net", "layers.def", "inits.def", "update", "optimiser", "optimisers.def" },
   { "Compiled functions", "rowwise", "trace", "trace_transforms", "program", "symbol", "symbol_ops" },
   { "Tensors", "tensor", "tensor_make", "tensor_shapes", "tensor_operations", "tensor_files", "ops.def" },

@@ -69,13 +69,16 @@ typedef struct orr_plot_options {
   const char *title, *x_label, *y_label; /* NULL: none */
   bool log_x, log_y;
   double x_low, x_high, y_low, y_high; /* NaN: from the data */
+  const char *const
+      *x_names; /* NULL, or what stands under x = 1, 2, ... x_names_count (32 at most) */
+  int x_names_count;
 } orr_plot_options;
 
 typedef struct orr_series {
   const char *label;        /* NULL: not in the legend */
   const double *x;          /* NULL: 1, 2, 3 ... */
   const double *y;          /* NaN leaves a gap */
-  const double *low, *high; /* NULL or a shaded band */
+  const double *low, *high; /* NULL or a shaded band; with dots, bars */
   int count;
   orr_color color; /* 0: the next of the palette */
   bool dots;       /* dots instead of a line */

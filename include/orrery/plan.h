@@ -171,12 +171,29 @@ typedef struct orr_rollout_options {
   orr_space *observation, *action; /* held; NULL: unknown */
   orr_reward_function reward_function;
   void *user;
-  void (*free_user)(void *user);         /* optional: called once, unless the maker fails */
-  orr_program *first;                    /* retained; NULL: none */
-  orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
+  void (*free_user)(void *user); /* optional: called once, unless the maker fails */
+  orr_program *first;            /* retained; NULL: none */
   orr_risk_options risk;
   const double *limits; /* [constraints], copied: the most probable that each event may be */
   int constraints;
+  orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
+  /* TS1 (Chua et al. 2018), where finish is not NULL: the program makes one step, of
+       "carry"   ROW [observation size + start_count], as an input and as the output: the state first,
+                 then what is carried along, which starts as `start`
+       "action"  ROW [action size]     "time"  UNIFORM [], optional
+     and after each of `horizon` steps the particles of a plan change members, in an order drawn anew.
+     `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
+  orr_program *finish; /* retained */
+  const orr_real *start;
+  int start_count, horizon;
+  /* Proposes plans: "state" ROW [observation size], "time" UNIFORM [], optional; output "plans" ROW
+     [horizon, action size]. Has no members. Retained. */
+  orr_program *policy;
+  /* [observation size], with members: what orr_objective_disagree multiplies numbers of a state by, to
+     be comparable; needs `states`: "state", "plan"; output "states" ROW [horizon, observation size]
+     without draws. */
+  const orr_real *scale;
+  orr_program *states; /* retained */
 } orr_rollout_options;
 
 ORR_API orr_rollout_options orr_rollout_options_defaults(void);

@@ -22,6 +22,7 @@ local modules = {
   run = "orrery.run",
   scan = "orrery.trace_transforms#scan",
   stop_gradient = "orrery.trace_transforms#stop_gradient",
+  tasks = "orrery.tasks",
   update = "orrery.update",
 }
 

@@ -72,11 +72,11 @@ local function return_program(self, task, horizon, sample, shares, slope)
     local s, n = trace.record(self.observation, carry.s), trace.record(self.observation, next)
     local a = trace.record(self.action, action)
     local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
-                                  returns = "number" }
+                                  returns = "number", step = 4 }
     if not task.termination then return { total = carry.total + reward } end
     reward = reward + 0 * next:sum() -- see below; what comes after the end spoils nothing
     local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
-                                 name = "termination" }
+                                 name = "termination", step = 4 }
     return { total = carry.total + orrery.where(carry.alive, reward, 0),
              alive = orrery.where(ended, 0, carry.alive) }
   end

@@ -55,10 +55,11 @@ local function reward_program(env, task)
     fn = function(...)
       local given = table.pack(...)
       local outputs = {
-        reward = trace.inline { fn = task.reward, arguments = given, name = "reward", returns = "number" } + 0 * given[4],
+        reward = trace.inline { fn = task.reward, arguments = given, name = "reward", returns = "number", step = 4 }
+          + 0 * given[4],
       }
       if task.termination then
-        outputs.terminated = trace.inline { fn = task.termination, arguments = given, name = "termination" }
+        outputs.terminated = trace.inline { fn = task.termination, arguments = given, name = "termination", step = 4 }
       end
       return outputs
     end,

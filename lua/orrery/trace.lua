@@ -172,7 +172,8 @@ local function check_inputs(inputs, what)
   local copies = {}
   for i, input in ipairs(inputs) do
     if type(input.name) ~= "string" then error(("%s: input %d has no name"):format(what, i), 3) end
-    copies[i] = { name = input.name, level = input.level or "row", shape = input.shape or {}, space = input.space }
+    copies[i] = { name = input.name, level = input.level or "row", shape = input.shape or {}, space = input.space,
+                  counts = input.counts }
   end
   return copies
 end
@@ -280,6 +281,7 @@ local function verify_alone(options, arguments)
     if taken[name] then name = name .. " " .. i end
     taken[name] = true
     described[i] = describe(value, name, inputs, key)
+    if i == options.step and core.is_symbol(value) then described[i].counts = true end
   end
   local of_fn = verified[options.fn] or {}
   verified[options.fn] = of_fn
@@ -302,9 +304,9 @@ local function check_returns(name, results, wanted)
   end
 end
 
---- trace.inline(fn, ...) or trace.inline { fn =, arguments =, name =, probes =, returns = "number" }: a
---- user's function applied to symbols in the ongoing trace: all its paths, joined. Returns what it
---- returns, as symbols.
+--- trace.inline(fn, ...) or trace.inline { fn =, arguments =, name =, probes =, returns = "number", step = 4 }:
+--- a user's function applied to symbols in the ongoing trace: all its paths, joined. Returns what it
+--- returns, as symbols. `step` is the place of an argument that counts from 0: it is only ever a whole number.
 function trace.inline(fn, ...)
   local options = type(fn) == "table" and fn.fn and fn or { fn = fn, arguments = table.pack(...) }
   if not functions.active then error("trace.inline works only while a trace goes on", 2) end

@@ -12,6 +12,7 @@ local RANDOM_SAMPLES = 12
 local MOST_LITERALS = 24
 local MOST_COMPONENTS = 24
 local MOST_SAMPLES = 512
+local LONGEST = 1000 -- steps of an episode, as numbers that count them are drawn
 local TOLERANCE = 1e-3 -- float32 against double; what tracing gets wrong is wrong by more
 
 -- ---- probes
@@ -50,8 +51,8 @@ local function components_of(inputs)
       local count = 1
       for _, size in ipairs(input.shape) do count = count * size end
       for i = 1, count do
-        list[#list + 1] = { input = input, at = i, low = -math.huge, high = math.huge,
-                            name = count > 1 and ("%s[%d]"):format(input.name, i) or input.name }
+        list[#list + 1] = { input = input, at = i, low = input.counts and 0 or -math.huge, high = math.huge,
+                            whole = input.counts, name = count > 1 and ("%s[%d]"):format(input.name, i) or input.name }
       end
     end
   end
@@ -61,6 +62,7 @@ end
 local function draw(component, uniform)
   local low, high = component.low, component.high
   if component.n then return math.floor(uniform() * component.n) end
+  if component.whole then return math.floor(uniform() ^ 3 * LONGEST) end
   if low > -math.huge and high < math.huge then return single(low + (high - low) * uniform()) end
   local x = (uniform() + uniform() + uniform() - 1.5) * 4
   if low > -math.huge then return single(low + math.abs(x)) end
@@ -102,7 +104,7 @@ end
 
 local function allowed(component, value)
   if component.n then return value == math.floor(value) and value >= 0 and value < component.n end
-  return value >= component.low and value <= component.high
+  return value >= component.low and value <= component.high and (not component.whole or value == math.floor(value))
 end
 
 -- The numbers given for an input: a record, tensor, list or number.
@@ -141,8 +143,9 @@ function verify.samples(inputs, literals, probes)
   for k = 1, math.min(#components, MOST_COMPONENTS) do
     local component = components[k]
     for _, literal in ipairs(literals) do
-      local step = math.max(1e-3, math.abs(literal) * 1e-3)
-      for _, value in ipairs { literal, single(literal - step), single(literal + step) } do
+      local step = component.whole and 1 or math.max(1e-3, math.abs(literal) * 1e-3)
+      local at = component.whole and math.floor(literal) or literal
+      for _, value in ipairs { at, single(at - step), single(at + step) } do
         if allowed(component, value) and #samples < MOST_SAMPLES then
           local sample = changed(random_sample(components, uniform), component, value)
           samples[#samples + 1] = sample

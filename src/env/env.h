@@ -60,10 +60,13 @@ void env_view_ring(const env_view *view, double x, double y, double radius, doub
                    orr_color color);
 void env_view_box(const env_view *view, double x_low, double x_high, double y_low, double y_high,
                   double radius, orr_color color);
+/* `count` xy pairs, at most 16. */
+void env_view_polygon(const env_view *view, const double *xy, int count, orr_color color);
 
 /* The palette of the parts. */
 enum {
   ENV_PAPER = 0xf7f7f2ff,
+  ENV_SHEET = 0xffffffff,
   ENV_INK = 0x2b2f36ff,
   ENV_RAIL = 0xc9ccd1ff,
   ENV_BODY = 0x2f6f9fff,

@@ -1,4 +1,6 @@
 /* view.c - the box of the world that a drawing shows. */
+#include <assert.h>
+
 #include "env/env.h"
 
 env_view env_view_new(orr_canvas *canvas, double x_low, double x_high, double y_low,
@@ -34,4 +36,14 @@ void env_view_box(const env_view *view, double x_low, double x_high, double y_lo
   orr_canvas_rectangle(view->canvas, view->x + view->scale * x_low, view->y - view->scale * y_high,
                        view->scale * (x_high - x_low), view->scale * (y_high - y_low),
                        view->scale * radius, color);
+}
+
+void env_view_polygon(const env_view *view, const double *xy, int count, orr_color color) {
+  double at[2 * 16];
+  assert(count <= 16);
+  for (int i = 0; i < count; i++) {
+    at[2 * i] = view->x + view->scale * xy[2 * i];
+    at[2 * i + 1] = view->y - view->scale * xy[2 * i + 1];
+  }
+  orr_canvas_polygon(view->canvas, at, count, color);
 }

@@ -20,6 +20,7 @@ struct orr_plot {
   orr_engine *engine;
   orr_plot_options options;
   char *title, *x_label, *y_label;
+  char *names[TICKS];
   series *first, **last;
   int added;
 };
@@ -63,16 +64,23 @@ orr_plot *orr_plot_new(orr_engine *engine, const orr_plot_options *given) {
                 options.width, options.height);
     return NULL;
   }
+  if (options.x_names_count < 0 || options.x_names_count > TICKS) {
+    engine_fail(engine, ORR_ARGUMENT, "a plot of %d names on its x axis; %d at most",
+                options.x_names_count, TICKS);
+    return NULL;
+  }
   if (!image_size_allowed(engine, "a plot", options.width, options.height)) return NULL;
   orr_plot *plot = engine_new_zeroed(engine, 1, sizeof *plot);
   if (!plot) return NULL;
   plot->engine = orr_engine_retain(engine);
   plot->options = options;
   plot->last = &plot->first;
-  if (copy_text(engine, options.title, &plot->title) &&
-      copy_text(engine, options.x_label, &plot->x_label) &&
-      copy_text(engine, options.y_label, &plot->y_label))
-    return plot;
+  bool copied = copy_text(engine, options.title, &plot->title) &&
+                copy_text(engine, options.x_label, &plot->x_label) &&
+                copy_text(engine, options.y_label, &plot->y_label);
+  for (int i = 0; i < options.x_names_count && copied; i++)
+    copied = copy_text(engine, options.x_names[i], &plot->names[i]);
+  if (copied) return plot;
   orr_plot_free(plot);
   return NULL;
 }
@@ -95,6 +103,7 @@ void orr_plot_free(orr_plot *plot) {
   engine_free_memory(engine, plot->title);
   engine_free_memory(engine, plot->x_label);
   engine_free_memory(engine, plot->y_label);
+  for (int i = 0; i < TICKS; i++) engine_free_memory(engine, plot->names[i]);
   engine_free_memory(engine, plot);
   orr_engine_free(engine);
 }
@@ -136,6 +145,12 @@ static void widen(double range[2], double value, bool logarithmic) {
   range[1] = fmax(range[1], value);
 }
 
+/* Ticks at 1, 2, ... instead of the axis' own, half a place of room at either end. */
+static void name_ticks(const orr_plot *plot, axis *x) {
+  x->ticks = plot->options.x_names_count;
+  for (int i = 0; i < x->ticks; i++) x->tick[i] = (tick){.value = i + 1, .text = "."};
+}
+
 static void fit_axes(const orr_plot *plot, layout *l) {
   const orr_plot_options *o = &plot->options;
   double x[2] = {INFINITY, -INFINITY}, y[2] = {INFINITY, -INFINITY};
@@ -148,8 +163,11 @@ static void fit_axes(const orr_plot *plot, layout *l) {
   }
   l->x.logarithmic = o->log_x;
   l->y.logarithmic = o->log_y;
+  if (o->x_names_count) x[0] = 0.5, x[1] = o->x_names_count + 0.5;
+  bool named = o->x_names_count > 0;
   axis_fit(&l->x, isnan(o->x_low) ? x[0] : o->x_low, isnan(o->x_high) ? x[1] : o->x_high,
-           !isnan(o->x_low), !isnan(o->x_high), o->width / 130 + 1);
+           named || !isnan(o->x_low), named || !isnan(o->x_high), o->width / 130 + 1);
+  if (named) name_ticks(plot, &l->x);
   axis_fit(&l->y, isnan(o->y_low) ? y[0] : o->y_low, isnan(o->y_high) ? y[1] : o->y_high,
            !isnan(o->y_low), !isnan(o->y_high), o->height / 95 + 1);
 }
@@ -188,7 +206,8 @@ static void lay_out(const orr_plot *plot, layout *l) {
   l->top = floor(1.6 * l->text + (plot->title ? l->heading + 1.4 * l->text : 0) +
                  l->legend_rows * 2.1 * l->text + (l->legend_rows ? 0.4 * l->text : 0));
   l->right = o->width - floor(2.4 * l->text);
-  l->bottom = o->height - floor(3.6 * l->text + (plot->x_label ? 2.3 * l->text : 0));
+  l->bottom = o->height -
+              floor((o->x_names_count ? 5.2 : 3.6) * l->text + (plot->x_label ? 2.3 * l->text : 0));
   l->x.from = l->left, l->x.to = l->right;
   l->y.from = l->bottom, l->y.to = l->top;
 }
@@ -202,6 +221,19 @@ static void draw_tick_text(orr_canvas *canvas, const layout *l, const tick *t, d
                     0.75 * l->text, ORR_LEFT, 0, QUIET, t->power);
 }
 
+/* A name under its place, in two lines where a blank or underscore lets it. */
+static void draw_name(orr_canvas *canvas, const layout *l, const char *name, double x) {
+  char text[TICK_TEXT];
+  size_t length = strcspn(name, " _");
+  if (length >= sizeof text) length = sizeof text - 1;
+  memcpy(text, name, length);
+  text[length] = 0;
+  orr_canvas_text(canvas, x, l->bottom + 2.1 * l->text, l->text, ORR_CENTER, 0, QUIET, text);
+  if (name[length])
+    orr_canvas_text(canvas, x, l->bottom + 3.7 * l->text, l->text, ORR_CENTER, 0, QUIET,
+                    name + length + 1);
+}
+
 static void draw_axes(orr_canvas *canvas, const orr_plot *plot, const layout *l) {
   double last = -INFINITY;
   for (int i = 0; i < l->x.ticks; i++) {
@@ -210,6 +242,10 @@ static void draw_axes(orr_canvas *canvas, const orr_plot *plot, const layout *l)
     if (x < l->left || x > l->right + 1) continue;
     if (t->text[0]) orr_canvas_line(canvas, x, l->top, x, l->bottom, 1, GRID);
     orr_canvas_line(canvas, x, l->bottom, x, l->bottom + (t->text[0] ? 5 : 3), 1, FRAME);
+    if (plot->options.x_names_count) {
+      if (plot->names[i]) draw_name(canvas, l, plot->names[i], x);
+      continue;
+    }
     if (!t->text[0] || x - half < last + l->text) continue;
     draw_tick_text(canvas, l, t, x, l->bottom + 2.1 * l->text, ORR_CENTER);
     last = x + half;
@@ -226,7 +262,8 @@ static void draw_axes(orr_canvas *canvas, const orr_plot *plot, const layout *l)
   orr_canvas_line(canvas, l->left + 0.5, l->top, l->left + 0.5, l->bottom + 0.5, 1, FRAME);
   orr_canvas_line(canvas, l->left, l->bottom + 0.5, l->right, l->bottom + 0.5, 1, FRAME);
   if (plot->x_label)
-    orr_canvas_text(canvas, (l->left + l->right) / 2, l->bottom + 4.6 * l->text, l->text,
+    orr_canvas_text(canvas, (l->left + l->right) / 2,
+                    l->bottom + (plot->options.x_names_count ? 6.2 : 4.6) * l->text, l->text,
                     ORR_CENTER, 0, INK, plot->x_label);
   if (plot->y_label)
     orr_canvas_text(canvas, 2.2 * l->text, (l->top + l->bottom) / 2, l->text, ORR_CENTER, 90, INK,
@@ -310,6 +347,18 @@ static orr_status draw_band(orr_canvas *canvas, const series *s, const layout *l
   return status;
 }
 
+/* Bars from low to high, for dots. */
+static void draw_bars(orr_canvas *canvas, const series *s, const layout *l) {
+  for (int i = 0; i < s->count; i++) {
+    double x = axis_pixel(&l->x, s->numbers[i]);
+    double low = axis_pixel(&l->y, s->numbers[2 * s->count + i]);
+    double high = axis_pixel(&l->y, s->numbers[3 * s->count + i]);
+    if (isfinite(x + low + high))
+      orr_canvas_line(canvas, x, fmin(fmax(low, -1e6), 1e6), x, fmin(fmax(high, -1e6), 1e6),
+                      l->text / 6, s->color);
+  }
+}
+
 static orr_status draw_series(orr_canvas *canvas, const orr_plot *plot, const layout *l) {
   int most = 1;
   for (const series *s = plot->first; s; s = s->next) most = s->count > most ? s->count : most;
@@ -318,7 +367,8 @@ static orr_status draw_series(orr_canvas *canvas, const orr_plot *plot, const la
   orr_status status = ORR_OK;
   canvas_clip(canvas, l->left, l->top - 2, l->right + 2, l->bottom + 1);
   for (const series *s = plot->first; s && !status; s = s->next)
-    if (s->has_band) status = draw_band(canvas, s, l, xy);
+    if (s->has_band && s->dots) draw_bars(canvas, s, l);
+    else if (s->has_band) status = draw_band(canvas, s, l, xy);
   for (const series *s = plot->first; s && !status; s = s->next)
     status = draw_line(canvas, s, l, xy);
   canvas_clip_none(canvas);
@@ -335,7 +385,7 @@ static void draw_legend(orr_canvas *canvas, const orr_plot *plot, const layout *
     if (wide == 0) continue;
     if (x > l->left && x + wide > room) x = l->left, y += 2.1 * l->text;
     double middle = floor(y - l->text / 2) + 0.5, xy[4] = {x, middle, x + sample, middle};
-    if (s->has_band)
+    if (s->has_band && !s->dots)
       orr_canvas_rectangle(canvas, x, middle - 0.5 * l->text, sample, l->text, 0,
                            (s->color & 0xffffff00u) | 0x38);
     if (s->dots) orr_canvas_disc(canvas, x + sample / 2, middle, 1.1 * width, s->color);

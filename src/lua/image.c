@@ -107,13 +107,29 @@ static void read_range(lua_State *L, const char *name, double *low, double *high
   lua_pop(L, 1);
 }
 
+/* The option x_names, in memory left on the stack; NULL when absent. */
+static const char *const *read_names(lua_State *L, int *count) {
+  if (lua_option_push(L, 1, "x_names") == LUA_TNIL) return NULL;
+  luaL_checktype(L, -1, LUA_TTABLE);
+  int table = lua_gettop(L);
+  *count = (int)luaL_len(L, table);
+  luaL_checkstack(L, *count + 8, "plot");
+  const char **names = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *names, 0);
+  for (int i = 0; i < *count; i++) {
+    lua_geti(L, table, i + 1);
+    names[i] = luaL_checkstring(L, -1); /* stays on the stack until the plot has its copy */
+  }
+  return names;
+}
+
 /*** orrery.plot(options): a canvas with a line plot. options: series, a list of { y =, x =, label =, low =,
 high =, color =, dots =, dashed = } whose numbers are lists or tensors (x: 1, 2, 3 ... by default; low and
-high: a shaded band; NaN or false leaves a gap); title; x and y, the axes' labels; x_range and y_range,
-{low, high}; log_x, log_y; width and height in pixels (960 x 600). */
+high: a shaded band, or bars with dots; NaN or false leaves a gap); title; x and y, the axes' labels; x_names, a list
+of texts that stand under x = 1, 2, 3 ...; x_range and y_range, {low, high}; log_x, log_y; width and height in
+pixels (960 x 600). */
 static int plot(lua_State *L) {
   static const char *const names[] = {"series", "title", "x",     "y",      "x_range", "y_range",
-                                      "log_x",  "log_y", "width", "height", NULL};
+                                      "log_x",  "log_y", "width", "height", "x_names", NULL};
   lua_check_options(L, 1, "plot", names);
   lua_settop(L, 1);
   orr_plot_options options = orr_plot_options_defaults();
@@ -126,8 +142,11 @@ static int plot(lua_State *L) {
   options.height = (int)lua_option_integer(L, 1, "height", options.height, 180, ORR_IMAGE_SIDE);
   read_range(L, "x_range", &options.x_low, &options.x_high);
   read_range(L, "y_range", &options.y_low, &options.y_high);
+  options.x_names = read_names(L, &options.x_names_count);
   lua_push_object(L, &plot_class, orr_plot_new(lua_engine(L), &options));
-  orr_plot *made = lua_check_object(L, 2, &plot_class);
+  orr_plot *made = lua_check_object(L, -1, &plot_class);
+  lua_replace(L, 2);
+  lua_settop(L, 2);
   if (lua_option_need(L, 1, "series", "plot") != LUA_TTABLE)
     lua_complain(L, "plot: series is a list of series, as in { { label = \"CEM\", y = returns } }");
   lua_Integer count = luaL_len(L, 3);

@@ -17,6 +17,7 @@ static orr_status reward_buffers(learned *model, size_t rollouts) {
 static orr_status prepare(void *user, int n, int horizon) {
   learned *model = user;
   (void)horizon; /* the program's own */
+  if (model->steps) return rollout_prepare_steps(model, n);
   if ((int64_t)n * model->particles > INT32_MAX / 16)
     return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
                        model->particles);
@@ -130,26 +131,32 @@ static orr_status run_first(learned *model) {
 }
 
 /* Returns, and violations where they are wanted, of the run that is done. */
-static orr_status take_outputs(learned *model, const orr_scoring *scoring) {
+static orr_status take_outputs(learned *model, orr_run *run, const orr_scoring *scoring) {
   bool states = model->rows.function != NULL;
-  orr_tensor *output = orr_run_output(model->run, states ? "states" : "return");
+  orr_tensor *output = orr_run_output(run, states ? "states" : "return");
   if (!output) return orr_engine_status(model->engine);
   orr_status status = states ? reward_states(model, orr_tensor_data(output), scoring) : ORR_OK;
   if (status) return status;
   reduce(model, states ? model->row_returns : orr_tensor_data(output), scoring);
   if (scoring->violations)
-    constrain(model, orr_tensor_data(orr_run_output(model->run, "events")), scoring);
+    constrain(model, orr_tensor_data(orr_run_output(run, "events")), scoring);
   return ORR_OK;
 }
 
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
+  if (scoring->gradients) {
+    orr_status known = rollout_score_gradient(model, scoring);
+    if (known || !scoring->violations) return known;
+  }
+  if (model->steps) {
+    orr_run *done = NULL;
+    orr_status stepped = rollout_run_steps(model, scoring, &done);
+    return stepped ? stepped : take_outputs(model, done, scoring);
+  }
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
   int states = scoring->states > 1 ? scoring->states : 1;
-  orr_status status = ORR_OK;
-  if (scoring->gradients) status = rollout_score_gradient(model, scoring);
-  if (status || (scoring->gradients && !scoring->violations)) return status;
-  status = rollout_use_layout(model, scoring->n, states, plans);
+  orr_status status = rollout_use_layout(model, scoring->n, states, plans);
   if (status) return status;
   memcpy(orr_tensor_data(model->state), scoring->observation,
          (size_t)states * (size_t)model->observation * sizeof(orr_real));
@@ -163,11 +170,13 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   orr_run_seed(model->run, scoring->seed, scoring->iteration);
   status = run_first(model);
   if (!status) status = orr_run_go(model->run);
-  return status ? status : take_outputs(model, scoring);
+  return status ? status : take_outputs(model, model->run, scoring);
 }
 
 static bool is_own(const learned *model, const char *name) {
-  bool own = !strcmp(name, "state") || !strcmp(name, "plan") || !strcmp(name, "time");
+  static const char *const owned[] = {"state", "plan", "time", "carry", "action"};
+  bool own = false;
+  for (size_t i = 0; i < COUNT(owned); i++) own = own || !strcmp(name, owned[i]);
   for (int i = 0; model->first && i < orr_program_outputs(model->first); i++)
     own = own || !strcmp(name, orr_program_output_name(model->first, i));
   return own;
@@ -178,10 +187,13 @@ static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
   bool first = model->first && rollout_find_input(model->first, name) >= 0;
   bool rollout = rollout_find_input(model->program, name) >= 0;
   bool gradient = rollout_gradient_has_input(model, name);
-  bool linear = rollout_linear_has_input(model, name);
-  if (is_own(model, name) || (!first && !rollout && !gradient && !linear))
+  bool linear = rollout_linear_has_input(model, name), other = false;
+  orr_status status =
+      is_own(model, name) ? ORR_OK : rollout_set_other_inputs(model, name, tensor, &other);
+  if (status) return status;
+  if (is_own(model, name) || (!first && !rollout && !gradient && !linear && !other))
     return engine_fail(model->engine, ORR_FIELD, "the rollout has no input '%s' to set", name);
-  orr_status status = rollout ? orr_run_input(model->run, name, tensor, NULL) : ORR_OK;
+  status = rollout ? orr_run_input(model->run, name, tensor, NULL) : ORR_OK;
   if (!status && gradient) status = rollout_gradient_set_input(model, name, tensor);
   if (!status && linear) status = rollout_linear_set_input(model, name, tensor);
   return first && !status ? orr_run_input(model->first_run, name, tensor, NULL) : status;
@@ -199,6 +211,9 @@ static void free_learned(void *user) {
   rollout_free_layouts(model);
   rollout_close_gradient(model);
   rollout_close_linear(model);
+  rollout_close_steps(model);
+  rollout_close_policy(model);
+  rollout_close_disagreement(model);
   orr_run_free(model->run);
   orr_run_free(model->first_run);
   orr_tensor_free(model->state);
@@ -214,6 +229,7 @@ static void free_learned(void *user) {
   if (model->free_user) model->free_user(model->rows.user);
   orr_program_free(model->program);
   orr_program_free(model->first);
+  orr_program_free(model->finish);
   engine_free_memory(model->engine, model);
 }
 
@@ -236,7 +252,8 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
   model->rows.user = options->user;
   orr_status status = rollout_check_members(model, options);
   if (!status) status = rollout_check_risk(model, options);
-  if (!status) status = rollout_check_program(model);
+  if (!status && model->finish) status = rollout_open_steps(model, options);
+  if (!status && !model->finish) status = rollout_check_program(model);
   if (!status) status = rollout_check_first(model);
   if (status) return status;
   if (options->observation && orr_space_size(options->observation) != model->observation)
@@ -252,7 +269,9 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
   if (model->first && !(model->first_run = open_run(model, model->first)))
     return orr_engine_status(model->engine);
   status = rollout_open_gradient(model, options->gradient);
-  return status ? status : rollout_open_linear(model, options->path, options->linear);
+  if (!status) status = rollout_open_linear(model, options->path, options->linear);
+  if (!status) status = rollout_open_policy(model, options);
+  return status ? status : rollout_open_disagreement(model, options);
 }
 
 orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
@@ -268,6 +287,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   model->engine = engine;
   model->program = orr_program_retain(program);
   if (options->first) model->first = orr_program_retain(options->first);
+  if (options->finish) model->finish = orr_program_retain(options->finish);
   model->bound = -1;
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = "learned rollout";
@@ -280,12 +300,14 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.action = options->action;
   orr_status status = open_learned(model, options);
   callbacks.horizon = model->horizon;
-  callbacks.gradients = model->gradient != NULL;
-  callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->observation : 0;
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
   callbacks.any_thread = !options->reward_function;
+  callbacks.gradients = model->gradient != NULL;
+  callbacks.propose = model->policy ? rollout_propose : NULL;
+  callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
+  callbacks.linearise = model->linear ? rollout_linearise : NULL;
+  callbacks.state_size = model->linear ? model->observation : 0;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

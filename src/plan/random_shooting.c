@@ -7,7 +7,7 @@
 static orr_status open(orr_planner *planner) {
   random_shooting_options *options = planner->options;
   planner->population = (int)options->population;
-  planner->iterations = 1;
+  planner->iterations = (int)options->iterations;
   return ORR_OK;
 }
 

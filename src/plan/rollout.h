@@ -49,10 +49,16 @@ typedef struct learned {
   int constraints, event_stride; /* side constraints; as stride, of "events" */
   double *limits;                /* [constraints] */
   double *scratch;               /* [particles + constraints], of one plan at a time */
+  orr_program *finish; /* TS1: the program makes one step, this one says what it was worth */
+  struct rollout_steps *steps;
+  struct rollout_policy *policy;
+  struct rollout_disagreement *disagreement;
 } learned;
 
 /* Its number; -1: the program has no such input. */
 int rollout_find_input(const orr_program *program, const char *name);
+
+int rollout_find_output(const orr_program *program, const char *name);
 
 /* Rows for n plans from so many states, read from `plans`; keeps what it did for the last few sizes. */
 orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans);
@@ -62,6 +68,7 @@ orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows);
 
 /* These read sizes from the programs and the options into the rollout. */
 orr_status rollout_check_program(learned *model);
+orr_status rollout_check_output(learned *model, const orr_program *program);
 orr_status rollout_check_first(const learned *model);
 orr_status rollout_check_risk(learned *model, const orr_rollout_options *options);
 orr_status rollout_check_members(learned *model, const orr_rollout_options *options);
@@ -78,5 +85,30 @@ void rollout_close_linear(learned *model);
 bool rollout_linear_has_input(const learned *model, const char *name);
 orr_status rollout_linear_set_input(learned *model, const char *name, orr_tensor *tensor);
 orr_status rollout_linearise(void *user, const orr_linearisation *along);
+
+/* TS1, rollout_steps.c: what is open after a successful _open is freed by _close, also in part. */
+orr_status rollout_open_steps(learned *model, const orr_rollout_options *options);
+void rollout_close_steps(learned *model);
+orr_status rollout_prepare_steps(learned *model, int n);
+/* Runs all steps and `finish`, whose run is *done afterwards. */
+orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_run **done);
+
+/* The run of `finish`. */
+orr_run *rollout_steps_finish(const learned *model);
+
+/* Proposals, rollout_policy.c. */
+orr_status rollout_open_policy(learned *model, const orr_rollout_options *options);
+void rollout_close_policy(learned *model);
+orr_status rollout_propose(void *model, const orr_proposing *proposing);
+
+/* Disagreement of members, rollout_disagreement.c. */
+orr_status rollout_open_disagreement(learned *model, const orr_rollout_options *options);
+void rollout_close_disagreement(learned *model);
+orr_status rollout_disagree(void *model, const orr_real *observation, const orr_real *plan,
+                            int horizon, orr_real *disagreement);
+
+/* Binds a named input in those of the three that have it; *found is set where one has. */
+orr_status rollout_set_other_inputs(learned *model, const char *name, orr_tensor *tensor,
+                                    bool *found);
 
 #endif

@@ -10,7 +10,7 @@ int rollout_find_input(const orr_program *program, const char *name) {
   return -1;
 }
 
-static int find_output(const orr_program *program, const char *name) {
+int rollout_find_output(const orr_program *program, const char *name) {
   for (int i = 0; i < orr_program_outputs(program); i++)
     if (!strcmp(orr_program_output_name(program, i), name)) return i;
   return -1;
@@ -29,20 +29,20 @@ static bool output_fits(const orr_program *program, int output, int axes, const 
                      orr_program_output_shape(program, output), axes, shape);
 }
 
-static orr_status check_output(learned *model) {
-  const orr_program *program = model->program;
+/* Of the program that ends a rollout. */
+orr_status rollout_check_output(learned *model, const orr_program *program) {
   int64_t states[2] = {model->horizon, model->observation}, events = model->constraints;
   model->stride = 1; /* of a reward function's returns */
   if (model->rows.function &&
-      !output_fits(program, find_output(program, "states"), 2, states, true, NULL))
+      !output_fits(program, rollout_find_output(program, "states"), 2, states, true, NULL))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout with a reward function needs an output 'states' of [horizon, "
                        "observation size] for each row");
   if (!model->rows.function &&
-      !output_fits(program, find_output(program, "return"), 0, NULL, false, &model->stride))
+      !output_fits(program, rollout_find_output(program, "return"), 0, NULL, false, &model->stride))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout needs an output 'return' of one number a row");
-  if (events && !output_fits(program, find_output(program, "events"), 1, &events, false,
+  if (events && !output_fits(program, rollout_find_output(program, "events"), 1, &events, false,
                              &model->event_stride))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout with %d side constraints needs an output 'events' of [%d] for "
@@ -91,7 +91,7 @@ orr_status rollout_check_program(learned *model) {
   if (!(model->time = orr_tensor_new(engine, ORR_REAL, 0, NULL))) return ORR_MEMORY;
   model->rows.observation = model->observation;
   model->rows.actions = model->actions;
-  return check_output(model);
+  return rollout_check_output(model, program);
 }
 
 /* Whether the two have the same level and shape; true where either is absent. */

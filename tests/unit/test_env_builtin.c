@@ -213,6 +213,55 @@ Test(builtin, reacher_is_rewarded_for_being_near) {
   orr_env_free(env);
 }
 
+Test(builtin, pencil_starts_at_rest_anywhere_on_its_sheet) {
+  orr_env *env = make("pencil", NULL, 0, 0);
+  double low[2] = {9, 9}, high[2] = {-9, -9}, q[4];
+  orr_real o[8];
+  for (uint64_t seed = 0; seed < 2000; seed++) {
+    orr_env_reset(env, seed, o);
+    orr_env_get_state(env, q);
+    double tip[2] = {0.5 * cos(q[0]) + 0.5 * cos(q[0] + q[1]),
+                     0.5 * sin(q[0]) + 0.5 * sin(q[0] + q[1])};
+    for (int i = 0; i < 2; i++) {
+      cr_assert_float_eq((double)o[6 + i], tip[i], 1e-6);
+      cr_assert_eq(q[2 + i], 0);
+      low[i] = fmin(low[i], tip[i]);
+      high[i] = fmax(high[i], tip[i]);
+    }
+    cr_assert(q[1] > 0 && q[1] < acos(-1)); /* the elbow is always on the same side */
+  }
+  cr_expect(low[0] >= 0.225 && low[0] < 0.24 && high[0] <= 0.875 && high[0] > 0.86);
+  cr_expect(low[1] >= -0.325 && low[1] < -0.31 && high[1] <= 0.325 && high[1] > 0.31);
+  orr_env_free(env);
+}
+
+Test(builtin, pencil_moves_as_the_reacher_does) {
+  orr_env_setting settings[] = {
+      {"length", 0.7}, {"mass", 0.3}, {"friction", 0.05}, {"max_torque", 3}, {"time_step", 0.02}};
+  orr_env *pencil = make("pencil", settings, 5, 0), *reacher = make("reacher", settings, 5, 0);
+  double state[6] = {0.3, 1.2, 0.5, -0.4, 0, 0}, p[4], r[6];
+  orr_real o[8], seen[10], torque[2];
+  orr_env_result result;
+  orr_env_reset(pencil, 1, o);
+  orr_env_reset(reacher, 1, seen);
+  orr_env_set_state(pencil, state);
+  orr_env_set_state(reacher, state);
+  for (int i = 0; i < 200; i++) {
+    for (int k = 0; k < 2; k++) torque[k] = (orr_real)(3 * sin(0.1 * i + 2 * k));
+    orr_env_step(pencil, torque, o, &result);
+    orr_env_step(reacher, torque, seen, NULL);
+    cr_assert_arr_eq(o, seen, sizeof o);
+    orr_env_get_state(pencil, p);
+    orr_env_get_state(reacher, r);
+    cr_assert_arr_eq(p, r, sizeof p);
+    double x = (double)o[6] - 0.77, y = (double)o[7];
+    double effort = (double)(torque[0] * torque[0] + torque[1] * torque[1]);
+    cr_assert_float_eq((double)result.reward, -(x * x + y * y) - 0.01 * effort, 1e-5);
+  }
+  orr_env_free(pencil);
+  orr_env_free(reacher);
+}
+
 Test(builtin, point_mass_stays_out_of_walls_and_slides_along_them) {
   orr_env *env = make("point_mass", NULL, 0, 0);
   orr_random random = orr_random_new(2, 0);
@@ -240,6 +289,61 @@ Test(builtin, point_mass_stays_out_of_walls_and_slides_along_them) {
   cr_expect_eq(after[2], 0); /* pressed against the wall */
   cr_expect_gt(after[3], 0.2);
   cr_expect_gt(after[1], -0.5);
+  orr_env_free(env);
+}
+
+/* From states all over the hill: what is left of a step beyond the stride is the wind. */
+Test(builtin, cliff_is_a_walk_in_the_wind_that_ends_at_the_edge) {
+  orr_env *env = make("cliff", NULL, 0, 0);
+  orr_random random = orr_random_new(3, 0);
+  orr_real o[2], walk;
+  orr_env_result r;
+  double state[2], after[2], sum = 0, squares = 0;
+  int walked = 0, fell = 0;
+  orr_env_reset(env, 1, o);
+  for (int i = 0; i < 20000; i++) {
+    state[0] = 11 * orr_random_uniform(&random) - 1;
+    if (state[0] > 10) state[0] = 9.9;
+    state[1] = 0;
+    walk = (orr_real)(3 * orr_random_uniform(&random) - 1.5); /* also outside its bounds */
+    orr_env_set_state(env, state);
+    cr_assert_eq(orr_env_step(env, &walk, o, &r), ORR_OK);
+    orr_env_get_state(env, after);
+    double gust = after[0] - state[0] - 0.5 * fmin(fmax((double)walk, -1), 1);
+    sum += gust;
+    squares += gust * gust;
+    bool falls = after[0] > 10;
+    (falls ? fell++ : walked++);
+    cr_assert_eq(after[1], falls);
+    cr_assert_float_eq((double)r.reward, falls ? -20 : after[0], 1e-5);
+    cr_assert(o[1] == r.reward);
+    cr_assert_float_eq((double)o[0], after[0], 1e-5);
+    cr_assert_not(r.terminated);
+  }
+  cr_expect(walked > 15000 && fell > 100);
+  cr_expect_float_eq(sum / 20000, 0, 0.003);
+  cr_expect_float_eq(squares / 20000, 0.01, 0.0005);
+  orr_env_free(env);
+}
+
+Test(builtin, cliff_lets_nobody_back_up) {
+  orr_env_setting settings[] = {{"edge", 2}, {"bottom", -3}, {"wind", 0}};
+  orr_env *env = make("cliff", settings, 3, 40);
+  double brink[2] = {2, 0}, state[2];
+  orr_real o[2], on = 1, back = -1;
+  orr_env_result r;
+  orr_env_reset(env, 1, o);
+  orr_env_set_state(env, brink);
+  orr_env_step(env, &back, o, &r); /* right at the edge is still on the hill */
+  cr_expect(r.reward == (orr_real)1.5);
+  orr_env_set_state(env, brink);
+  orr_env_step(env, &on, o, &r);
+  cr_expect(r.reward == -3);
+  for (int i = 0; i < 20; i++) orr_env_step(env, &back, o, &r);
+  orr_env_get_state(env, state);
+  cr_expect_eq(state[0], 2.5);
+  cr_expect_eq(state[1], 1);
+  cr_expect(r.reward == -3 && !r.terminated);
   orr_env_free(env);
 }
 

@@ -1,95 +1,6 @@
-/* Planners against objectives whose best plan is known. */
-#include <criterion/criterion.h>
-#include <math.h>
-#include <string.h>
-
-#include "orrery/plan.h"
-
-enum { HORIZON = 4 };
-
-/* -sum of (plan - target)^2, minus `offset`; plans whose first number exceeds `poison` give NaN. */
-struct bowl {
-  orr_real target[2 * HORIZON];
-  double offset, poison;
-  int64_t calls, plans, outside;
-  double low, high, last_deviation;
-  int fail_after; /* calls; 0: never */
-};
-
-static orr_status score_bowl(void *user, const orr_scoring *scoring) {
-  struct bowl *bowl = user;
-  int variables = 2 * scoring->horizon;
-  double sum = 0, squares = 0;
-  bowl->calls++;
-  bowl->plans += scoring->n;
-  if (bowl->fail_after && bowl->calls >= bowl->fail_after) return ORR_CALLBACK;
-  for (int i = 0; i < scoring->n; i++) {
-    const orr_real *plan = scoring->plans + i * variables;
-    double cost = bowl->offset;
-    for (int v = 0; v < variables; v++) {
-      double apart = (double)(plan[v] - bowl->target[v]);
-      cost += apart * apart;
-      if ((double)plan[v] < bowl->low || (double)plan[v] > bowl->high) bowl->outside++;
-    }
-    sum += (double)plan[0];
-    squares += (double)(plan[0] * plan[0]);
-    scoring->returns[i] = (double)plan[0] > bowl->poison ? (orr_real)NAN : (orr_real)-cost;
-  }
-  bowl->last_deviation = sqrt(squares / scoring->n - sum * sum / scoring->n / scoring->n);
-  return ORR_OK;
-}
-
-static struct bowl new_bowl(void) {
-  struct bowl bowl = {.target = {0.3f, -0.7f, 0.1f, 0.9f, -0.4f, 0, 0.5f, -0.2f}};
-  bowl.poison = INFINITY;
-  bowl.low = -1;
-  bowl.high = 1;
-  return bowl;
-}
-
-static orr_engine *new_engine(int threads) {
-  orr_engine_options options = orr_engine_options_defaults();
-  options.threads = threads;
-  return orr_engine_new(&options);
-}
-
-static orr_objective *new_objective(orr_engine *engine, struct bowl *bowl) {
-  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-  callbacks.user = bowl;
-  callbacks.score = score_bowl;
-  return orr_objective_function(engine, &callbacks);
-}
-
-static orr_space *new_space(orr_engine *engine, orr_real low, orr_real high) {
-  orr_real lows[2] = {low, low}, highs[2] = {high, high};
-  orr_field field = {.name = "force", .axes = 1, .shape = {2}, .low = lows, .high = highs};
-  return orr_space_new(engine, &field, 1);
-}
-
-static orr_planner *new_planner(orr_engine *engine, const char *name, const char *option,
-                                double value) {
-  orr_space *space = new_space(engine, -1, 1);
-  orr_planner_setting settings[] = {{"horizon", HORIZON}, {option, value}};
-  orr_planner *planner = orr_planner_new(engine, name, space, settings, option ? 2 : 1);
-  orr_space_free(space);
-  return planner;
-}
-
-static orr_plan_result run(orr_planner *planner, orr_objective *objective) {
-  orr_real observation = 0;
-  orr_plan_request request = orr_plan_request_defaults();
-  orr_plan_result result;
-  request.observation = &observation;
-  cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK, "%s",
-               orr_engine_message(orr_planner_engine(planner)));
-  return result;
-}
-
-static double error_of(const orr_real *plan, int count, const struct bowl *bowl) {
-  double worst = 0;
-  for (int v = 0; v < count; v++) worst = fmax(worst, fabs((double)(plan[v] - bowl->target[v])));
-  return worst;
-}
+/* Planning in general, and random shooting and CEM, against objectives whose best plan is known. What
+   holds for every planner is in test_planners.c. */
+#include "bowl.h"
 
 Test(plan, cem_finds_the_optimum_in_five_iterations) {
   orr_engine *engine = new_engine(1);
@@ -181,54 +92,6 @@ Test(plan, samples_near_a_bound_keep_their_distance) {
   orr_engine_free(engine);
 }
 
-Test(plan, plans_stay_inside_bounds) {
-  orr_engine *engine = new_engine(1);
-  struct bowl bowl = new_bowl();
-  orr_objective *objective = new_objective(engine, &bowl);
-  const char *names[] = {"cem", "random_shooting"};
-  bowl.target[0] = 5; /* outside: plans press against the bound */
-  bowl.low = 0.2f;
-  bowl.high = 0.7f;
-  for (int i = 0; i < 2; i++) {
-    orr_space *space = new_space(engine, 0.2f, 0.7f);
-    orr_planner_setting setting = {"horizon", HORIZON};
-    orr_planner *planner = orr_planner_new(engine, names[i], space, &setting, 1);
-    bowl.low = (double)orr_space_low(space)[0];
-    bowl.high = (double)orr_space_high(space)[0];
-    orr_plan_result result = run(planner, objective);
-    for (int v = 0; v < 2 * HORIZON; v++)
-      cr_expect((double)result.plan[v] >= bowl.low && (double)result.plan[v] <= bowl.high);
-    cr_expect_gt(result.plan[0], 0.65f);
-    orr_planner_free(planner);
-    orr_space_free(space);
-  }
-  cr_expect_eq(bowl.outside, 0);
-  orr_objective_free(objective);
-  orr_engine_free(engine);
-}
-
-Test(plan, bad_plans_rank_last_though_all_returns_are_negative) {
-  orr_engine *engine = new_engine(1);
-  struct bowl bowl = new_bowl();
-  bowl.offset = 1000;
-  bowl.poison = 0.25; /* the optimum, 0.3, is out of reach */
-  orr_objective *objective = new_objective(engine, &bowl);
-  const char *names[] = {"cem", "random_shooting"};
-  for (int i = 0; i < 2; i++) {
-    orr_planner *planner = new_planner(engine, names[i], NULL, 0);
-    orr_plan_result result = run(planner, objective);
-    cr_expect(result.usable);
-    cr_expect_gt(result.non_finite, 0);
-    cr_expect_lt(result.non_finite, result.scored);
-    cr_expect_leq(result.plan[0], 0.25f);
-    cr_expect_lt(result.best_return, -999.f);
-    cr_expect(isfinite(result.mean_returns[0]));
-    orr_planner_free(planner);
-  }
-  orr_objective_free(objective);
-  orr_engine_free(engine);
-}
-
 Test(plan, fewer_finite_plans_than_elites) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
@@ -241,49 +104,6 @@ Test(plan, fewer_finite_plans_than_elites) {
   cr_expect_lt(result.mean[0], -0.7f); /* only finite ones were averaged */
   orr_planner_free(planner);
   orr_objective_free(objective);
-  orr_engine_free(engine);
-}
-
-Test(plan, all_bad_leaves_the_start) {
-  orr_engine *engine = new_engine(1);
-  struct bowl bowl = new_bowl();
-  bowl.poison = -2;
-  orr_objective *objective = new_objective(engine, &bowl);
-  orr_planner *planner = new_planner(engine, "cem", NULL, 0);
-  orr_real start[2 * HORIZON] = {0.1f, 0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f, 0.8f};
-  orr_planner_set_plan(planner, start);
-  orr_plan_result result = run(planner, objective);
-  cr_expect_not(result.usable);
-  cr_expect_eq(result.non_finite, result.scored);
-  cr_expect_arr_eq(result.plan, start, sizeof start);
-  cr_expect(isnan(result.best_return) && isnan(result.best_returns[0]));
-  orr_planner_free(planner);
-  orr_objective_free(objective);
-  orr_engine_free(engine);
-}
-
-Test(plan, nothing_survives_a_reset) {
-  orr_engine *engine = new_engine(1);
-  struct bowl bowl = new_bowl(), other = new_bowl();
-  for (int v = 0; v < 2 * HORIZON; v++) other.target[v] = -0.9f;
-  orr_objective *objective = new_objective(engine, &bowl), *before = new_objective(engine, &other);
-  const char *names[] = {"cem", "random_shooting"};
-  for (int i = 0; i < 2; i++) {
-    orr_planner *used = new_planner(engine, names[i], NULL, 0);
-    orr_planner *fresh = new_planner(engine, names[i], NULL, 0);
-    run(used, before);
-    orr_planner_shift(used);
-    orr_planner_reset(used);
-    orr_planner_seed(used, 7);
-    orr_planner_seed(fresh, 7);
-    orr_plan_result a = run(used, objective), b = run(fresh, objective);
-    cr_expect_arr_eq(a.plan, b.plan, 2 * HORIZON * sizeof(orr_real));
-    cr_expect_arr_eq(a.best_returns, b.best_returns, (size_t)a.iterations * sizeof(orr_real));
-    orr_planner_free(used);
-    orr_planner_free(fresh);
-  }
-  orr_objective_free(objective);
-  orr_objective_free(before);
   orr_engine_free(engine);
 }
 
@@ -309,22 +129,6 @@ Test(plan, the_random_stream_is_the_planners_own) {
   orr_planner_free(planner);
   orr_objective_free(objective);
   orr_engine_free(engine);
-}
-
-Test(plan, same_bits_on_any_number_of_threads) {
-  orr_real plans[2][2 * HORIZON];
-  for (int threads = 1; threads <= 2; threads++) {
-    orr_engine *engine = new_engine(threads);
-    struct bowl bowl = new_bowl();
-    orr_objective *objective = new_objective(engine, &bowl);
-    orr_planner *planner = new_planner(engine, "cem", "population", 2000);
-    orr_plan_result result = run(planner, objective);
-    memcpy(plans[threads - 1], result.plan, sizeof plans[0]);
-    orr_planner_free(planner);
-    orr_objective_free(objective);
-    orr_engine_free(engine);
-  }
-  cr_expect_arr_eq(plans[0], plans[1], sizeof plans[0]);
 }
 
 Test(plan, shift_moves_one_action_on) {
@@ -447,40 +251,6 @@ Test(plan, options_are_checked) {
   orr_engine_free(engine);
 }
 
-static orr_status count_buttons(void *user, const orr_scoring *scoring) {
-  int64_t *seen = user;
-  for (int i = 0; i < scoring->n; i++) {
-    scoring->returns[i] = 0;
-    for (int t = 0; t < scoring->horizon; t++) {
-      orr_real value = scoring->plans[i * scoring->horizon + t];
-      seen[value == 0 ? 0 : value == 1 ? 1 : value == 2 ? 2 : 3]++;
-      scoring->returns[i] += value == 1;
-    }
-  }
-  return ORR_OK;
-}
-
-Test(plan, random_shooting_over_discrete_actions) {
-  orr_engine *engine = new_engine(1);
-  orr_field discrete = {.name = "button", .n = 3};
-  orr_space *space = orr_space_new(engine, &discrete, 1);
-  int64_t seen[4] = {0};
-  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-  callbacks.user = seen;
-  callbacks.score = count_buttons;
-  orr_objective *objective = orr_objective_function(engine, &callbacks);
-  orr_planner_setting setting = {"horizon", 3};
-  orr_planner *planner = orr_planner_new(engine, "random_shooting", space, &setting, 1);
-  orr_plan_result result = run(planner, objective);
-  for (int i = 0; i < 3; i++) cr_expect(seen[i] > 1800 && seen[i] < 2200, "%d", (int)seen[i]);
-  cr_expect_eq(seen[3], 0);
-  cr_expect_eq(result.best_return, 3);
-  orr_planner_free(planner);
-  orr_objective_free(objective);
-  orr_space_free(space);
-  orr_engine_free(engine);
-}
-
 static orr_status all_alike(void *user, const orr_scoring *scoring) {
   *(orr_real *)user = scoring->plans[0];
   for (int i = 0; i < scoring->n; i++) scoring->returns[i] = -1;
@@ -510,10 +280,18 @@ Test(plan, objectives_refuse_what_they_cannot_do) {
   orr_scoring scoring = {
       .observation = &observation, .plans = plans, .n = 4, .horizon = 1, .returns = returns};
   cr_expect_eq(orr_objective_score(objective, &scoring), ORR_OK);
-  orr_real gradients[8];
-  scoring.gradients = gradients;
+  orr_real numbers[4];
+  scoring.violations = numbers;
   cr_expect_eq(orr_objective_score(objective, &scoring), ORR_ARGUMENT);
-  scoring.gradients = NULL;
+  scoring.violations = NULL;
+  cr_expect_eq(orr_objective_disagree(objective, &observation, plans, 1, numbers), ORR_ARGUMENT);
+  orr_linearisation along = {.observation = &observation, .plan = plans, .horizon = 1};
+  cr_expect_eq(orr_objective_linearise(objective, &along), ORR_ARGUMENT);
+  orr_proposing proposing = {.observation = &observation, .n = 4, .horizon = 1, .plans = plans};
+  cr_expect_eq(orr_objective_propose(objective, &proposing), ORR_ARGUMENT);
+  scoring.states = 3; /* of 4 plans */
+  cr_expect_eq(orr_objective_score(objective, &scoring), ORR_ARGUMENT);
+  scoring.states = 1;
   scoring.n = 0;
   cr_expect_eq(orr_objective_score(objective, &scoring), ORR_ARGUMENT);
   cr_expect_eq(orr_objective_set_input(objective, "goal", NULL), ORR_FIELD);
