@@ -40,7 +40,7 @@ typedef enum orr_status {
   ORR_IO = 5,       /* the operating system refused */
   ORR_FORMAT = 6,   /* a file is not what it claims to be */
   ORR_NUMBER = 7,   /* a value that must be finite is not */
-  ORR_BUSY = 8,     /* the engine is in use by another thread */
+  ORR_BUSY = 8,     /* a planning thread is at work on the engine: see orr_mpc_pause */
   ORR_INTERRUPTED = 9,
   ORR_CALLBACK = 10, /* a callback of the host failed */
   ORR_STATE = 11,    /* the call does not fit the object's state */
@@ -76,7 +76,8 @@ ORR_API orr_engine *orr_engine_new(const orr_engine_options *options);
 ORR_API void orr_engine_free(orr_engine *engine);
 ORR_API orr_engine *orr_engine_retain(orr_engine *engine);
 
-/* The last failure, for a person to read; names sizes, fields, files and offsets. Never NULL. */
+/* The last failure, for a person to read; names sizes, fields, files and offsets. Never NULL. What fails
+   in a planning thread (mpc.h) is kept apart: it never takes the place of the host's. */
 ORR_API const char *orr_engine_message(const orr_engine *engine);
 ORR_API orr_status orr_engine_status(const orr_engine *engine);
 ORR_API const char *orr_status_name(orr_status status);
@@ -94,6 +95,9 @@ ORR_API size_t orr_engine_allocations(const orr_engine *engine); /* calls to the
 ORR_API void orr_interrupt(orr_engine *engine);
 ORR_API bool orr_interrupted(const orr_engine *engine);
 ORR_API void orr_interrupt_clear(orr_engine *engine);
+
+/* Seconds of the system's monotonic clock, in which deadlines are given. */
+ORR_API double orr_clock(void);
 
 ORR_API const char *orr_version(void);
 

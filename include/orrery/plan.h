@@ -48,6 +48,9 @@ typedef struct orr_scoring {
   /* NULL, or a tensor [n or more, horizon, action size] whose memory `plans` points at, for
      objectives that would else copy them. */
   orr_tensor *tensor;
+  /* By orr_clock(); 0: none. Once it is past, the answer is wanted no more: an objective may stop midway and
+     fail with ORR_LATE, which ends planning with the best plan so far. */
+  double deadline;
 } orr_scoring;
 
 /* A batch of plans to propose: what a policy would do, as starts and candidates for planners. */
@@ -244,6 +247,7 @@ ORR_API bool orr_objective_has_violations(const orr_objective *objective);
 ORR_API bool orr_objective_has_proposals(const orr_objective *objective);
 ORR_API bool orr_objective_many_states(const orr_objective *objective);
 ORR_API bool orr_objective_any_thread(const orr_objective *objective);
+ORR_API bool orr_objective_has_disagreement(const orr_objective *objective);
 ORR_API int orr_objective_state_size(const orr_objective *objective); /* 0: cannot linearise */
 /* These fail with ORR_ARGUMENT where the objective cannot do it. */
 ORR_API orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *proposing);
@@ -309,9 +313,10 @@ typedef struct orr_plan_request {
   const orr_real *observation; /* [states][observation size] */
   int64_t step;                /* of the episode */
   int iterations;              /* at most; 0: the planner's own number */
-  double
-      seconds; /* at most; 0: no limit. No iteration is begun that would not end in time, judged by
-                     the longest so far; but one is always made. */
+  /* At most; 0: no limit. No iteration is begun that would not end in time, judged by how long plans
+     took lately, and one that does not is cut short where the objective can. Of a population that is too
+     large for the time, as many plans are scored as it allows, but one at least. */
+  double seconds;
 } orr_plan_request;
 
 ORR_API orr_plan_request orr_plan_request_defaults(void);

@@ -169,6 +169,9 @@ ORR_API orr_status orr_run_groups(orr_run *run, int members, const int64_t *size
 /* Which entry of the MEMBER parameters each group uses; NULL: group i uses entry i. */
 ORR_API orr_status orr_run_members(orr_run *run, const int *entries);
 ORR_API void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration);
+/* The run stops with ORR_LATE once orr_clock() is past `deadline`; 0, at first: never. It looks at the clock
+   between tiles of rows. Its outputs are then undefined; nothing that it updates has changed. */
+ORR_API void orr_run_until(orr_run *run, double deadline);
 ORR_API orr_status orr_run_go(orr_run *run);
 /* The output's tensor, owned by the run and overwritten by the next one: [rows, ...] for ROW,
    [members, ...] for MEMBER. NULL when there is no such output or before the first run. */

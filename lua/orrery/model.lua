@@ -85,6 +85,8 @@ local function new(options)
     self.lowest = bounds_of(self.observation, "low", -math.huge)
     self.highest = bounds_of(self.observation, "high", math.huge)
   end
+  self.lowest_action = bounds_of(self.action, "low", -math.huge)
+  self.highest_action = bounds_of(self.action, "high", math.huge)
   self:use_elites()
   return self
 end
@@ -133,15 +135,15 @@ function Model:normalised(s, a)
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
--- The net's parameters for rollouts: the input's scale goes into the first layer, the target's scale
+-- The net's parameters for rollouts, `of` making a symbol of a tensor of them: the input's scale goes into the first layer, the target's scale
 -- and mean into those of the last that give the mean, and the log-variance comes out less `high`.
 -- They follow from parameters alone, so a program works them out once per change of a parameter, not
 -- once per row. (The input's mean stays outside: where it is many deviations large, b - mean W would
 -- round away what x W brings.)
-local function folded(self, high)
+local function folded(self, of, high)
   local weights, names = self.net:parameters()
-  local level, last, n = self.net:level(), #weights - 1, self.states
-  for i, tensor in ipairs(weights) do weights[i] = trace.parameter(tensor, level) end
+  local last, n = #weights - 1, self.states
+  for i, tensor in ipairs(weights) do weights[i] = of(tensor) end
   assert(names[1] == "linear1.weight" and names[last]:find "^linear%d+%.weight$" and last % 2 == 1)
   weights[1] = trace.parameter(self.input_scale, "uniform"):insert_axis(2) * weights[1]
   local scale = trace.parameter(self.target_scale, "uniform")
@@ -164,10 +166,11 @@ function Model:distribution(s, a)
     return s + self.target_mean + self.target_scale * mean,
       log_variance and self.target_scale * orrery.exp(0.5 * log_variance)
   end
-  if not self.probabilistic then return s + self.net(x - self.input_mean, folded(self)) end
   local level = self.net:level()
-  local low, high = trace.parameter(self.low, level), trace.parameter(self.high, level)
-  local y, n = self.net(x - self.input_mean, folded(self, high)), self.states
+  local function of(tensor) return trace.parameter(tensor, level) end
+  if not self.probabilistic then return s + self.net(x - self.input_mean, folded(self, of)) end
+  local low, high = of(self.low), of(self.high)
+  local y, n = self.net(x - self.input_mean, folded(self, of, high)), self.states
   -- exp(bound(z, low, high) / 2) without its two softplus and the exponential:
   -- exp(bound(z)) = exp(low) + exp(high) sigmoid(z - high)
   local variance = orrery.exp(low) + orrery.exp(high) * orrery.sigmoid(y:slice(n + 1, 2 * n))
@@ -179,6 +182,21 @@ end
 function Model:step(s, a)
   local mean, deviation = self:distribution(s, a)
   return self:within_bounds(mean), deviation
+end
+
+--- model:elite_mean(s, a): in a traced function: the mean over elites of the next states that they predict. It is no
+--- member's, so that the program has no members; other elites need another trace.
+function Model:elite_mean(s, a)
+  if self.members == 1 then return (self:step(s, a)) end
+  s = flat(s)
+  local x, sum = orrery.concat { s, flat(a) } - self.input_mean, nil
+  for _, m in ipairs(self.elites) do
+    local function of(tensor) return trace.parameter(tensor, "uniform")[m] end
+    local weights = folded(self, of, self.probabilistic and of(self.high))
+    local y = self.net(x, weights):slice(1, self.states)
+    sum = sum and sum + y or y
+  end
+  return self:within_bounds(s + sum / #self.elites)
 end
 
 --- model:drawn(mean, deviation): a draw of the next state, of which model:distribution told.

@@ -1,6 +1,8 @@
 --- model_rollout.lua - plans rolled out in a learned model: the programs that planners score with.
 local orrery = require "orrery"
 local check = require "orrery.check"
+local score = require "orrery.model_score"
+local task = require "orrery.task"
 local trace = require "orrery.trace"
 
 -- All particles of a plan start in one state, so that those of one member share the mean and the
@@ -9,7 +11,7 @@ local trace = require "orrery.trace"
 local function first_program(self, horizon)
   return trace.program {
     name = "first step",
-    inputs = { { name = "state", level = "uniform", shape = { self.states } },
+    inputs = { { name = "state", level = "row", shape = { self.states } },
                { name = "plan", level = "row", shape = { horizon, self.actions } } },
     fn = function(state, plan)
       local mean, deviation = self:distribution(state, plan[1])
@@ -18,115 +20,250 @@ local function first_program(self, horizon)
   }
 end
 
---- model:rollout_program(horizon, options): library code: compiles a rollout for planners. Inputs state
---- (uniform), plan and time, and with options.shares those that the program of the first step gives.
+-- Compiles fn(values), values being the inputs by name, with the task's own among them.
+local function program_of(name, inputs, others, fn)
+  for _, input in ipairs(others or {}) do inputs[#inputs + 1] = input end
+  return trace.program { name = name, inputs = inputs, fn = function(...)
+    local given, values = { ... }, {}
+    for i, input in ipairs(inputs) do values[input.name] = given[i] end
+    return fn(values)
+  end }
+end
+
+-- The values of the task's own inputs.
+local function own(o, values)
+  local chosen = {}
+  for _, input in ipairs(o.inputs or {}) do chosen[input.name] = values[input.name] end
+  return chosen
+end
+
+-- The state that follows.
+local function next_state(self, o, s, action)
+  if o.mean then return (self:elite_mean(s, action)) end
+  return o.sample and self:sample(s, action) or (self:step(s, action))
+end
+
+--- model:rollout_program(horizon, options): library code: compiles a rollout for planners. Inputs state,
+--- plan and time, and with options.shares those that the program of the first step gives.
 ---   name    of the program
 ---   start   the carry's other entries at first: a table
----   body    body(carry, action, next, t) answers the entries that follow, and what to stack, or nil;
----           carry.s is the state, t the step of the episode
----   finish  finish(carry, stacked) answers the outputs
+---   body    body(carry, action, next, t, values) answers the entries that follow, and what to stack, or nil;
+---           carry.s is the state, t the step of the episode, values those of `inputs` by name
+---   finish  finish(carry, stacked, values) answers the outputs
+---   inputs  none: more inputs, uniform
 ---   sample  draws each next state instead of taking the mean
+---   mean    takes the mean over elites of their means (one particle, no members)
 ---   slope   outputs "gradient" too, of "return" with respect to the plan; not with shares
 local function rollout_program(self, horizon, options)
-  local o, inputs = options, { { name = "state", level = "uniform", shape = { self.states } },
+  local o, inputs = options, { { name = "state", level = "row", shape = { self.states } },
     { name = "plan", level = "row", shape = { horizon, self.actions } },
     { name = "time", level = "uniform", shape = {} } }
   if o.shares then
     inputs[4] = { name = "first_mean", level = "row", shape = { self.states } }
     inputs[5] = { name = "first_deviation", level = "row", shape = { self.states } }
   end
-  local function roll(state, plan, time, mean, deviation)
+  local function roll(values, plan)
+    local more = own(o, values)
     local function advance(carry, action, next, t)
-      local after, output = o.body(carry, action, next, t)
+      local after, output = o.body(carry, action, next, t, more)
       after.s = next
       return after, output
     end
     local function step(carry, action, t)
-      local next = o.sample and self:sample(carry.s, action) or (self:step(carry.s, action))
-      return advance(carry, action, next, time + t)
+      return advance(carry, action, next_state(self, o, carry.s, action), values.time + t)
     end
-    local carry = { s = state }
+    local carry = { s = values.state }
     for name, value in pairs(o.start or {}) do carry[name] = value end
     if not o.shares then
       return orrery.scan(function(now, action, t) return step(now, action, t - 1) end, carry, plan)
     end
-    local after, output = advance(carry, plan[1], self:drawn(mean, deviation), time)
+    local after, output = advance(carry, plan[1], self:drawn(values.first_mean, values.first_deviation), values.time)
     output = output and output:insert_axis(1)
     if horizon == 1 then return after, output end
     local last, rest = orrery.scan(step, after, plan:slice(2, horizon))
     return last, output and orrery.concat({ output, rest }, 1)
   end
-  local function run(...) return o.finish(roll(...)) end
-  local function run_and_differentiate(state, plan, time)
-    local slope, value = orrery.grad(function(actions)
-      return run(state, actions, time)["return"]
-    end)(plan)
+  local function run(values, plan)
+    local last, stacked = roll(values, plan or values.plan)
+    return o.finish(last, stacked, own(o, values))
+  end
+  local function run_and_differentiate(values)
+    local slope, value = orrery.grad(function(actions) return run(values, actions)["return"] end)(values.plan)
     return { ["return"] = value, gradient = slope }
   end
-  return trace.program { name = o.name, inputs = inputs, fn = o.slope and run_and_differentiate or run }
+  return program_of(o.name, inputs, o.inputs, o.slope and run_and_differentiate or run)
 end
 
--- The program that scores plans: its output "return" is the sum of rewards, none after a termination.
-local function return_program(self, task, horizon, sample, shares, slope)
-  local function body(carry, action, next, t)
-    local s, n = trace.record(self.observation, carry.s), trace.record(self.observation, next)
-    local a = trace.record(self.action, action)
-    local reward = trace.inline { fn = task.reward, arguments = { s, a, n, t }, name = "reward",
-                                  returns = "number", step = 4 }
-    if not task.termination then return { total = carry.total + reward } end
-    reward = reward + 0 * next:sum() -- see below; what comes after the end spoils nothing
-    local ended = trace.inline { fn = task.termination, arguments = { s, a, n, t },
-                                 name = "termination", step = 4 }
-    return { total = carry.total + orrery.where(carry.alive, reward, 0),
-             alive = orrery.where(ended, 0, carry.alive) }
-  end
-  return rollout_program(self, horizon, {
-    name = task.name or "rollout", sample = sample, shares = shares, slope = slope, body = body,
-    start = { total = 0, alive = task.termination and 1 or nil },
-    finish = function(last)
-      -- A state that is not finite spoils the return, and ranks last. Without an end such a number
-      -- never leaves the state again: the last one tells of all.
-      return { ["return"] = task.termination and last.total or last.total + 0 * last.s:sum() }
-    end,
-  })
+-- ---- TS1: a program of one step, and one of the end
+
+-- What is carried as one vector: the state, then numbers in the order of `names`.
+local function pack(carry, names)
+  local numbers = {}
+  for i, name in ipairs(names) do numbers[i] = trace.number(carry[name]) end
+  return #names > 0 and orrery.concat { carry.s, orrery.stack(numbers) } or carry.s
 end
+
+local function unpack_carry(self, vector, names)
+  local carry = { s = vector:slice(1, self.states) }
+  for i, name in ipairs(names) do carry[name] = vector[self.states + i] end
+  return carry
+end
+
+local function step_programs(self, o)
+  local names = check.sorted_keys(o.start)
+  local width, numbers = self.states + #names, {}
+  for i, name in ipairs(names) do numbers[i] = o.start[name] end
+  local step = program_of(o.name .. ", a step", {
+    { name = "carry", level = "row", shape = { width } }, { name = "action", level = "row", shape = { self.actions } },
+    { name = "time", level = "uniform", shape = {} },
+  }, o.inputs, function(values)
+    local carry = unpack_carry(self, values.carry, names)
+    local next = next_state(self, o, carry.s, values.action)
+    local after = o.body(carry, values.action, next, values.time, own(o, values))
+    after.s = next
+    return { carry = pack(after, names) }
+  end)
+  local finish = program_of(o.name .. ", the end", { { name = "carry", level = "row", shape = { width } } }, o.inputs,
+    function(values) return o.finish(unpack_carry(self, values.carry, names), nil, own(o, values)) end)
+  return step, finish, numbers
+end
+
+-- ---- what a policy would do
+
+-- An action that a function gave, of whatever form, as a flat symbol within bounds.
+local function action_vector(self, value)
+  local space, parts = trace.fields(self.action), {}
+  if trace.is_record(value) then value = trace.vector(value) end
+  if type(value) == "table" then
+    for i, field in ipairs(space) do
+      local part = value[field.name]
+      if part == nil and #value == 0 then check.fail("the policy gave no '%s'", field.name) end
+      parts[i] = part and trace.number(part):reshape(field.count)
+    end
+    if #parts < #space then value = orrery.stack(value) else value = orrery.concat(parts) end
+  end
+  value = trace.number(value):reshape(space.size)
+  if self.lowest_action then value = orrery.max(value, self.lowest_action) end
+  if self.highest_action then value = orrery.min(value, self.highest_action) end
+  return value
+end
+
+local function policy_program(self, read, horizon)
+  local o = { inputs = task.describe(read), mean = self.members > 1 }
+  return program_of("policy", { { name = "state", level = "row", shape = { self.states } } }, o.inputs, function(values)
+    local _, plan = orrery.scan(function(s)
+      local arguments = { trace.record(self.observation, s) }
+      local given = own(o, values)
+      if next(given) then arguments[2] = trace.named(given) end
+      local action = action_vector(self, trace.inline { fn = read.policy, name = "policy", arguments = arguments })
+      return next_state(self, o, s, action), action
+    end, values.state, nil, { length = horizon })
+    return { plans = plan }
+  end)
+end
+
+-- ---- objectives
 
 -- The programs that are only made for planners that use derivatives.
-local function derivatives(self, task, o, sample)
-  if o.gradients then return { gradient = return_program(self, task, o.horizon, sample, false, true) } end
+local function derivatives(self, read, o, scored)
+  if o.gradients then
+    local sloped = { shares = false, slope = true }
+    for name, value in pairs(scored) do
+      if sloped[name] == nil then sloped[name] = value end
+    end
+    return { gradient = rollout_program(self, o.horizon, sloped) }
+  end
   if not o.linear then return {} end
   local path = rollout_program(self, o.horizon, {
     name = "path", body = function(_, _, next) return {}, next end,
     finish = function(_, states) return { states = states } end,
   })
-  return { path = path, linear = require "orrery.model_linear"(self, task) }
+  local known = read.terminations[1]
+  return { path = path, linear = require "orrery.model_linear"(self, { reward = read.reward, termination = known }) }
 end
 
---- model:objective(task, { horizon = 20, particles = 20, sample = true }): scores plans by rolling
---- them out in the model. task: a table with `reward`, a function of (s, a, next, t), and
---- optionally `termination`; or the reward function. Answers the compiled rollout, and options for
---- a planner's objective: every particle keeps one elite member for the whole plan (TS-infinity).
---- Where particles have a member in common, options.first is the program of their first step. With
---- gradients = true the objective also knows gradients, with linear = true derivatives along a plan; their
---- programs are in the options, and compiled in a third result, to be entered like the first.
-local function objective(self, task, options)
-  local o = check.options("objective options", options,
-    { horizon = 20, particles = 20, sample = true, gradients = false, linear = false })
-  if type(task) == "function" then task = { reward = task } end
-  if type(task) ~= "table" or type(task.reward) ~= "function" then
-    check.fail("objective: a task needs a function `reward`")
+-- Refuses what does not go together.
+local function check_together(read, o, mean)
+  if o.linear then
+    local learned = #read.terminations > 1 or type(read.terminations[1]) == "string"
+    if learned or read.value or #read.inputs.names > 0 then
+      check.fail("objective: linear = true takes a reward and a known termination; no value, event or input")
+    end
   end
-  local sample = o.sample and self.probabilistic
-  local particles = (sample or self.members > 1) and o.particles or 1
-  local shares = sample and particles > #self.elites
-  local compiled = return_program(self, task, o.horizon, sample, shares)
+  if mean and o.sample then check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true") end
+  if o.propagation == "ts1" and o.gradients then
+    check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and \"expectation\" have them")
+  end
+end
+
+local ways = { "expectation", "ts1", "ts_infinity" }
+
+local function check_propagation(name)
+  for _, known in ipairs(ways) do
+    if name == known then return end
+  end
+  check.fail("%s", check.unknown("propagation", name, ways))
+end
+
+-- As many particles as say something: where nothing is drawn, particles of one member are all alike.
+local function particles_of(self, o, mean, sample)
+  if mean then return 1 end
+  if sample then return o.particles or 20 end
+  return self.members > 1 and (o.particles or #self.elites) or 1
+end
+
+-- The program that tells how far members are apart, and the scale of a state: 1 / deviation in the data.
+local function disagreement(self, horizon)
+  if self.members == 1 then return nil end
+  self.paths = self.paths or {}
+  self.paths[horizon] = self.paths[horizon] or rollout_program(self, horizon, {
+    name = "states", body = function(_, _, next) return {}, next end,
+    finish = function(_, states) return { states = states } end,
+  })
+  return self.paths[horizon].program, self.input_scale:slice(1, self.states):copy()
+end
+
+--- model:objective(task, options): scores plans by rolling them out in the model. task: a table with `reward`, a
+--- function of (s, a, next, t), and perhaps termination, afterwards, constraint, value, policy and inputs (see
+--- orrery.mpc); or the reward function. Options:
+---   horizon      20
+---   particles    of each plan: 20 where states are drawn, else one for each elite
+---   propagation  "ts_infinity": every particle keeps one elite for the whole plan; "ts1": it gets one anew at every
+---                step (both Chua et al. 2018); "expectation": one particle, whose next state is the mean over elites
+---                of their means
+---   sample       true: states are drawn; false: they are the means that members predict
+---   risk         "mean": see orrery.mpc
+---   gradients    false; true: the objective knows gradients
+---   linear       false; true: it knows derivatives along a plan
+--- Answers the compiled rollout, options for orrery.objective.program, and what else was compiled, to be entered like
+--- the first. Where particles have a member in common, options.first is the program of their first step.
+local function objective(self, given, options)
+  local o = check.options("objective options", options, {
+    horizon = 20, particles = "optional number", propagation = "ts_infinity", sample = "optional boolean",
+    risk = "any", gradients = false, linear = false })
+  local read = task.read(given, self.event_names)
+  if type(read.reward) ~= "function" then check.fail("objective: a task needs a function `reward`") end
+  check_propagation(o.propagation)
+  local mean = o.propagation == "expectation"
+  check_together(read, o, mean)
+  local sample = not mean and o.sample ~= false and self.probabilistic
+  local stepped = o.propagation == "ts1" and self.members > 1
+  local particles = particles_of(self, o, mean, sample)
+  local scored = score(self, read, mean)
+  scored.name, scored.sample, scored.mean = read.name or "rollout", sample, mean
+  scored.shares = sample and particles > #self.elites and not stepped
   local made = {
-    members = self.members > 1 and self.members or 0, particles = particles, elites = self.elites,
-    observation = self.observation, action = self.action, horizon = o.horizon,
-    first = shares and first_program(self, o.horizon).program or nil,
+    members = (self.members > 1 and not mean) and self.members or 0, particles = particles, elites = self.elites,
+    observation = self.observation, action = self.action, horizon = o.horizon, risk = o.risk,
+    limits = task.limits(read), inputs = read.inputs.values,
   }
-  local others = derivatives(self, task, o, sample)
+  local compiled, others = nil, derivatives(self, read, o, scored)
+  if stepped then compiled, others.finish, made.start = step_programs(self, scored)
+  else compiled = rollout_program(self, o.horizon, scored) end
+  if scored.shares then others.first = first_program(self, o.horizon) end
+  if read.policy then others.policy = policy_program(self, read, o.horizon) end
   for name, other in pairs(others) do made[name] = other.program end
+  if not mean then made.states, made.scale = disagreement(self, o.horizon) end
   return compiled, made, others
 end
 

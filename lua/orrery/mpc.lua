@@ -116,45 +116,83 @@ end
 
 -- ---- the mpc
 
-local runtime = { "seed", "warm_start", "iterations", "seconds", "safe_action" }
+local runtime = {
+  "seed", "warm_start", "iterations", "seconds", "step_seconds", "safe_action", "background", "batch", "disagreement",
+}
+
+-- What makes the objective for a task and a planner.
+local function maker_of(o, task, planner)
+  local given = { particles = o.particles, planner = planner }
+  if o.env then return of_env(o.env, task_of(task), given) end
+  return of_model(o.model, task_of(task), given)
+end
+
+-- The functions behind methods that replace parts; what they replace stays when they fail.
+local function functions_of(o, make, is_due)
+  local task, planner = o.task, o.planner
+  local functions = {}
+  function functions.enter(mpc)
+    if is_due and is_due() then core.set_objective(mpc, make()) end
+  end
+  function functions.set_objective(mpc, objective)
+    if not o.objective then check.fail("set_objective: this mpc makes its own objective: see set_task") end
+    core.set_objective(mpc, objective)
+  end
+  function functions.set_planner(mpc, next)
+    if o.objective or o.env then
+      core.set_planner(mpc, next)
+    else -- the rollout is as long as the horizon
+      local new_make, new_is_due = maker_of(o, task, next)
+      core.set_planner(mpc, next, new_make())
+      make, is_due = new_make, new_is_due
+    end
+    planner = next
+  end
+  if o.objective then return functions end
+  function functions.set_task(mpc, next)
+    local new_make, new_is_due = maker_of(o, next, planner)
+    core.set_objective(mpc, new_make())
+    make, is_due, task = new_make, new_is_due, next
+  end
+  return functions
+end
 
 --- orrery.mpc(options)
----   model        a learned model to plan with; or
----   env          an environment, to plan with its true dynamics from the state it is in; or
----   objective    whatever scores plans: see orrery.objective
----   task         { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
----                alone; t counts the steps of an episode from 0. An environment without a task plans for
----                its own reward
----   planner      orrery.plan.cem {}
----   particles    samples of each plan: 20 for a model that predicts a distribution, else 1
----   seed         0: of the planner's own random numbers
----   warm_start   true: starts from the last plan, shifted
----   iterations   limit per plan; none: the planner's own
----   seconds      limit per plan; none: no limit
----   safe_action  for when planning fails and the last plan is used up; 0, within bounds
+---   model         a learned model to plan with; or
+---   env           an environment, to plan with its true dynamics from the state it is in; or
+---   objective     whatever scores plans: see orrery.objective
+---   task          { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
+---                 alone; t counts the steps of an episode from 0. An environment without a task plans for
+---                 its own reward
+---   planner       orrery.plan.cem {}
+---   particles     samples of each plan: 20 for a model that predicts a distribution, else 1
+---   seed          0: of the planner's own random numbers
+---   warm_start    true: starts from the last plan, shifted
+---   iterations    limit per plan; none: the planner's own
+---   seconds       limit per plan; none: no limit
+---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
+---                 by the steps whose time has passed; none: by one step for each act
+---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
+---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act of an
+---                 episode waits for it, up to `seconds`. For models with compiled rewards. Training needs mpc:pause()
+---   batch         1: how many states mpc:act_many plans for
+---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)
   local o = check.options("mpc options", options, {
     model = "any", env = "any", objective = "any", task = "any", planner = "any", particles = "optional number",
-    seed = 0, warm_start = true, iterations = "optional number", seconds = "optional number", safe_action = "any",
+    seed = 0, warm_start = true, iterations = "optional number", seconds = "optional number",
+    step_seconds = "optional number", safe_action = "any", background = false, batch = 1, disagreement = false,
   })
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
   if sources ~= 1 then check.fail("mpc options: one of model, env and objective is needed") end
   o.planner = o.planner or orrery.plan.cem {}
   local make, is_due
-  if o.objective then
-    if o.task or o.particles then
-      check.fail("mpc options: task and particles belong to the objective, which is given already")
-    end
-    make = maker(nil, function() return o.objective end)
-  elseif o.env then
-    make, is_due = of_env(o.env, task_of(o.task), o)
-  else
-    make, is_due = of_model(o.model, task_of(o.task), o)
+  if not o.objective then
+    make, is_due = maker_of(o, o.task, o.planner)
+  elseif o.task or o.particles then
+    check.fail("mpc options: task and particles belong to the objective, which is given already")
   end
   local given = {}
   for _, name in ipairs(runtime) do given[name] = o[name] end
-  local function enter(mpc)
-    if is_due() then core.set_objective(mpc, make()) end
-  end
-  return core.new(make(), o.planner, given, is_due and enter)
+  return core.new(make and make() or o.objective, o.planner, given, functions_of(o, make, is_due))
 end

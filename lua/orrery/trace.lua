@@ -25,6 +25,9 @@ trace.record = record.new
 --- trace.vector(x): the flat symbol of a record; a symbol as it is.
 function trace.vector(x) return record.is(x) and record.vector(x) or x end
 
+--- trace.is_record(x), trace.fields(space): whether it is a record; the fields of a space, as a list.
+trace.is_record, trace.fields = record.is, record.fields
+
 --- trace.named(t): t itself, whose other fields are errors that name those it has.
 trace.named = record.named
 
@@ -256,7 +259,7 @@ local function describe(value, name, inputs, key)
   return value
 end
 
-local argument_names = { "s", "a", "next", "t" }
+local argument_names = { "s", "a", "next", "t", "given" }
 
 -- Records without a name of their own are called by their place, in messages.
 local function name_records(arguments)

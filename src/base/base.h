@@ -18,6 +18,16 @@
 
 struct pool;
 
+/* What failed last in a planning thread. Messages are given back and taken again, never freed before
+   the engine, so that threads look through the list without a lock. */
+typedef struct thread_message {
+  atomic_uintptr_t thread; /* whose it is; 0: nobody's */
+  atomic_bool taken;
+  orr_status status;
+  char message[1024];
+  struct thread_message *next;
+} thread_message;
+
 struct orr_engine {
   atomic_int references;
   orr_allocator allocate;
@@ -30,8 +40,10 @@ struct orr_engine {
   struct pool *pool;
   const char *kernel_name; /* NULL: the best this processor runs */
   const void *kernels;     /* set by kernel/, which chooses them */
-  orr_status status;
+  orr_status status;       /* of the host's thread */
   char message[1024];
+  _Atomic(thread_message *) messages;
+  atomic_int planning; /* threads that plan in the background, or may begin to */
   uint64_t seed;
   orr_random random;
 };
@@ -53,11 +65,18 @@ orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *form
 orr_status engine_fail_in(orr_engine *engine, const char *format, ...) PRINTF_LIKE(2, 3);
 void engine_log(orr_engine *engine, orr_log_level level, const char *format, ...) PRINTF_LIKE(3, 4);
 
+/* A message of its own for a thread to come, NULL when there is no memory. It is used by the thread
+   that claims it, until it is given back, which any thread may do once that one has ended. */
+thread_message *engine_new_message(orr_engine *engine);
+void engine_claim_message(thread_message *own);
+void engine_return_message(thread_message *own);
+
 /* Product that refuses to overflow: false when it would. */
 bool multiply_sizes(size_t a, size_t b, size_t *product);
 
 /* Runs work(context, task, worker) for every task, on all threads of the engine; returns when all
-   are done. worker is in 0 .. threads-1 and no two running tasks share it. Tasks must not fail. */
+   are done. worker is in 0 .. threads-1 and no two running tasks share it. Tasks must not fail.
+   Called by two threads at a time, whoever comes second does its tasks itself. */
 typedef void (*pool_work)(void *context, int task, int worker);
 void pool_run(orr_engine *engine, int tasks, pool_work work, void *context);
 /* After jobs between hold and release the threads look out for the next one for some microseconds. */

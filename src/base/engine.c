@@ -1,4 +1,5 @@
 /* engine.c - the root of everything: allocator, messages, interrupt flag. */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,6 +56,49 @@ orr_engine *orr_engine_new(const orr_engine_options *given) {
   return engine;
 }
 
+/* ---- messages of planning threads */
+
+/* That of the calling thread; NULL when it has none, and the engine's is its own. */
+static thread_message *own_message(const orr_engine *engine) {
+  thread_message *own = atomic_load(&engine->messages);
+  if (!own) return NULL;
+  uintptr_t thread = (uintptr_t)pthread_self();
+  while (own && atomic_load(&own->thread) != thread) own = own->next;
+  return own;
+}
+
+thread_message *engine_new_message(orr_engine *engine) {
+  thread_message *own = atomic_load(&engine->messages);
+  while (own && atomic_exchange(&own->taken, true)) own = own->next;
+  if (own) return own;
+  if (!(own = engine_new_zeroed(engine, 1, sizeof *own))) return NULL;
+  atomic_init(&own->taken, true);
+  own->next = atomic_load(&engine->messages);
+  while (!atomic_compare_exchange_weak(&engine->messages, &own->next, own)) continue;
+  return own;
+}
+
+void engine_claim_message(thread_message *own) {
+  own->status = ORR_OK;
+  own->message[0] = 0;
+  atomic_store(&own->thread, (uintptr_t)pthread_self());
+}
+
+void engine_return_message(thread_message *own) {
+  if (!own) return;
+  atomic_store(&own->thread, 0);
+  atomic_store(&own->taken, false);
+}
+
+static void free_messages(orr_engine *engine) {
+  thread_message *own = atomic_load(&engine->messages);
+  while (own) {
+    thread_message *next = own->next;
+    engine_free_memory(engine, own);
+    own = next;
+  }
+}
+
 orr_engine *orr_engine_retain(orr_engine *engine) {
   if (engine) atomic_fetch_add(&engine->references, 1);
   return engine;
@@ -63,14 +107,20 @@ orr_engine *orr_engine_retain(orr_engine *engine) {
 void orr_engine_free(orr_engine *engine) {
   if (!engine || atomic_fetch_sub(&engine->references, 1) != 1) return;
   pool_free(engine, engine->pool);
+  free_messages(engine);
   engine->allocate(engine->allocate_user, engine, sizeof *engine, 0);
 }
 
 const char *orr_engine_message(const orr_engine *engine) {
-  return engine->message[0] ? engine->message : "no error";
+  const thread_message *own = own_message(engine);
+  const char *message = own ? own->message : engine->message;
+  return message[0] ? message : "no error";
 }
 
-orr_status orr_engine_status(const orr_engine *engine) { return engine->status; }
+orr_status orr_engine_status(const orr_engine *engine) {
+  const thread_message *own = own_message(engine);
+  return own ? own->status : engine->status;
+}
 
 orr_status orr_engine_fail(orr_engine *engine, orr_status status, const char *message) {
   return engine_fail(engine, status, "%s", message);
@@ -84,6 +134,10 @@ orr_status orr_engine_set_threads(orr_engine *engine, int threads) {
     return engine_fail(engine, ORR_ARGUMENT, "threads must be 0 (one per core) to 1024, got %d",
                        threads);
   if (threads == pool_threads(engine->pool)) return ORR_OK;
+  if (atomic_load(&engine->planning))
+    return engine_fail(engine, ORR_BUSY,
+                       "the number of threads stays as it is while an mpc plans in the background: "
+                       "pause it first");
   struct pool *pool = pool_new(engine, threads);
   if (!pool) return engine->status;
   pool_free(engine, engine->pool);
@@ -181,8 +235,9 @@ char *engine_copy_string(orr_engine *engine, const char *text) {
 
 orr_status engine_fail_v(orr_engine *engine, orr_status status, const char *format,
                          va_list arguments) {
-  engine->status = status;
-  vsnprintf(engine->message, sizeof engine->message, format, arguments);
+  thread_message *own = own_message(engine);
+  *(own ? &own->status : &engine->status) = status;
+  vsnprintf(own ? own->message : engine->message, sizeof engine->message, format, arguments);
   return status;
 }
 
@@ -195,14 +250,15 @@ orr_status engine_fail(orr_engine *engine, orr_status status, const char *format
 }
 
 orr_status engine_fail_in(orr_engine *engine, const char *format, ...) {
-  char message[sizeof engine->message], prefix[256];
+  thread_message *own = own_message(engine);
+  char message[sizeof engine->message], prefix[256], *last = own ? own->message : engine->message;
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(prefix, sizeof prefix, format, arguments);
   va_end(arguments);
-  memcpy(message, engine->message, sizeof message);
-  snprintf(engine->message, sizeof engine->message, "%s: %.700s", prefix, message);
-  return engine->status;
+  memcpy(message, last, sizeof message);
+  snprintf(last, sizeof message, "%s: %.700s", prefix, message);
+  return own ? own->status : engine->status;
 }
 
 void engine_log(orr_engine *engine, orr_log_level level, const char *format, ...) {

@@ -4,7 +4,8 @@
 
    The state of a job is one number: how many workers are in it, whether it is open, its generation.
    A worker joins an open job that it has not been in; who comes too late stays out, so that nobody
-   waits for a thread that is not running. */
+   waits for a thread that is not running. There is one job at a time: a second thread of the host's
+   that brings one does it alone. */
 #include <pthread.h>
 #include <time.h>
 
@@ -34,6 +35,7 @@ struct pool {
   _Atomic uint64_t state;
   atomic_int sleepers, waiting, next;
   atomic_bool held, stop;
+  atomic_bool taken; /* by the thread whose job it does */
   pool_work work;
   void *context;
   int tasks;
@@ -174,7 +176,7 @@ static void wait_for_workers(struct pool *pool) {
 
 void pool_run(orr_engine *engine, int tasks, pool_work work, void *context) {
   struct pool *pool = engine->pool;
-  if (pool->threads == 1 || tasks <= 1) {
+  if (pool->threads == 1 || tasks <= 1 || atomic_exchange(&pool->taken, true)) {
     for (int task = 0; task < tasks; task++) work(context, task, 0);
     return;
   }
@@ -192,4 +194,5 @@ void pool_run(orr_engine *engine, int tasks, pool_work work, void *context) {
   take_tasks(pool, 0);
   atomic_fetch_and(&pool->state, ~OPEN);
   wait_for_workers(pool);
+  atomic_store(&pool->taken, false);
 }

@@ -106,6 +106,35 @@ static int objective_env(lua_State *L) {
   return fill_with_scorer(L, handle, orr_objective_env(lua_engine(L), env, &options));
 }
 
+/* Binds the named inputs in option `inputs` of the objective on top. */
+static int set_inputs(lua_State *L, int index) {
+  int objective = lua_gettop(L);
+  if (lua_option_push(L, index, "inputs") == LUA_TTABLE) {
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+      if (lua_type(L, -2) != LUA_TSTRING) return lua_complain(L, "inputs have names");
+      int value = lua_gettop(L);
+      lua_check_status(L, orr_objective_set_input(lua_check_objective(L, objective),
+                                                  lua_tostring(L, value - 1),
+                                                  lua_to_tensor(L, value)));
+      lua_settop(L, value);
+    }
+  }
+  lua_settop(L, objective);
+  return 1;
+}
+
+static orr_program *option_program(lua_State *L, int index, const char *name) {
+  return lua_option_push(L, index, name) == LUA_TNIL ? NULL : lua_check_program(L, -1);
+}
+
+static orr_real *option_reals(lua_State *L, int index, const char *name, int *count) {
+  double *numbers = lua_option_numbers(L, index, name, count);
+  if (!numbers) return NULL;
+  orr_real *reals = lua_newuserdatauv(L, ((size_t)*count + 1) * sizeof *reals, 0);
+  for (int i = 0; i < *count; i++) reals[i] = (orr_real)numbers[i];
+  return reals;
+}
+
 /* The list of members in option `elites`, counted from 0; NULL when absent. */
 static int *option_elites(lua_State *L, int index, int *count) {
   *count = 0;
@@ -121,19 +150,24 @@ static int *option_elites(lua_State *L, int index, int *count) {
   return elites;
 }
 
-/*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state (uniform)
+/*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state
 and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
 observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
 that the particles of a plan with one member share (see plan.h); gradient, or path and linear, programs of derivatives
-for planners that use them (see plan.h; model:objective makes them). With an option `reward`, a plain
+for planners that use them (see plan.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
+{ "cvar", alpha = 0.1, over = "members" }; limits of side constraints; finish and start for TS1; policy; states and
+scale for the disagreement of members (all in plan.h). With an option `reward`, a plain
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {
   static const char *const names[] = {"members", "particles",   "elites",   "observation",
                                       "action",  "env",         "horizon",  "first",
                                       "reward",  "termination", "gradient", "path",
-                                      "linear",  NULL};
+                                      "linear",  "risk",        "limits",   "finish",
+                                      "start",   "policy",      "states",   "scale",
+                                      "inputs",  NULL};
   orr_program *program = lua_check_program(L, 1);
+  luaL_checkstack(L, 60, NULL);
   lua_settop(L, 2);
   lua_check_options(L, 2, "objective options", names);
   orr_rollout_options options = orr_rollout_options_defaults();
@@ -142,10 +176,22 @@ static int objective_program(lua_State *L) {
   options.elites = option_elites(L, 2, &options.elites_count);
   options.observation = option_space(L, 2, "observation");
   options.action = option_space(L, 2, "action");
-  if (lua_option_push(L, 2, "first") != LUA_TNIL) options.first = lua_check_program(L, -1);
-  if (lua_option_push(L, 2, "gradient") != LUA_TNIL) options.gradient = lua_check_program(L, -1);
-  if (lua_option_push(L, 2, "path") != LUA_TNIL) options.path = lua_check_program(L, -1);
-  if (lua_option_push(L, 2, "linear") != LUA_TNIL) options.linear = lua_check_program(L, -1);
+  options.first = option_program(L, 2, "first");
+  options.gradient = option_program(L, 2, "gradient");
+  options.path = option_program(L, 2, "path");
+  options.linear = option_program(L, 2, "linear");
+  options.finish = option_program(L, 2, "finish");
+  options.policy = option_program(L, 2, "policy");
+  options.states = option_program(L, 2, "states");
+  options.horizon = (int)lua_option_integer(L, 2, "horizon", 0, 0, 10000);
+  options.risk = lua_option_risk(L, 2);
+  options.limits = lua_option_numbers(L, 2, "limits", &options.constraints);
+  options.start = option_reals(L, 2, "start", &options.start_count);
+  int scales = 0;
+  options.scale = option_reals(L, 2, "scale", &scales);
+  if (options.states && options.observation && scales != orr_space_size(options.observation))
+    return lua_complain(L, "scale: %d numbers are wanted, not %d",
+                        (int)orr_space_size(options.observation), scales);
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
@@ -160,50 +206,8 @@ static int objective_program(lua_State *L) {
   } else {
     lua_pushnil(L);
   }
-  return fill_with_scorer(L, handle, orr_objective_program(lua_engine(L), program, &options));
-}
-
-/*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x numbers of an
-action (or a list of them); with gradients = true also the gradients of the returns, a tensor shaped as the plans.
-options: seed, step, gradients. */
-static int score(lua_State *L) {
-  static const char *const names[] = {"seed", "step", "gradients", NULL};
-  orr_objective *objective = lua_check_objective(L, 1);
-  orr_space *seen = orr_objective_observation_space(objective),
-            *done = orr_objective_action_space(objective);
-  lua_settop(L, 4);
-  lua_check_options(L, 4, "score options", names);
-  orr_tensor *plans = lua_to_tensor(L, 3);
-  orr_real *observation =
-      lua_newuserdatauv(L, (seen ? (size_t)orr_space_size(seen) : 1) * sizeof *observation, 0);
-  if (seen) lua_read_flat(L, 2, seen, "observation", observation);
-  lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plans, ORR_REAL));
-  lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
-  plans = lua_check_tensor(L, -1);
-  const int64_t *shape = orr_tensor_shape(plans);
-  if (orr_tensor_axes(plans) != 3 || (done && shape[2] != orr_space_size(done)) ||
-      shape[0] > INT32_MAX / 16 || shape[1] > INT32_MAX / 16)
-    return lua_complain(L, "plans must be a tensor of n x horizon x %d",
-                        done ? (int)orr_space_size(done) : 0);
-  lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 1, shape));
-  orr_scoring scoring = {.observation = observation,
-                         .plans = orr_tensor_data(plans),
-                         .n = (int)shape[0],
-                         .horizon = (int)shape[1],
-                         .step = lua_option_integer(L, 4, "step", 0, 0, INT64_MAX),
-                         .seed =
-                             (uint64_t)lua_option_integer(L, 4, "seed", 0, INT64_MIN, INT64_MAX),
-                         .returns = orr_tensor_data(lua_check_tensor(L, -1))};
-  bool gradients = lua_option_boolean(L, 4, "gradients", false);
-  if (gradients) {
-    lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 3, shape));
-    scoring.gradients = orr_tensor_data(lua_check_tensor(L, -1));
-  }
-  orr_objective_retain(objective); /* a script may close it meanwhile */
-  orr_status status = orr_objective_score(objective, &scoring);
-  orr_objective_free(objective);
-  lua_check_status(L, status);
-  return gradients ? 2 : 1;
+  fill_with_scorer(L, handle, orr_objective_program(lua_engine(L), program, &options));
+  return set_inputs(L, 2);
 }
 
 /* A new tensor as field `name` of the table on top, and its numbers. */
@@ -288,7 +292,9 @@ static int objective_text(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg methods[] = {{"score", score},
+static const luaL_Reg methods[] = {{"score", lua_objective_score},
+                                   {"propose", lua_objective_propose},
+                                   {"disagree", lua_objective_disagree},
                                    {"linearise", linearise},
                                    {"set_input", set_input},
                                    {"horizon", horizon},
@@ -302,6 +308,7 @@ void open_objective(lua_State *L, int module) {
   static const luaL_Reg functions[] = {{"fn", objective_fn},
                                        {"env", objective_env},
                                        {"program", objective_program},
+                                       {"risks", lua_objective_risks},
                                        {NULL, NULL}};
   module = lua_absindex(L, module);
   lua_new_class(L, &lua_objective_class);

@@ -17,6 +17,17 @@ orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions);
 void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what,
                    orr_real *values);
 
+/* Option `risk`: a name, or a table of it and its parameter (objective_options.c). */
+orr_risk_options lua_option_risk(lua_State *L, int index);
+/* A list of numbers, pushed to be kept alive; NULL and 0 when absent. */
+double *lua_option_numbers(lua_State *L, int index, const char *name, int *count);
+int lua_objective_risks(lua_State *L);
+
+/* Methods that are in objective_score.c. */
+int lua_objective_score(lua_State *L);
+int lua_objective_propose(lua_State *L);
+int lua_objective_disagree(lua_State *L);
+
 /* Lua functions that score: they run on a Lua thread of their own, errors end there and become the
    engine's message. See scorer.c. */
 typedef struct lua_scorer lua_scorer;

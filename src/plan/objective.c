@@ -11,7 +11,7 @@ struct orr_objective {
   char *name;
   int prepared, prepared_horizon;
   differences differences;
-  bool busy;
+  atomic_bool busy;
 };
 
 orr_objective_callbacks orr_objective_callbacks_defaults(void) {
@@ -128,6 +128,10 @@ bool orr_objective_any_thread(const orr_objective *objective) {
   return objective->callbacks.any_thread;
 }
 
+bool orr_objective_has_disagreement(const orr_objective *objective) {
+  return objective->callbacks.disagree != NULL;
+}
+
 int orr_objective_state_size(const orr_objective *objective) {
   return objective->callbacks.linearise ? objective->callbacks.state_size : 0;
 }
@@ -138,10 +142,9 @@ static orr_status cannot(const orr_objective *objective, const char *what) {
 
 /* Its functions do not call each other. */
 static orr_status enter(orr_objective *objective) {
-  if (objective->busy)
+  if (atomic_exchange(&objective->busy, true))
     return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
                        objective->name);
-  objective->busy = true;
   return ORR_OK;
 }
 

@@ -47,10 +47,16 @@ static void play(simulator *sim, orr_env *env, int rollout) {
                       &sim->steps[rollout]);
 }
 
+/* Whether nobody waits for what remains to be played. */
+static bool is_over(const simulator *sim) {
+  return sim->scoring->deadline > 0 && orr_clock() > sim->scoring->deadline;
+}
+
 static void play_task(void *context, int task, int worker) {
   simulator *sim = context;
   int rollouts = sim->scoring->n * sim->options.particles;
   int first = task * ROLLOUTS_PER_TASK, last = first + ROLLOUTS_PER_TASK;
+  if (is_over(sim)) return;
   for (int r = first; r < last && r < rollouts; r++) play(sim, sim->copies[worker], r);
 }
 
@@ -60,6 +66,7 @@ static orr_status play_alone(simulator *sim) {
   orr_status status = ORR_OK;
   int rollouts = sim->scoring->n * sim->options.particles;
   for (int r = 0; r < rollouts && !status; r++) {
+    if (is_over(sim)) break;
     play(sim, sim->env, r);
     if (sim->statuses[r] != ORR_NUMBER) status = sim->statuses[r];
   }
@@ -170,6 +177,7 @@ static orr_status run_program(simulator *sim) {
   orr_tensor_touch(rows->plans);
   orr_tensor_touch(rows->times);
   orr_run_seed(rows->run, scoring->seed, scoring->iteration);
+  orr_run_until(rows->run, scoring->deadline);
   status = orr_run_go(rows->run);
   if (status) return status;
   int strides[2] = {0, 0};
@@ -255,6 +263,8 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   if (sim->copies)
     pool_run(sim->engine, (rollouts + ROLLOUTS_PER_TASK - 1) / ROLLOUTS_PER_TASK, play_task, sim);
   else status = play_alone(sim);
+  if (!status && is_over(sim))
+    status = engine_fail(sim->engine, ORR_LATE, "the simulator's deadline has passed");
   if (!status && sim->options.reward) status = run_program(sim);
   if (!status && sim->options.reward_function) status = run_function(sim);
   for (int i = 0; i < scoring->n && !status; i++) scoring->returns[i] = mean_return(sim, i);

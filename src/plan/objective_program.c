@@ -168,6 +168,8 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   *(orr_real *)orr_tensor_data(model->time) = (orr_real)scoring->step;
   orr_tensor_touch(model->time);
   orr_run_seed(model->run, scoring->seed, scoring->iteration);
+  orr_run_until(model->run, scoring->deadline);
+  if (model->first) orr_run_until(model->first_run, scoring->deadline);
   status = run_first(model);
   if (!status) status = orr_run_go(model->run);
   return status ? status : take_outputs(model, model->run, scoring);

@@ -92,6 +92,7 @@ struct orr_planner {
   bool normal; /* draws are standard normal ones; else uniform in [0, 1) */
   orr_random random;
   bool busy;
+  double pace; /* seconds that scoring one plan takes, as calls with a limit learn it; 0: unknown */
 
   const orr_real *low, *high; /* [actions], infinite where unbounded */
   orr_real *middle, *half;    /* [actions]: of the bounds; 0 and 1 where there are none */
@@ -117,7 +118,9 @@ struct orr_planner {
   uint64_t seed;       /* of the objective's draws */
   bool constrained;    /* the objective has side constraints */
   int iteration, last; /* the one in hand, and the last one that the request allows */
-  int batch;
+  int batch;           /* plans of each state in it */
+  double deadline;     /* by orr_clock(); 0: none */
+  bool updated;        /* the mean has learned something in this call */
 };
 
 /* Scores the batch of every search: fills returns, order and finite, and remembers the best plans. */
@@ -221,7 +224,5 @@ int differences_batch(int horizon, int64_t actions);
 orr_status differences_gradients(differences *d, orr_engine *engine,
                                  const orr_objective_callbacks *calls, const orr_scoring *scoring);
 void differences_free(differences *d, orr_engine *engine);
-
-double plan_clock(void); /* seconds, monotonic */
 
 #endif

@@ -201,6 +201,7 @@ orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring) {
   orr_tensor_touch(gradient->plans);
   orr_tensor_touch(gradient->time);
   orr_run_seed(gradient->run, scoring->seed, scoring->iteration);
+  orr_run_until(gradient->run, scoring->deadline);
   status = orr_run_go(gradient->run);
   if (!status) reduce(model, scoring);
   return status;

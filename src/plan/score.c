@@ -141,6 +141,7 @@ orr_status planner_score(orr_planner *planner) {
                          .seed = planner->seed,
                          .iteration = (uint32_t)planner->iteration,
                          .returns = values,
+                         .deadline = planner->deadline,
                          .violations = limited ? planner->violations : NULL,
                          .gradients = planner->wide_gradients ? planner->wide_gradients
                                                               : planner->gradients};

@@ -1,16 +1,10 @@
 /* search.c - a planner at work: what is kept between calls, and the loop over iterations with its
-   clock. */
+   clock. How long a plan takes to score is learned from call to call, so that iterations end in time. Where
+   a whole population would not, pieces of it are tried: the best of some is better than none. */
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 #include "plan/plan.h"
-
-double plan_clock(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- what is kept ---- */
 
@@ -30,9 +24,11 @@ void orr_planner_reset(orr_planner *planner) {
   for (int i = 0; i < planner->states; i++) orr_planner_reset_one(planner, i);
 }
 
-/* The plan to execute: the best, or the mean; the mean where nothing was finite. */
+/* The plan to execute: the best, or the mean; the mean where nothing was finite, the best where there was
+   no time to learn from what was scored. */
 static const orr_real *chosen_plan(const orr_planner *planner, const search *s) {
-  return planner->type->executes_best && !isnan(s->best_return) ? s->best : s->mean;
+  bool best = planner->type->executes_best || !planner->updated;
+  return best && !isnan(s->best_return) ? s->best : s->mean;
 }
 
 void repeat_last_decision(orr_planner *planner, search *s) {
@@ -122,6 +118,7 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
                         const orr_plan_request *request) {
   planner->objective = objective;
   planner->request = request;
+  planner->updated = false;
   uint64_t bits[4];
   for (int i = 0; i < 4; i++) bits[i] = orr_random_bits(&planner->random);
   uint64_t key = bits[0] << 32 | bits[1];
@@ -159,10 +156,35 @@ static void add_proposals(orr_planner *planner, int state) {
   }
 }
 
+/* ---- iterations ---- */
+
+static int whole_batch(const orr_planner *planner) {
+  return planner->type->batch ? planner->type->batch(planner) : planner->population;
+}
+
+/* How many plans of each state to score next, all of them being `whole`; 0: time is up. Pieces are
+   halves of halves, so that objectives meet few sizes; the first ever finds out how long plans take. */
+static int next_batch(const orr_planner *planner, int whole) {
+  int least = planner->proposals + 1, piece = whole;
+  if (planner->deadline <= 0) return whole;
+  double left = planner->deadline - orr_clock();
+  double most = planner->pace > 0 ? left / (planner->pace * planner->states) : whole / 16.0;
+  if (most >= whole) return whole;
+  if (planner->updated) return 0;
+  while (piece > most && piece / 2 >= least) piece /= 2;
+  return piece <= most || planner->iteration == 0 ? piece : 0;
+}
+
+/* The longest that a plan took lately. */
+static void learn_pace(orr_planner *planner, double seconds) {
+  double now = seconds / ((double)planner->batch * planner->states);
+  double before = 0.9 * planner->pace + 0.1 * now;
+  planner->pace = now > before ? now : before;
+}
+
 /* A search that is done stays in the batch, as it is, until the others are. */
-static orr_status iterate(orr_planner *planner) {
+static orr_status iterate(orr_planner *planner, int whole) {
   const planner_type *type = planner->type;
-  planner->batch = type->batch ? type->batch(planner) : planner->population;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     size_t first = (size_t)i * (size_t)planner->batch, numbers = first * (size_t)planner->variables;
@@ -175,11 +197,13 @@ static orr_status iterate(orr_planner *planner) {
     if (planner->proposals && (!type->starts || planner->iteration == 0)) add_proposals(planner, i);
   }
   orr_status status = planner_score(planner);
-  for (int i = 0; i < planner->states && !status; i++) {
+  if (status || planner->batch < whole) return status;
+  planner->updated = true;
+  for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     if (s->finite > 0 && !s->done) type->update(planner, s);
   }
-  return status;
+  return ORR_OK;
 }
 
 static bool all_done(const orr_planner *planner) {
@@ -188,25 +212,27 @@ static bool all_done(const orr_planner *planner) {
   return true;
 }
 
+/* An iteration that the deadline cuts short is as if it had not been. */
 static orr_status search_plans(orr_planner *planner, double *overrun) {
-  const orr_plan_request *request = planner->request;
-  bool limited = request->seconds > 0;
-  double start = limited ? plan_clock() : 0, before = start, longest = 0;
   orr_status status = ORR_OK;
   while (planner->iteration <= planner->last && !all_done(planner)) {
     if (orr_interrupted(planner->engine))
-      status = engine_fail(planner->engine, ORR_INTERRUPTED, "planning was interrupted");
-    if (status) break;
-    status = iterate(planner);
+      return engine_fail(planner->engine, ORR_INTERRUPTED, "planning was interrupted");
+    int whole = whole_batch(planner);
+    planner->batch = next_batch(planner, whole);
+    if (!planner->batch) break;
+    double start = planner->deadline > 0 ? orr_clock() : 0;
+    status = iterate(planner, whole);
+    if (start > 0) learn_pace(planner, orr_clock() - start);
+    if (status == ORR_LATE && planner->deadline > 0) {
+      planner->pace *= 1.5; /* it would have taken longer */
+      status = ORR_OK;
+      break;
+    }
     if (status) break;
     planner->iteration++;
-    if (!limited) continue;
-    double now = plan_clock();
-    if (now - before > longest) longest = now - before;
-    before = now;
-    if (now + longest > start + request->seconds) break;
   }
-  *overrun = limited ? plan_clock() - start - request->seconds : 0;
+  *overrun = planner->deadline > 0 ? orr_clock() - planner->deadline : 0;
   if (*overrun < 0) *overrun = 0;
   return status;
 }
@@ -253,6 +279,7 @@ orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                        "%s has no memory: orr_planner_set_states failed",
                        orr_planner_name(planner));
   planner->iteration = 0;
+  planner->deadline = request->seconds > 0 ? orr_clock() + request->seconds : 0;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     s->scored = s->non_finite = 0;

@@ -38,6 +38,7 @@ struct orr_run {
   bool settled; /* what follows from parameters alone is up to date */
   uint64_t key;
   uint32_t iteration;
+  double deadline; /* by orr_clock(); 0: none */
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
   orr_real *singles, *sums, *kept, *partials;

@@ -150,6 +150,8 @@ orr_status orr_run_members(orr_run *run, const int *entries) {
   return ORR_OK;
 }
 
+void orr_run_until(orr_run *run, double deadline) { run->deadline = deadline; }
+
 void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration) {
   run->key = mix_bits(seed);
   run->iteration = iteration;
@@ -222,6 +224,12 @@ static orr_status refresh_bindings(orr_run *run) {
 
 /* ---- stages ---- */
 
+/* Whether what remains to do is wanted no more. A step of members apart is made whole. */
+static bool is_over(const orr_run *run) {
+  if (run->apart) return false;
+  return orr_interrupted(run->engine) || (run->deadline > 0 && orr_clock() > run->deadline);
+}
+
 typedef struct row_job {
   const crew *crew;
   const stage *stage;
@@ -244,7 +252,7 @@ static void run_unit(void *context, int task, int w) {
   bool sums = job->stage->sum_count > 0;
   int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
-  if (!run->apart && orr_interrupted(run->engine)) return;
+  if (is_over(run)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
   do execute_tile(run, job->stage, me, i++);
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
@@ -270,7 +278,7 @@ static void run_batches(const crew *c, const stage *st) {
     int64_t rows = 0;
     for (last = job.first; last < run->tile_count; rows += run->tiles[last++].rows)
       if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    if (!run->apart && orr_interrupted(run->engine)) return;
+    if (is_over(run)) return;
     run_tasks(c, st->work * (double)rows, last - job.first, run_unit, &job);
     run_reductions(c, st, job.first, last);
   }
@@ -306,9 +314,13 @@ static void copy_results(orr_run *run) {
   }
 }
 
-/* Two groups with one member would both write it. */
+/* Two groups with one member would both write it; and who plans meanwhile would read what is half done. */
 static orr_status check_updates(orr_run *run) {
   const orr_program *p = run->program;
+  if (p->output_count > p->named_outputs && atomic_load(&run->engine->planning))
+    return engine_fail(run->engine, ORR_BUSY,
+                       "an mpc plans in the background, and may read what this would change: pause it "
+                       "first, as in mpc:pause()");
   bool any = false;
   for (int i = p->named_outputs; i < p->output_count; i++)
     any = any || p->outputs[i].level == ORR_MEMBER;
@@ -327,7 +339,7 @@ static bool run_for(const crew *c) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(c, &p->stages[s]);
     else run_singles(c, &p->stages[s]);
-    if (s % 2 && !c->run->apart && orr_interrupted(c->run->engine)) return false;
+    if (s % 2 && is_over(c->run)) return false;
   }
   return true;
 }
@@ -351,14 +363,18 @@ static void run_members_apart(orr_run *run) {
 orr_status orr_run_go(orr_run *run) {
   orr_status status;
   if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
-  if (!run_lay_out(run)) return run->engine->status;
+  if (!run_lay_out(run)) return orr_engine_status(run->engine);
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
+  if (run->deadline > 0 && orr_clock() > run->deadline)
+    return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");
   bool done = !run->apart || !orr_interrupted(run->engine); /* not between members */
   pool_hold(run->engine, true);
   if (!run->apart) done = run_for(&(crew){run, 0, run->members, true, -1});
   else if (done) run_members_apart(run);
   pool_hold(run->engine, false);
-  if (!done) return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+  if (!done && orr_interrupted(run->engine))
+    return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+  if (!done) return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");
   run->settled = true;
   copy_results(run);
   return ORR_OK;

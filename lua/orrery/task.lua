@@ -1,0 +1,141 @@
+--- task.lua - tasks, as planners and programs read them: what is asked for in a table or a reward alone, checked once.
+local orrery = require "orrery"
+local check = require "orrery.check"
+local trace = require "orrery.trace"
+local core = orrery.trace_core
+
+local task = {}
+
+local function is_function(f) return type(f) == "function" or trace.is_interpreted(f) ~= nil end
+
+-- The name of an event that the model learns, or an error that says which there are.
+local function check_event(name, what, events)
+  if not events then
+    check.fail("%s '%s': an event is learned by a model, as in orrery.model { events = ... }; give a function", what,
+      name)
+  end
+  for _, known in ipairs(events) do
+    if known == name then return name end
+  end
+  check.fail("%s", check.unknown(what .. ": events of the model", name, events))
+end
+
+-- One entry, or a list of them, as a list.
+local function list_of(value, is_entry)
+  if value == nil then return {} end
+  if is_entry(value) then return { value } end
+  if type(value) == "table" then return value end
+  return { value }
+end
+
+local function read_terminations(given, events)
+  local list = list_of(given, function(v) return is_function(v) or type(v) == "string" end)
+  for _, entry in ipairs(list) do
+    if type(entry) == "string" then check_event(entry, "termination", events)
+    elseif not is_function(entry) then
+      check.fail("termination must be a function of (s, a, next, t) or the name of an event, not a %s", type(entry))
+    end
+  end
+  return list
+end
+
+local function read_constraints(given, events)
+  local list = {}
+  for i, entry in ipairs(list_of(given, function(v) return type(v) == "table" and v.event ~= nil end)) do
+    local o = check.options("constraint", entry, { event = "any", below = "optional number" })
+    if type(o.event) == "string" then check_event(o.event, "constraint", events)
+    elseif type(o.event) ~= "function" then
+      check.fail("constraint: event must be a function of (s, a, next, t) or the name of an event, not %s",
+        o.event == nil and "nothing" or "a " .. type(o.event))
+    end
+    if not (o.below and o.below >= 0 and o.below <= 1) then
+      check.fail("constraint: below must be a probability, 0 to 1, as in { event = \"fallen\", below = 0.05 }")
+    end
+    list[i] = o
+  end
+  return list
+end
+
+local reserved = { s = true, a = true, next = true, t = true, state = true, plan = true, time = true, carry = true,
+                   action = true }
+
+local function read_inputs(given, events)
+  local inputs = { names = check.sorted_keys(given or {}), values = {} }
+  for _, name in ipairs(inputs.names) do
+    for _, event in ipairs(events or {}) do
+      if event == name then check.fail("task: '%s' is an input and an event", name) end
+    end
+    if reserved[name] then check.fail("task: an input cannot be called '%s', which a rollout has itself", name) end
+    local value = given[name]
+    inputs.values[name] = type(value) == "number" and orrery.full(value) or orrery.tensor(value)
+  end
+  return inputs
+end
+
+local function read_function(given, name)
+  local f = given[name]
+  if f ~= nil and type(f) ~= "function" then
+    check.fail("task: %s must be a function of the state, not a %s", name, type(f))
+  end
+  return f
+end
+
+--- task.read(given, events, extra): the task with lists in place of what may be one thing or several. given: a table,
+--- or the reward alone; events: names that a model learns, or nil; extra: a table whose constraint, value and policy
+--- take the place of the task's.
+---   reward        function(s, a, next, t, given)
+---   termination   function(s, a, next, t, given), the name of a learned event, or a list: ends the episode
+---   afterwards    0: reward of every step after the end
+---   constraint    { event =, below = } or a list: the event, a function as above or the name of a learned one, is to
+---                 happen within the horizon with a lower probability
+---   value         function(s): adds what is to come after the horizon
+---   policy        function(s): proposes plans
+---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes. Functions get them, with the
+---                 probabilities of learned events, in a table as their last argument: given.goal
+function task.read(given, events, extra)
+  if is_function(given) then given = { reward = given } end
+  if given == nil then given = {} end
+  local function chosen(name)
+    if extra and extra[name] ~= nil then return extra[name] end
+    return given[name]
+  end
+  if given.afterwards ~= nil and type(given.afterwards) ~= "number" then
+    check.fail("task: afterwards must be a number, not a %s", type(given.afterwards))
+  end
+  return {
+    name = given.name, reward = given.reward, afterwards = given.afterwards or 0,
+    terminations = read_terminations(given.termination, events),
+    constraints = read_constraints(chosen "constraint", events),
+    value = read_function({ value = chosen "value" }, "value"),
+    policy = read_function({ policy = chosen "policy" }, "policy"),
+    inputs = read_inputs(given.inputs, events),
+  }
+end
+
+--- task.limits(read): the limits of its side constraints, or nil.
+function task.limits(read)
+  local limits = {}
+  for i, constraint in ipairs(read.constraints) do limits[i] = constraint.below end
+  return #limits > 0 and limits or nil
+end
+
+--- task.describe(read): its named inputs, as inputs of a program.
+function task.describe(read)
+  local list = {}
+  for i, name in ipairs(read.inputs.names) do
+    list[i] = { name = name, level = "uniform", shape = { read.inputs.values[name]:shape() } }
+  end
+  return list
+end
+
+--- task.call(fn, name, arguments, given): in a trace: the function's number, given being its last argument where it
+--- takes so many and there is anything.
+function task.call(fn, name, arguments, given)
+  local list = table.move(arguments, 1, #arguments, 1, {})
+  if next(given) and core.parameters(fn) > #arguments then list[#list + 1] = trace.named(given) end
+  local value = trace.inline { fn = fn, arguments = list, name = name, returns = "number", step = 4 }
+  if type(value) == "boolean" then value = value and 1 or 0 end
+  return trace.number(value)
+end
+
+return task

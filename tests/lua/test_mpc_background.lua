@@ -1,0 +1,100 @@
+-- A planning thread: what act answers meanwhile, what the host may do, and how it ends.
+local orrery = require "orrery"
+local clock = orrery.system.clock
+
+local function fails(wanted, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok, "no error, but wanted: " .. wanted)
+  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
+end
+
+local env = orrery.env "pendulum"
+local replay = orrery.replay { env = env }
+replay:collect(orrery.policy.random(env), { steps = 400 })
+local model = orrery.model { env = env, members = 2, hidden = { 16, 16 } }
+model:fit(replay, { epochs = 2 })
+
+local goal = orrery.tensor { 1 }
+local function reward(s, a) return goal[1] * s.cos - 0.01 * a.torque^2 end
+local function open(options)
+  options.model, options.task, options.background = model, options.task or reward, true
+  options.planner = options.planner or orrery.plan.cem { horizon = 8, population = 40, iterations = 3 }
+  return orrery.mpc(options)
+end
+
+local function valid(action) return action.torque >= -2 and action.torque <= 2 end
+
+-- the first act waits for a plan; the others take what there is
+local mpc = open {}
+local observation = env:reset(1)
+for i = 1, 60 do
+  local action, note = mpc:act(observation)
+  assert(valid(action) and note ~= "late", note)
+  assert(i > 1 or note == nil, note)
+  observation = env:step(action)
+end
+local s = mpc:statistics()
+assert(s.acts == 60 and s.plans >= 1 and s.plans <= 60 and s.scored > 0)
+
+-- training is refused while it plans, and nothing else that reads
+fails("pause it first", model.fit, model, replay, { epochs = 1 })
+fails("background", orrery.threads, orrery.threads() + 1)
+mpc:pause()
+model:fit(replay, { epochs = 1 })
+for _ = 1, 20 do assert(valid((mpc:act(observation)))) end -- the last plan, then the safe action
+local _, note = mpc:act(observation)
+assert(note == "safe action" or note == nil, note)
+mpc:resume()
+
+-- other plans are made at the same time, and are what they would be alone
+local function plans()
+  local other, list = orrery.mpc { model = model, task = reward, seed = 3,
+    planner = orrery.plan.cem { horizon = 8, population = 40, iterations = 2 } }, {}
+  local o = env:reset(5)
+  for i = 1, 10 do
+    local action = other:act(o)
+    list[i] = action.torque
+    o = env:step(action)
+  end
+  return list
+end
+mpc:pause()
+local alone = plans()
+mpc:resume()
+local busy = {}
+mpc:act(observation)
+busy = plans()
+for i = 1, 10 do assert(alone[i] == busy[i]) end
+
+-- parts are swapped while it runs; a reset forgets
+for i = 1, 12 do
+  mpc:act(env:reset(i))
+  if i % 4 == 0 then mpc:set_task { reward = function(s, a) return i * s.sin - a.torque^2 end } end
+  if i % 4 == 1 then mpc:set_budget { iterations = 1 + i % 3 } end
+  if i % 4 == 2 then mpc:set_planner(orrery.plan.cem { horizon = 6 + i % 3, population = 30, iterations = 2 }) end
+  if i % 4 == 3 then mpc:reset(i) end
+end
+mpc:reset()
+assert(mpc:plan() == nil)
+assert(select(2, mpc:act(observation)) == nil and mpc:plan():size(2) == 1)
+
+-- with a budget that no plan can keep, the first act gives the safe action in time
+local slow = open { seconds = 1e-6, safe_action = { torque = 0.5 } }
+local start = clock()
+local action, why = slow:act(observation)
+assert(clock() - start < 5)
+assert(why == nil or (why == "safe action" and math.abs(action.torque - 0.5) < 1e-6), why)
+
+-- what cannot be planned on another thread says so
+fails("host's thread only", orrery.mpc, { model = model, background = true, task = orrery.interpret(reward) })
+fails("one state", orrery.mpc, { model = model, background = true, batch = 2, task = reward })
+
+-- closing, collecting, and leaving one running when the program ends
+slow:close()
+slow:close()
+do local dropped <close> = open {}; dropped:act(observation) end
+for _ = 1, 5 do open {}:act(observation) end
+collectgarbage()
+left_running = open {}
+left_running:act(observation)
+left_running:act(observation)
