@@ -289,6 +289,9 @@ ORR_API const char *orr_planner_name(const orr_planner *planner);
 ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
 ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
+/* What it plans with besides returns: an objective without is refused when planning. */
+ORR_API bool orr_planner_wants_gradients(const orr_planner *planner);
+ORR_API bool orr_planner_wants_linearisation(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
                                                                    each state */
 

@@ -30,15 +30,22 @@ local function plain(task)
 end
 
 -- What makes an objective, and whether it is due to be made anew (nil: it never is): numbers that the
--- reward captured are looked at again by compiled:enter; `version` tells of other changes.
-local function maker(compiled, make, version)
+-- reward captured are looked at again by compiled:enter; `version` tells of other changes. others: what
+-- else was compiled, by name, which `make` is given as programs.
+local function maker(compiled, make, version, others)
   local made_of
   local function remake()
     made_of = version and version()
-    return make(compiled and compiled:enter())
+    local programs = {}
+    for name, other in pairs(others or {}) do programs[name] = other:enter() end
+    return make(compiled and compiled:enter(), programs)
   end
   local function is_due()
     local _, is_new = compiled:enter()
+    for _, other in pairs(others or {}) do
+      local _, is_other = other:enter()
+      is_new = is_new or is_other
+    end
     return is_new or (version and version() ~= made_of)
   end
   return remake, compiled and is_due
@@ -95,8 +102,9 @@ end
 local function elites_of(model) return function() return model.elites end end
 
 local function objective_of(model, options)
-  return function(program)
+  return function(program, others)
     options.elites = model.elites
+    for name, other in pairs(others) do options[name] = other end
     return orrery.objective.program(program, options)
   end
 end
@@ -110,8 +118,10 @@ local function of_model(model, task, o)
     options.reward, options.termination = reward, termination
     return maker(states_program(model, horizon, options.first ~= nil), objective_of(model, options), elites_of(model))
   end
-  local compiled, options = model:objective(task, { horizon = horizon, particles = o.particles })
-  return maker(compiled, objective_of(model, options), elites_of(model))
+  local wants = orrery.planner_wants(o.planner)
+  local compiled, options, others = model:objective(task, {
+    horizon = horizon, particles = o.particles, gradients = wants == "gradients", linear = wants == "linearisation" })
+  return maker(compiled, objective_of(model, options), elites_of(model), others)
 end
 
 -- ---- the mpc
