@@ -210,7 +210,10 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
      "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
                   probably; what happens after the end does not count
-   any input of which may be missing, or a callback. Nothing counts after a termination. */
+   any input of which may be missing, or a callback. Nothing counts after a termination.
+   Gradients are central differences of returns (see orr_objective_callbacks.differences). Derivatives
+   along a plan are differences on the flat state of the environment, S being its size: for m numbers in
+   state and action, m^2 + m + 2 transitions are played for each step of the plan. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
