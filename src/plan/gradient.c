@@ -1,7 +1,7 @@
 /* gradient.c - planning by gradients of the return: several starts climb by Adam, through the model
    where it is a learned one, and the best plan that was scored on the way is executed. The first start
-   is what is left of the last plan, the others are drawn uniformly inside the bounds. A start whose
-   gradient or return is not finite is given up, and counted. */
+   is what is left of the last plan, the others are random. A start whose gradient or return is not
+   finite is given up, and counted. */
 #include <math.h>
 #include <string.h>
 
@@ -16,6 +16,7 @@ static orr_status open(orr_planner *planner) {
   const gradient_options *options = planner->options;
   planner->population = (int)options->population;
   planner->iterations = (int)options->iterations;
+  planner->normal = true;
   planner->state_size = sizeof(gradient_state) + ascent_size(planner, planner->population);
   return ORR_OK;
 }
@@ -29,15 +30,22 @@ static void begin(orr_planner *planner, search *s) {
   state->started = false;
 }
 
+/* Starts keep their direction for a while: white noise would push nowhere, and all starts be alike. */
 static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
                   orr_real plan[][BLOCK]) {
+  const gradient_options *options = planner->options;
+  orr_real keep = (orr_real)options->correlation, deviation = (orr_real)options->deviation;
+  orr_real fresh = (orr_real)sqrt(1 - options->correlation * options->correlation);
   (void)s;
   for (int v = 0; v < planner->variables; v++) {
     int action = v % planner->actions;
-    orr_real middle = planner->middle[action], half = planner->half[action];
-    for (int lane = 0; lane < BLOCK; lane++)
-      plan[v][lane] = clamp(middle + half * (2 * draws[v][lane] - 1), planner->low[action],
-                            planner->high[action]);
+    orr_real middle = planner->middle[action], scale = planner->half[action] * deviation;
+    orr_real low = planner->low[action], high = planner->high[action];
+    for (int lane = 0; lane < BLOCK; lane++) {
+      if (v >= planner->actions)
+        draws[v][lane] = keep * draws[v - planner->actions][lane] + fresh * draws[v][lane];
+      plan[v][lane] = clamp(middle + scale * draws[v][lane], low, high);
+    }
   }
 }
 
