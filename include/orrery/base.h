@@ -88,6 +88,8 @@ ORR_API orr_status orr_engine_fail(orr_engine *engine, orr_status status, const 
 ORR_API int orr_engine_threads(const orr_engine *engine);
 /* Changes the number of threads; results do not depend on it. */
 ORR_API orr_status orr_engine_set_threads(orr_engine *engine, int threads);
+/* How many planning threads (mpc.h) are at work or may begin to; what they read must not change. */
+ORR_API int orr_engine_planning(const orr_engine *engine);
 ORR_API size_t orr_engine_bytes(const orr_engine *engine);
 ORR_API size_t orr_engine_allocations(const orr_engine *engine); /* calls to the allocator so far */
 

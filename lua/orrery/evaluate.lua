@@ -12,10 +12,15 @@ function Result:__tostring()
     #self.returns == 1 and "" or "s")
 end
 
+local function sum_of(list)
+  local sum = 0
+  for _, value in ipairs(list) do sum = sum + value end
+  return sum
+end
+
 local function summarise(result)
-  local n, sum, squares = #result.returns, 0, 0
-  for _, value in ipairs(result.returns) do sum = sum + value end
-  result.mean = sum / n
+  local n, squares = #result.returns, 0
+  result.mean = sum_of(result.returns) / n
   for _, value in ipairs(result.returns) do squares = squares + (value - result.mean) ^ 2 end
   result.std = n > 1 and math.sqrt(squares / (n - 1)) or 0
   return result
@@ -63,31 +68,36 @@ local function guarded(values, names, what)
   return record.guard(copy, names, what)
 end
 
--- One episode: its return, its steps, and its pictures, if they are wanted.
-local function play(env, policy, task, context, seed, steps, frames, width)
+-- One episode: its rewards, the last observation and, if they are wanted, its pictures; what is seen
+-- goes to the recorder, if there is one.
+local function play(env, policy, task, context, seed, steps, recorder, frames, width)
   local space = env.action_space
   local seen, done = env.observation_space.names, space.names
   local observation = env:reset(seed)
   orrery.policy.reset(policy, seed)
-  local s, total = guarded(observation, seen, "observation"), 0
+  if recorder then recorder:start(observation) end
+  local s, rewards = guarded(observation, seen, "observation"), {}
   if frames then frames[#frames + 1] = env:draw(width) end
   for step = 1, steps do
     context.step = step
     local action = orrery.policy.action(space, policy:act(observation, context))
-    local reward, terminated, truncated
-    observation, reward, terminated, truncated = env:step(action)
-    local next = guarded(observation, seen, "observation")
+    local own, terminated, truncated
+    observation, own, terminated, truncated = env:step(action)
+    local next, reward = guarded(observation, seen, "observation"), own
     if task.reward then
       local a = guarded(action, done, "action")
       reward = number_of(task.reward(s, a, next, step - 1), task, step)
       if task.termination and task.termination(s, a, next, step - 1) then terminated = true end
     end
-    total = total + reward
+    rewards[step] = reward
+    if recorder then recorder:step(action, own, observation) end
     if frames then frames[#frames + 1] = env:draw(width) end
-    if terminated or truncated then return total, step end
+    if terminated or truncated or step == steps then
+      if recorder then recorder:finish(terminated, truncated) end
+      return rewards, next
+    end
     s = next
   end
-  return total, steps
 end
 
 --- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
@@ -100,12 +110,13 @@ end
 ---   steps     most steps of an episode; none: the environment's own limit
 ---   film      true keeps a picture of every step of the first episode, in `frames`; or how many
 ---             pixels wide they are: 480
+---   replay    keeps the episodes, with the environment's own rewards; none: nothing is kept
 ---   progress  function(fraction, text), or a run, called after each episode
---- The result has mean, std, returns, lengths and frames; printed it reads
---- "mean 152.1 ± 3.2 over 5 episodes".
+--- The result has mean, std, and by episode returns, lengths, rewards (lists) and last, the observation
+--- that it ended with; and frames. Printed it reads "mean 152.1 ± 3.2 over 5 episodes".
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
-    steps = "optional number", film = "any", progress = "any" })
+    steps = "optional number", film = "any", replay = "any", progress = "any" })
   local task = task_of(given.task)
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
@@ -117,14 +128,16 @@ return function(env, policy, options)
   policy = orrery.policy.of(policy, "evaluate")
   local tell = orrery.policy.teller(given.progress)
   local seeds = orrery.stream(given.seed, 1)
-  local result = setmetatable({ returns = {}, lengths = {} }, Result)
+  local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {} }, Result)
   if given.film then result.frames = {} end
   local width = type(given.film) == "number" and math.tointeger(given.film) or nil
+  local recorder <close> = given.replay and given.replay:recorder() or nil
   for episode = 1, given.episodes do
     local context = { env = env, episode = episode }
     local frames = episode == 1 and result.frames or nil
-    result.returns[episode], result.lengths[episode] =
-      play(env, policy, task, context, seeds:whole(), limit, frames, width)
+    local rewards, last = play(env, policy, task, context, seeds:whole(), limit, recorder, frames, width)
+    result.rewards[episode], result.last[episode] = rewards, last
+    result.returns[episode], result.lengths[episode] = sum_of(rewards), #rewards
     tell(episode / given.episodes, ("evaluating, episode %d of %d"):format(episode, given.episodes))
   end
   return summarise(result)

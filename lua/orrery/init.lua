@@ -13,6 +13,7 @@ local modules = {
   interpret = "orrery.trace#interpret",
   jacobian = "orrery.trace_transforms#jacobian",
   json = "orrery.json",
+  loop = "orrery.loop",
   model = "orrery.model",
   mpc = "orrery.mpc",
   nn = "orrery.nn",

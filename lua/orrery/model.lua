@@ -362,4 +362,21 @@ function Model:audit(...)
   return require "orrery.model_audit" (self, ...)
 end
 
+-- Documented in model_audit_plans.lua.
+function Model:audit_plans(...)
+  is_model(self, "audit_plans")
+  return require "orrery.model_audit_plans" (self, ...)
+end
+
+-- Documented in model_audit_variance.lua, as is the next one.
+function Model:audit_variance(...)
+  is_model(self, "audit_variance")
+  return require "orrery.model_audit_variance".variance(self, ...)
+end
+
+function Model:audit_spread(...)
+  is_model(self, "audit_spread")
+  return require "orrery.model_audit_variance".spread(self, ...)
+end
+
 return new

@@ -38,13 +38,32 @@ function Audit:__tostring()
   return table.concat(lines, "\n")
 end
 
+--- audit:plot(): a canvas: the ratio of every field, by how far ahead.
+function Audit:plot()
+  local series, by_field = {}, {}
+  for _, row in ipairs(self) do
+    if row.baseline > 0 then
+      local one = by_field[row.field]
+      if not one then
+        one = { label = row.field, x = {}, y = {} }
+        by_field[row.field], series[#series + 1] = one, one
+      end
+      table.insert(one.x, row.horizon)
+      table.insert(one.y, row.ratio)
+    end
+  end
+  return orrery.plot { title = "How far ahead does the model see?", series = series, log_y = true,
+    x = "steps ahead", y = "error, against predicting no change" }
+end
+
 --- model:audit(replay, { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 }): predicts that
 --- many steps ahead from states of the replay under the actions taken there, following each elite's
 --- mean and averaging them. replay: episodes the model was not trained on; or a table of tensors
 --- observation [n, steps + 1, state] and action [n, steps, action]. Answers a list of { horizon,
---- field, error, baseline, ratio }: root mean squared error, that of predicting no change, and
---- their ratio (0 or infinite for what never changes). print() shows it as a table, with "-" for such
---- a ratio.
+--- field, error, baseline, ratio, share }: root mean squared error, that of predicting no change,
+--- their ratio (0 or infinite for what never changes), and the error as a share of the field's
+--- standard deviation in the data. print() shows it as a table, with "-" for such
+--- a ratio; :plot() as a picture.
 return function(model, replay, options)
   local o = check.options("audit options", options,
     { horizons = { 1, 5, 10, 20 }, windows = 1000, seed = 0 })
@@ -61,6 +80,7 @@ return function(model, replay, options)
   local mean = 0
   for _, m in ipairs(model.elites) do mean = mean + states:slice(m, m) end
   mean = (mean / #model.elites):reshape(start:size(1), longest, model.states)
+  local deviation = observation:reshape(-1, model.states):std(1):totable()
   local rows = setmetatable({ horizons = o.horizons }, Audit)
   for _, horizon in ipairs(o.horizons) do
     local truth = observation:slice(horizon + 1, horizon + 1, 2):copy():reshape(-1, model.states)
@@ -69,7 +89,9 @@ return function(model, replay, options)
     local still = root_mean_square(start - truth)
     for _, field in ipairs(fields_of(model.observation)) do
       local err, baseline = over(error_of, field), over(still, field)
+      local spread = over(deviation, field)
       rows[#rows + 1] = { horizon = horizon, field = field.name, error = err, baseline = baseline,
+                          share = spread > 0 and err / spread or (err > 0 and math.huge or 0),
                           ratio = baseline > 0 and err / baseline or (err > 0 and math.huge or 0) }
     end
   end

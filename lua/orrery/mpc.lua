@@ -149,6 +149,9 @@ local function functions_of(o, make, is_due)
     core.set_objective(mpc, objective)
   end
   function functions.set_planner(mpc, next)
+    if type(next) ~= "table" or not next.horizon then
+      check.fail("set_planner: a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s", type(next))
+    end
     if o.objective or o.env then
       core.set_planner(mpc, next)
     else -- the rollout is as long as the horizon

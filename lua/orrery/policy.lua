@@ -44,6 +44,30 @@ function policy.call(f)
   return new_policy("policy", function(_, observation, context) return f(observation, context) end)
 end
 
+--- policy.open_loop(mpc): plans when an episode starts and then plays the plan without looking; plans
+--- again when it is used up. Give its planner the horizon of an episode to plan just once.
+function policy.open_loop(mpc)
+  if type(mpc) ~= "userdata" or not pcall(function() return mpc.plan end) then
+    check.fail("policy.open_loop: an mpc is needed, as orrery.mpc makes it, not a %s", type(mpc))
+  end
+  local plan, at
+  local function reset(_, seed)
+    plan = nil
+    mpc:reset(seed)
+  end
+  local function act(_, observation)
+    if plan and at < plan:size(1) then
+      at = at + 1
+      return plan:slice(at, at):reshape(-1)
+    end
+    mpc:reset()
+    local action = mpc:act(observation)
+    plan, at = mpc:plan(), 1
+    return action
+  end
+  return new_policy("open loop of " .. tostring(mpc), act, reset)
+end
+
 local function has(value, name)
   local kind = type(value)
   if kind ~= "table" and kind ~= "userdata" then return false end

@@ -145,6 +145,8 @@ orr_status orr_engine_set_threads(orr_engine *engine, int threads) {
   return ORR_OK;
 }
 
+int orr_engine_planning(const orr_engine *engine) { return atomic_load(&engine->planning); }
+
 size_t orr_engine_bytes(const orr_engine *engine) { return atomic_load(&engine->bytes); }
 size_t orr_engine_allocations(const orr_engine *engine) {
   return atomic_load(&engine->allocations);

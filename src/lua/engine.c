@@ -22,6 +22,13 @@ static int threads(lua_State *L) {
   return 1;
 }
 
+/*** orrery.planning(): how many mpcs plan in the background, and are not paused. Models must not be trained
+then, nor tensors written that planning reads. */
+static int planning(lua_State *L) {
+  lua_pushinteger(L, orr_engine_planning(lua_engine(L)));
+  return 1;
+}
+
 /*** orrery.memory(): bytes that the engine holds in C, all objects together, and how many times it
 asked its allocator so far. */
 static int memory(lua_State *L) {
@@ -53,6 +60,7 @@ static int random_number(lua_State *L) {
 void open_engine(lua_State *L, int module) {
   static const luaL_Reg functions[] = {{"seed", seed},
                                        {"threads", threads},
+                                       {"planning", planning},
                                        {"memory", memory},
                                        {"random", random_number},
                                        {NULL, NULL}};

@@ -37,9 +37,11 @@ local s = mpc:statistics()
 assert(s.acts == 60 and s.plans >= 1 and s.plans <= 60 and s.scored > 0)
 
 -- training is refused while it plans, and nothing else that reads
+assert(orrery.planning() == 1)
 fails("pause it first", model.fit, model, replay, { epochs = 1 })
 fails("background", orrery.threads, orrery.threads() + 1)
 mpc:pause()
+assert(orrery.planning() == 0)
 model:fit(replay, { epochs = 1 })
 for _ = 1, 20 do assert(valid((mpc:act(observation)))) end -- the last plan, then the safe action
 local _, note = mpc:act(observation)
@@ -95,6 +97,6 @@ slow:close()
 do local dropped <close> = open {}; dropped:act(observation) end
 for _ = 1, 5 do open {}:act(observation) end
 collectgarbage()
-left_running = open {}
+local left_running = open {}
 left_running:act(observation)
 left_running:act(observation)

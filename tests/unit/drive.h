@@ -16,16 +16,21 @@ struct drive {
   double target;
   bool all_bad;
   orr_status fail;
-  int64_t calls, last_step;
-  double sleep; /* seconds a call ... */
-  double each;  /* ... and a plan */
-  double now;   /* what the rig's clock says, when the options ask for that one */
+  int64_t calls, last_step, plans;
+  int late_call;        /* the call from which it answers that time is up; 0: none */
+  double last_deadline; /* that it was told */
+  double sleep;         /* seconds a call ... */
+  double each;          /* ... and a plan */
+  double now;           /* what the rig's clock says, when the options ask for that one */
 };
 
 static inline orr_status score_drive(void *user, const orr_scoring *scoring) {
   struct drive *drive = user;
   drive->calls++;
   drive->last_step = scoring->step;
+  drive->last_deadline = scoring->deadline;
+  if (drive->late_call && drive->calls >= drive->late_call) return ORR_LATE;
+  drive->plans += scoring->n;
   if (drive->fail) return drive->fail;
   double sleep = drive->sleep + drive->each * scoring->n;
   if (sleep > 0) {
@@ -54,7 +59,7 @@ struct rig {
 };
 
 static inline void open_rig(struct rig *rig, const char *planner, const char *option, double value,
-                     const orr_mpc_options *options) {
+                            const orr_mpc_options *options) {
   orr_mpc_options given = options ? *options : orr_mpc_options_defaults();
   if (given.clock == drive_clock) given.clock_user = &rig->drive;
   orr_engine_options engine_options = orr_engine_options_defaults();

@@ -28,3 +28,71 @@ Test(mpc_deadline, a_missed_deadline_still_gives_a_plan) {
   close_rig(&rig);
 }
 
+Test(mpc_deadline, of_a_population_that_is_too_large_as_much_is_tried_as_fits) {
+  struct rig rig;
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.seconds = 0.1;
+  open_rig(&rig, "cem", NULL, 0, &options);
+  rig.drive.each = 2e-3; /* 400 plans: 0.8 s */
+  orr_mpc_statistics before, after;
+  for (int i = 0; i < 3; i++) {
+    orr_real x = -9, action;
+    orr_mpc_info info;
+    orr_mpc_get_statistics(rig.mpc, &before);
+    orr_status status = orr_mpc_act(rig.mpc, &x, &action, &info);
+    orr_mpc_get_statistics(rig.mpc, &after);
+    cr_expect(status == ORR_OK || status == ORR_LATE);
+    cr_expect_eq(info.source, ORR_MPC_PLANNED);
+    cr_expect(info.scored >= 1 && info.scored < 100, "%d plans", (int)info.scored);
+    cr_expect(action > 0 && action <= 0.5f, "the best of a few: %g", (double)action);
+    cr_expect_eq(after.scored - before.scored, info.scored);
+  }
+  close_rig(&rig);
+}
+
+Test(mpc_deadline, an_iteration_that_is_cut_short_is_as_if_it_had_not_been) {
+  struct rig whole, cut;
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.iterations = 1;
+  open_rig(&whole, "cem", NULL, 0, &options);
+  options.iterations = 0;
+  options.seconds = 1000;
+  open_rig(&cut, "cem", NULL, 0, &options);
+  orr_real first = act(&whole, -9, ORR_OK, ORR_MPC_PLANNED);
+  /* the first call finds out how long plans take, by a piece of the population */
+  act(&cut, -9, ORR_OK, ORR_MPC_PLANNED);
+  cr_expect_gt(cut.drive.last_deadline, orr_clock() + 900);
+  orr_mpc_reset(cut.mpc);
+  orr_mpc_seed(cut.mpc, 0);
+  cut.drive.late_call = (int)cut.drive.calls + 2;
+  orr_real second = act(&cut, -9, ORR_OK, ORR_MPC_PLANNED);
+  cr_expect_eq(first, second);
+  orr_mpc_reset(cut.mpc);
+  cut.drive.late_call = (int)cut.drive.calls + 1; /* nothing was scored at all */
+  act(&cut, -9, ORR_LATE, ORR_MPC_SAFE);
+  cr_expect(strstr(orr_engine_message(cut.engine), "no plan was scored in time"));
+  close_rig(&whole);
+  close_rig(&cut);
+}
+
+Test(mpc_deadline, planning_ends_earlier_after_it_was_late) {
+  struct rig rig;
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.seconds = 0.02;
+  open_rig(&rig, "cem", NULL, 0, &options);
+  orr_mpc_statistics statistics;
+  rig.drive.sleep = 0.03;
+  act(&rig, 0, ORR_LATE, ORR_MPC_PLANNED);
+  orr_mpc_get_statistics(rig.mpc, &statistics);
+  double margin = statistics.margin;
+  cr_expect(margin > 0.009 && margin <= 0.01, "half of the time at most: %g", margin);
+  rig.drive.sleep = 0;
+  orr_mpc_set_budget(rig.mpc, 1, 0.02);
+  for (int i = 0; i < 10000 && statistics.margin > margin / 2; i++) { /* and it is forgotten */
+    orr_real x = 0, action;
+    orr_mpc_act(rig.mpc, &x, &action, NULL);
+    orr_mpc_get_statistics(rig.mpc, &statistics);
+  }
+  cr_expect_leq(statistics.margin, margin / 2);
+  close_rig(&rig);
+}

@@ -69,4 +69,3 @@ Test(mpc_memory, any_allocation_may_fail) {
   cr_expect_gt(failures, 15);
   cr_expect_lt(failures, 900);
 }
-

@@ -1,0 +1,170 @@
+--- The cliff: why a model has to be refitted to what its own plans lead to.
+---
+--- A walker gets its height as reward, on a hill that ends in a cliff. Random walks never come near the
+--- edge, so that a model of them knows only "further is higher", and the planner walks over it. That is
+--- no fault of planning just once: replanning at every step walks over it too. Only data mends it: what
+--- happened is appended, the model is fitted again, and the walker stops before the edge. Replanning has
+--- another use: with the true dynamics, in a stronger wind, it gets higher than a plan made in advance.
+local orrery = require "orrery"
+
+local options = orrery.options {
+  seed = 1,             -- the first seed
+  seeds = 10,           -- how often everything is done
+  random_episodes = 50, -- of random walks, before anything is planned
+  refits = 6,           -- of the model, each after `episodes` more walks
+  episodes = 5,
+  members = 3,          -- nets in the ensemble
+  hidden = { 64, 64 },  -- their hidden layers
+  epochs = 120,         -- of each fit
+  horizon = 12,         -- steps that replanning looks ahead; a plan made in advance covers the whole walk
+  population = 100,     -- plans per iteration
+  iterations = 4,       -- of the cross-entropy method, at every step
+  tests = 10,           -- walks on which every controller is judged, for each seed
+  gusts = 0.3,          -- the stronger wind, as a standard deviation in m; otherwise it is 0.1
+  brief = false,        -- a tiny budget, to see that everything runs
+}
+if options.brief then
+  options.seeds, options.random_episodes, options.refits, options.episodes, options.tests = 2, 2, 1, 1, 1
+  options.epochs, options.hidden, options.population, options.iterations = 2, { 8 }, 10, 2
+end
+
+local task = { name = "high up", reward = function(_, _, next) return next.height end }
+local calm, windy = orrery.env "cliff", orrery.env("cliff", { wind = options.gusts })
+local length = calm.max_steps
+local run <close> = orrery.run { name = "the_cliff", options = options }
+
+-- ---- two ways to use a model: look again at every step, or plan the whole walk in advance
+
+local function replanning(source, particles)
+  source.planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
+    elites = options.population // 10, iterations = options.iterations }
+  source.task, source.particles, source.seed = task, particles, options.seed
+  return orrery.mpc(source)
+end
+
+local function in_advance(source, particles)
+  source.planner = orrery.plan.cem { horizon = length, population = 2 * options.population,
+    elites = options.population // 5, iterations = 4 * options.iterations }
+  source.task, source.particles, source.seed = task, particles, options.seed
+  return orrery.policy.open_loop(orrery.mpc(source))
+end
+
+-- ---- what every controller did, over all seeds
+
+local names, table_of = {}, {}
+
+-- Walks `tests` times; keeps falls and heights by controller and seed, and the height by step.
+local function judge(name, env, policy, seed)
+  local result = orrery.evaluate(env, policy, { task = task, episodes = options.tests, seed = seed })
+  local row = table_of[name]
+  if not row then
+    row = { falls = {}, heights = {}, walks = {} }
+    table_of[name], names[#names + 1] = row, name
+  end
+  local falls = 0
+  for _, last in ipairs(result.last) do
+    if last.height < last.position then falls = falls + 1 end
+  end
+  table.insert(row.falls, falls / options.tests)
+  table.insert(row.heights, result.mean / length)
+  table.insert(row.walks, result.rewards[1])
+  run:log { controller = name, seed = seed, falls = falls / options.tests, height = result.mean / length }
+end
+
+local function mean_and_deviation(list)
+  local x = orrery.tensor(list)
+  return x:mean(), #list > 1 and x:std() * math.sqrt(#list / (#list - 1)) or 0
+end
+
+local curves = {} -- by seed: the mean height of the walks of every round
+
+local function draw_walks()
+  local series = {}
+  local function add(name, color, label)
+    for i, walk in ipairs(table_of[name] and table_of[name].walks or {}) do
+      series[#series + 1] = { y = walk, color = color, label = i == 1 and label or nil }
+    end
+  end
+  add("random walks: replanning", 2, "model of random walks: over the edge")
+  add("after refits: replanning", 1, ("after %d refits: up, and stop"):format(options.refits))
+  if #series == 0 then return end
+  orrery.plot { title = ("The cliff: a walk of each of %d seeds, before and after refitting"):format(#curves),
+    x = "step", y = "height, m (the edge is at 10)", series = series }
+    :save(run:path("walks.png", "height by step, before and after refitting"))
+end
+
+local function draw_learning()
+  local series = {}
+  for i, curve in ipairs(curves) do series[i] = { y = curve, color = 1, label = i == 1 and "each seed" or nil } end
+  if #series == 0 then return end
+  local best = mean_and_deviation(table_of["true dynamics: replanning"].heights)
+  local x, y = { 1, options.refits + 1 }, { best, best }
+  series[#series + 1] = { x = x, y = y, color = 3, dashed = true, label = "the true dynamics" }
+  orrery.plot { title = "Refitting on what its own plans led to", x = "round (the first: random walks only)",
+    y = "mean height of the walks, m", series = series }
+    :save(run:path("learning.png", "mean height by round of refitting"))
+end
+
+local function draw_film(policy, name, title)
+  local frames = orrery.evaluate(calm, policy, { task = task, episodes = 1, seed = options.seed, film = 240 }).frames
+  local strip, captions = {}, {}
+  for i = 1, 8 do
+    local at = (i - 1) * (#frames - 1) // 7
+    strip[i], captions[i] = frames[1 + at], ("step %d"):format(at)
+  end
+  orrery.film_strip(strip, { title = title, captions = captions, columns = 4 }):save(run:path(name, title))
+end
+
+run:finally(function()
+  draw_walks()
+  if #curves > 0 then draw_learning() end
+end)
+
+-- ---- the story, once for every seed
+
+for number = 1, options.seeds do
+  local seed = options.seed + number - 1
+  local function tell(what) run:progress((number - 1) / options.seeds, ("seed %d: %s"):format(seed, what)) end
+  orrery.seed(seed)
+  tell "random and true dynamics"
+  judge("random policy", calm, orrery.policy.random(calm), seed)
+  judge("true dynamics: in advance", calm, in_advance({ env = calm }, 20), seed)
+  judge("true dynamics: replanning", calm, replanning({ env = calm }, 10), seed)
+  judge("strong wind, true: in advance", windy, in_advance({ env = windy }, 20), seed)
+  judge("strong wind, true: replanning", windy, replanning({ env = windy }, 10), seed)
+
+  local function judge_model(when, model)
+    judge(when .. ": in advance", calm, in_advance({ model = model }, options.members), seed)
+    judge(when .. ": replanning", calm, replanning({ model = model }, options.members), seed)
+  end
+  local curve = {}
+  -- Deterministic nets without a share held out: the few falls are too precious not to be fitted.
+  local model = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
+    probabilistic = false, seed = seed }
+  local mpc = replanning({ model = model }, options.members)
+  orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
+    episodes = options.episodes, random_episodes = options.random_episodes, particles = options.members,
+    planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
+      elites = options.population // 10, iterations = options.iterations },
+    fit = { epochs = options.epochs, batch = 64, validation = 0, bootstrap = false },
+    log = function(round)
+      tell(("round %d of %d"):format(round.round, options.refits + 1))
+      if round.round == 0 then return end
+      curve[round.round] = round.mean / length
+      if round.round > 1 then return end
+      judge_model("random walks", model)
+      if number == 1 then draw_film(mpc, "before_film.png", "A model of random walks: over the edge") end
+    end }
+  judge_model("after refits", model)
+  curves[number] = curve
+  if number == 1 then draw_film(mpc, "after_film.png", "The same, refitted to its own walks: up, and stop") end
+end
+
+run:say("%-32s %10s %20s %10s", "controller", "fall rate", "mean height", "lowest")
+for _, name in ipairs(names) do
+  local row = table_of[name]
+  local height, deviation = mean_and_deviation(row.heights)
+  run:say("%-32s %10.2f %12.2f +- %4.2f %10.2f", name, mean_and_deviation(row.falls), height, deviation,
+    math.min(table.unpack(row.heights)))
+end
+run:say("heights in m, mean and deviation over %d seeds of %d walks each; lowest: of the seeds", options.seeds, options.tests)

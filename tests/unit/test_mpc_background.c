@@ -1,0 +1,191 @@
+/* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a gate, so
+   that what is tested does not depend on how fast anything is. (Races: tests/tsan/mpc.c.) */
+#include <stdatomic.h>
+
+#include "drive.h"
+
+struct gated {
+  struct drive drive;
+  atomic_bool open, waits;
+};
+
+static void nap(void) {
+  struct timespec moment = {.tv_nsec = 100000};
+  nanosleep(&moment, NULL);
+}
+
+static orr_status score_gated(void *user, const orr_scoring *scoring) {
+  struct gated *gated = user;
+  while (!atomic_load(&gated->open)) {
+    atomic_store(&gated->waits, true);
+    nap();
+  }
+  atomic_store(&gated->waits, false);
+  return score_drive(&gated->drive, scoring);
+}
+
+struct loop {
+  orr_engine *engine;
+  struct gated gated;
+  orr_objective *objective;
+  orr_planner *planner;
+  orr_mpc *mpc;
+};
+
+static void open_loop(struct loop *loop, double seconds) {
+  memset(loop, 0, sizeof *loop);
+  atomic_init(&loop->gated.open, true);
+  loop->gated.drive.target = 1;
+  loop->engine = orr_engine_new(NULL);
+  orr_real low = -0.5f, high = 0.5f;
+  orr_field push = {.name = "push", .low = &low, .high = &high}, position = {.name = "x"};
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.user = &loop->gated;
+  callbacks.score = score_gated;
+  callbacks.any_thread = true;
+  callbacks.observation = orr_space_new(loop->engine, &position, 1);
+  callbacks.action = orr_space_new(loop->engine, &push, 1);
+  loop->objective = orr_objective_function(loop->engine, &callbacks);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"population", 50}, {"iterations", 2}};
+  loop->planner = orr_planner_new(loop->engine, "cem", callbacks.action, settings, 3);
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.background = true;
+  options.seconds = seconds;
+  loop->mpc = orr_mpc_new(loop->engine, loop->objective, loop->planner, &options);
+  cr_assert(loop->mpc, "%s", orr_engine_message(loop->engine));
+  orr_space_free(callbacks.observation);
+  orr_space_free(callbacks.action);
+}
+
+static void close_loop(struct loop *loop) {
+  orr_mpc_free(loop->mpc);
+  orr_planner_free(loop->planner);
+  orr_objective_free(loop->objective);
+  orr_engine_free(loop->engine);
+}
+
+static orr_mpc_info act_once(struct loop *loop, orr_real x, orr_status wanted, orr_real *action) {
+  orr_mpc_info info;
+  orr_status status = orr_mpc_act(loop->mpc, &x, action, &info);
+  cr_expect_eq(status, wanted, "%s: %s", orr_status_name(status), orr_engine_message(loop->engine));
+  cr_assert(*action >= -0.5f && *action <= 0.5f);
+  return info;
+}
+
+Test(mpc_background, the_newest_plan_is_executed_while_the_next_one_is_made) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real plan[HORIZON], action;
+  orr_mpc_info info = act_once(&loop, 0, ORR_OK, &action); /* waits for the first plan */
+  cr_expect(info.source == ORR_MPC_PLANNED && info.age == 0 && info.scored == 100);
+  memcpy(plan, orr_mpc_plan(loop.mpc), sizeof plan);
+  atomic_store(&loop.gated.open, false);
+  for (int t = 1; t < HORIZON; t++) {
+    info = act_once(&loop, 0, ORR_OK, &action);
+    cr_expect(info.source == ORR_MPC_PLANNED && info.age == t && action == plan[t], "%d", t);
+  }
+  info = act_once(&loop, 0, ORR_OK, &action); /* used up, and there is no other yet */
+  cr_expect(info.source == ORR_MPC_SAFE && action == 0);
+  while (!atomic_load(&loop.gated.waits)) nap();
+  atomic_store(&loop.gated.open, true);
+  /* a plan for step 1 was under way, and the next one starts where the newest observation says */
+  do {
+    nap();
+    info = act_once(&loop, 0, ORR_OK, &action);
+  } while (info.source != ORR_MPC_PLANNED);
+  cr_expect_lt(info.age, HORIZON);
+  orr_mpc_statistics statistics;
+  orr_mpc_get_statistics(loop.mpc, &statistics);
+  cr_expect_lt(statistics.plans, statistics.acts);
+  close_loop(&loop);
+}
+
+Test(mpc_background, the_first_act_waits_as_long_as_its_budget) {
+  struct loop loop;
+  open_loop(&loop, 0.02);
+  orr_real action;
+  atomic_store(&loop.gated.open, false);
+  double start = orr_clock();
+  orr_mpc_info info = act_once(&loop, 0, ORR_LATE, &action);
+  cr_expect(info.source == ORR_MPC_SAFE && action == 0);
+  cr_expect_geq(orr_clock() - start, 0.02);
+  cr_expect(strstr(orr_engine_message(loop.engine), "no plan yet at step 0"));
+  atomic_store(&loop.gated.open, true);
+  for (int i = 0; i < 10000 && info.source != ORR_MPC_PLANNED; i++, nap()) {
+    orr_real x = 0;
+    orr_mpc_act(loop.mpc, &x, &action, &info);
+  }
+  cr_expect_eq(info.source, ORR_MPC_PLANNED);
+  close_loop(&loop);
+}
+
+Test(mpc_background, a_failure_keeps_its_message_and_the_last_plan) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real action;
+  act_once(&loop, 0, ORR_OK, &action);
+  orr_mpc_pause(loop.mpc);
+  loop.gated.drive.all_bad = true;
+  orr_mpc_resume(loop.mpc);
+  orr_mpc_info info = {.source = ORR_MPC_PLANNED};
+  orr_status status = ORR_OK;
+  for (int i = 0; i < 10000 && !status; i++) {
+    orr_real x = 0;
+    status = orr_mpc_act(loop.mpc, &x, &action, &info);
+    nap();
+  }
+  cr_expect_eq(status, ORR_NUMBER);
+  cr_expect_neq(info.source, ORR_MPC_PLANNED);
+  cr_expect(strstr(orr_engine_message(loop.engine), "none of 100 plans has a finite return"));
+  info = act_once(&loop, NAN, ORR_NUMBER, &action);
+  cr_expect(strstr(orr_engine_message(loop.engine), "x of the observation"));
+  orr_mpc_reset(loop.mpc);
+  act_once(&loop, 0, ORR_NUMBER, &action);
+  close_loop(&loop);
+}
+
+Test(mpc_background, the_host_is_told_that_the_engine_is_busy) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  int threads = orr_engine_threads(loop.engine);
+  cr_expect_eq(orr_engine_set_threads(loop.engine, threads + 1), ORR_BUSY);
+  orr_mpc_pause(loop.mpc);
+  orr_mpc_pause(loop.mpc);
+  cr_expect_eq(orr_engine_set_threads(loop.engine, threads + 1), ORR_OK);
+  orr_mpc_resume(loop.mpc);
+  cr_expect_eq(orr_engine_set_threads(loop.engine, threads), ORR_OK);
+  orr_mpc_resume(loop.mpc);
+  orr_mpc_resume(loop.mpc); /* one too many does nothing */
+  cr_expect_eq(orr_engine_set_threads(loop.engine, threads + 1), ORR_BUSY);
+  orr_mpc_free(loop.mpc);
+  loop.mpc = NULL;
+  cr_expect_eq(orr_engine_set_threads(loop.engine, threads + 1), ORR_OK);
+  close_loop(&loop);
+}
+
+Test(mpc_background, it_ends_while_a_plan_is_made) {
+  for (int i = 0; i < 20; i++) {
+    struct loop loop;
+    open_loop(&loop, 0);
+    orr_real action;
+    act_once(&loop, 0, ORR_OK, &action);
+    act_once(&loop, 0, ORR_OK, &action);
+    if (i % 3 == 0) orr_mpc_pause(loop.mpc);
+    close_loop(&loop);
+  }
+}
+
+Test(mpc_background, what_keeps_to_the_hosts_thread_is_refused) {
+  orr_engine *engine = orr_engine_new(NULL);
+  orr_env *env = orr_env_new(engine, "pendulum", NULL);
+  orr_objective *objective = orr_objective_env(engine, env, NULL);
+  orr_planner *planner = orr_planner_new(engine, "cem", orr_env_action_space(env), NULL, 0);
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.background = true;
+  cr_expect_null(orr_mpc_new(engine, objective, planner, &options));
+  cr_expect(strstr(orr_engine_message(engine), "'pendulum' runs on the host's thread only"));
+  orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_env_free(env);
+  orr_engine_free(engine);
+}
