@@ -119,11 +119,12 @@ ORR_API orr_random *orr_env_random(orr_env *env);
      observations  NULL or [horizon + 1][observation size]: the start's first; after the end the last
                    one is repeated
      steps         NULL or the steps until termination, `horizon` when there was none
+     terminated    NULL or whether there was one
    Thread-safe environments: touches this copy and the outputs only, no allocation, no message; a
    failing callback or NaN shows as NaN rewards with ORR_NUMBER. */
 ORR_API orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *actions,
                                    int horizon, orr_real *rewards, orr_real *observations,
-                                   int *steps);
+                                   int *steps, bool *terminated);
 
 /* The flat state that the last orr_env_rollout of this environment ended in. */
 ORR_API void orr_env_rollout_state(const orr_env *env, double *state);

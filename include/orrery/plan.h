@@ -210,10 +210,12 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
      "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
                   probably; what happens after the end does not count
-   any input of which may be missing, or a callback. Nothing counts after a termination.
+   any input of which may be missing, or a callback. Without an output "reward" the program leaves the
+   environment's rewards. Nothing counts after a termination but `afterwards`.
    Gradients are central differences of returns (see orr_objective_callbacks.differences). Derivatives
    along a plan are differences on the flat state of the environment, S being its size: for m numbers in
-   state and action, m^2 + m + 2 transitions are played for each step of the plan. */
+   state and action, m^2 + m + 2 transitions are played for each step of the plan. They are of rewards
+   alone: a value at the horizon and `afterwards` are left out. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
@@ -223,6 +225,12 @@ typedef struct orr_simulator_options {
   orr_reward_function reward_function; /* reward must be NULL then */
   void *user;
   void (*free_user)(void *user); /* optional: called once, unless the maker fails */
+  orr_risk_options risk;         /* over particles */
+  const double *limits;          /* [constraints], copied: see orr_rollout_options; needs reward */
+  int constraints;
+  double afterwards;  /* the reward of every step after the end; 0 */
+  orr_program *value; /* retained; "s" ROW [observation size]; output "value" ROW []: added to the
+                         return where the episode has not ended by the horizon */
 } orr_simulator_options;
 
 ORR_API orr_simulator_options orr_simulator_options_defaults(void);

@@ -55,11 +55,17 @@ end
 ---   bounded        true: predicted states stay within the observation's bounds
 ---   init           "truncated_normal": how weights start
 ---   seed           0: of first weights, bootstrap, shuffling
+---   events         none; { fallen = function(s, a, next) return next.height < -15 end }: whether each event
+---                  happens in a step is learned too, as a probability given s and a. In place of the function
+---                  { label = function, ends = true }: it ends the episode, and such steps, whose next state
+---                  may be anywhere, are left out of the dynamics; or { terminated = true }: the replay says
+---                  which steps ended their episode, with ends = true unless given
+---   events_hidden  { 64, 64 }: of the nets that predict events, one for each member
 local function new(options)
   local o = check.options("model options", options, {
     env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
     activation = "silu", probabilistic = true, layer_norm = false, bounded = true,
-    init = "truncated_normal", seed = 0,
+    init = "truncated_normal", seed = 0, events = "optional table", events_hidden = { 64, 64 },
   })
   if math.type(o.members) ~= "integer" or o.members < 1 then
     check.fail("model options: members must be a whole number, 1 or more, not %s", o.members)
@@ -84,6 +90,10 @@ local function new(options)
   if o.bounded then
     self.lowest = bounds_of(self.observation, "low", -math.huge)
     self.highest = bounds_of(self.observation, "high", math.huge)
+  end
+  if o.events then
+    self.events = require "orrery.model_events"(self, o)
+    self.event_names = self.events.names
   end
   self.lowest_action = bounds_of(self.action, "low", -math.huge)
   self.highest_action = bounds_of(self.action, "high", math.huge)
@@ -135,11 +145,11 @@ function Model:normalised(s, a)
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
--- The net's parameters for rollouts, `of` making a symbol of a tensor of them: the input's scale goes into the first layer, the target's scale
--- and mean into those of the last that give the mean, and the log-variance comes out less `high`.
--- They follow from parameters alone, so a program works them out once per change of a parameter, not
--- once per row. (The input's mean stays outside: where it is many deviations large, b - mean W would
--- round away what x W brings.)
+-- The net's parameters for rollouts, `of` making a symbol of a tensor of them: the input's scale goes into the
+-- first layer, the target's scale and mean into those of the last that give the mean, and the log-variance
+-- comes out less `high`. They follow from parameters alone, so a program works them out once per change of a
+-- parameter, not once per row. (The input's mean stays outside: where it is many deviations large, b - mean W
+-- would round away what x W brings.)
 local function folded(self, of, high)
   local weights, names = self.net:parameters()
   local last, n = #weights - 1, self.states
@@ -184,8 +194,8 @@ function Model:step(s, a)
   return self:within_bounds(mean), deviation
 end
 
---- model:elite_mean(s, a): in a traced function: the mean over elites of the next states that they predict. It is no
---- member's, so that the program has no members; other elites need another trace.
+--- model:elite_mean(s, a): in a traced function: the mean over elites of the next states that they predict. It
+--- is no member's, so that the program has no members; other elites need another trace.
 function Model:elite_mean(s, a)
   if self.members == 1 then return (self:step(s, a)) end
   s = flat(s)
@@ -286,6 +296,25 @@ function Model:rollout(s, plan, options)
   return by_member(out.states, self.members, s:size(1))
 end
 
+-- 1 / deviation that each number of a state had in the data; 0 for what never changed.
+function Model:state_scale() return self.input_scale:slice(1, self.states):copy() end
+
+--- model:event_probabilities(s, a, mean): in a traced function: the probability of each event by name; each
+--- row's by its member, or with `mean` the mean over elites.
+function Model:event_probabilities(s, a, mean)
+  return self.events:probabilities(orrery.concat { flat(s), flat(a) }, mean)
+end
+
+-- Documented in model_event_audit.lua.
+function Model:predict_events(...)
+  is_model(self, "predict_events")
+  return require "orrery.model_event_audit".predict(self, ...)
+end
+function Model:audit_events(...)
+  is_model(self, "audit_events")
+  return require "orrery.model_event_audit".audit(self, ...)
+end
+
 -- Documented in model_rollout.lua.
 function Model:rollout_program(...) return require "orrery.model_rollout".program(self, ...) end
 function Model:objective(...)
@@ -302,6 +331,12 @@ local own_tensors = { "input_mean", "input_scale", "target_mean", "target_scale"
 function Model:tensors()
   local tensors, names = self.net:parameters()
   for i, name in ipairs(names) do names[i] = "net." .. name end
+  if self.events then
+    local parameters, of_events = self.events.net:parameters()
+    for i, tensor in ipairs(parameters) do
+      names[#names + 1], tensors[#tensors + 1] = "events." .. of_events[i], tensor
+    end
+  end
   for _, name in ipairs(own_tensors) do
     if self[name] then
       names[#names + 1], tensors[#tensors + 1] = name, self[name]

@@ -5,6 +5,7 @@
 local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
+local training = require "orrery.model_training"
 
 local function is_replay(value)
   if type(value) ~= "userdata" then return false end
@@ -51,7 +52,29 @@ local function read(replay)
   end
   if data.observation:size(1) < 2 then check.fail("fit: at least 2 transitions are needed") end
   return orrery.concat({ data.observation, data.action }, 2),
-    data.next_observation - data.observation, data.episode
+    data.next_observation - data.observation, data.episode, data
+end
+
+-- The parameters that training changes.
+local function parameters_of(model)
+  local parameters = model.net:parameters()
+  if model.probabilistic then
+    parameters[#parameters + 1] = model.low
+    parameters[#parameters + 1] = model.high
+  end
+  return parameters
+end
+
+-- Of the rows numbered, those that did not end the episode by an event that jumps.
+local function without_ends(model, rows, labels)
+  if not rows or not labels then return rows end
+  local kept = {}
+  local ends = model.events:ends(labels)
+  for _, row in ipairs(rows:totable()) do
+    if not ends[row] then kept[#kept + 1] = row end
+  end
+  if #kept < 1 then check.fail("fit: every transition ends an episode by an event with ends = true") end
+  return orrery.tensor(kept, "int")
 end
 
 -- Numbers of rows for training and for validation, from 1.
@@ -160,47 +183,6 @@ local function evaluator(model, x, y)
   end
 end
 
--- The parameters that training changes, and copies of them of which each member is kept on its own.
-local function keeper(model)
-  local parameters = model.net:parameters()
-  if model.probabilistic then
-    parameters[#parameters + 1] = model.low
-    parameters[#parameters + 1] = model.high
-  end
-  local kept = {}
-  for i, tensor in ipairs(parameters) do kept[i] = tensor:copy() end
-  return {
-    keep = function(member)
-      for i, tensor in ipairs(parameters) do
-        if model.members == 1 then kept[i]:assign(tensor)
-        else kept[i]:slice(member, member):assign(tensor:slice(member, member)) end
-      end
-    end,
-    restore = function()
-      for i, tensor in ipairs(parameters) do tensor:assign(kept[i]) end
-    end,
-  }
-end
-
--- Best error of each member, and which epochs went by without a gain worth waiting for.
-local function watcher(model, keep, patience, improvement)
-  local best, notable, waited = {}, {}, 0
-  for m = 1, model.members do best[m], notable[m] = math.huge, math.huge end
-  return best, function(errors)
-    waited = waited + 1
-    for m, err in ipairs(errors) do
-      if err < best[m] then
-        best[m] = err
-        keep(m)
-      end
-      if err < notable[m] * (1 - improvement) or (notable[m] == math.huge and err < math.huge) then
-        notable[m], waited = err, 0
-      end
-    end
-    return waited >= patience
-  end
-end
-
 local function ranked(scores, count)
   local order = {}
   for m in ipairs(scores) do order[m] = m end
@@ -222,23 +204,6 @@ local function show(epoch, epochs, train, validation, done)
   if validation then text = text .. ("  validation error %.5f"):format(mean_of(validation)) end
   io.stderr:write("\r", text, done and "\n" or "  ")
   io.stderr:flush()
-end
-
--- One pass over every member's rows, in a new order. Answers the mean training loss by member.
-local function run_epoch(model, update, batch, index, o, stream)
-  stream:shuffle(index)
-  local rows, sums, count = index:size(2), {}, 0
-  for first = 1, rows, o.batch do
-    local last = math.min(first + o.batch - 1, rows)
-    local _, details = update:step(batch, index:slice(first, last, 2))
-    local losses = details.loss:totable()
-    if type(losses) ~= "table" then losses = { losses } end
-    local weight = last - first + 1
-    for m, loss in ipairs(losses) do sums[m] = (sums[m] or 0) + loss * weight end
-    count = count + weight
-  end
-  for m, sum in ipairs(sums) do sums[m] = sum / count end
-  return sums
 end
 
 local defaults = {
@@ -272,6 +237,8 @@ end
 ---   bootstrap      true: each member draws its rows with replacement; false: all see the same rows
 ---   progress       false; true: a line on stderr
 ---   log            function(epoch): { epoch, train, validation }, losses and errors by member
+--- Events that the model learns are fitted with the same options afterwards, to all rows; those of which one
+--- ends the episode with `ends` are left out of the dynamics.
 --- Answers a history: train and validation (lists by epoch, then member), best (by member), elites,
 --- and evaluate, a function that measures the validation error by member again. When training
 --- diverges the parameters before this call, or each member's best, are put back and an error is
@@ -279,12 +246,15 @@ end
 return function(model, replay, options)
   local o = check.options("fit options", options, defaults)
   check_ranges(o, model)
-  local x, y, episodes = read(replay)
+  local x, y, episodes, data = read(replay)
   check_fit(model, replay, x:size(2))
   model.fits = (model.fits or 0) + 1
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)
   local train, held = split(x:size(1), episodes, o, stream)
-  local keeping = keeper(model)
+  local labels = model.events and model.events:labels(data)
+  local all_train, all_held = train, held
+  train, held = without_ends(model, train, labels), without_ends(model, held, labels)
+  local keeping = training.keeper(parameters_of(model), model.members)
   local before = {}
   local _, tensors = model:tensors()
   for i, tensor in ipairs(tensors) do before[i] = tensor:copy() end
@@ -293,14 +263,14 @@ return function(model, replay, options)
   normalise(model, batch.x, batch.y)
   local update = training_update(model, o)
   local evaluate = held and evaluator(model, x:gather(held), y:gather(held))
-  local best, watch = watcher(model, keeping.keep, o.patience, o.improvement)
+  local best, watch = training.watcher(model.members, keeping.keep, o.patience, o.improvement)
   local rows = train:size(1)
   local index = o.bootstrap and model.members > 1 and stream:draws(model.members, rows)
     or stream:orders(model.members, rows)
   local history = { train = {}, validation = {}, best = best }
 
   local function epoch(i)
-    local losses = run_epoch(model, update, batch, index, o, stream)
+    local losses = training.run_epoch(update, batch, index, o, stream)
     local errors = evaluate and evaluate()
     history.train[i], history.validation[i] = losses, errors
     local done = errors and watch(errors)
@@ -327,5 +297,6 @@ return function(model, replay, options)
   end
   history.epochs, history.elites, history.skipped = #history.train, model.elites, update.skipped
   history.evaluate = evaluate
+  if labels then history.events = model.events:fit(x, labels, all_train, all_held, o) end
   return history
 end

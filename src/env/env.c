@@ -356,7 +356,8 @@ static void fill_rest(const orr_env *env, int t, int horizon, orr_real reward, o
 }
 
 orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *actions, int horizon,
-                           orr_real *rewards, orr_real *observations, int *steps) {
+                           orr_real *rewards, orr_real *observations, int *steps,
+                           bool *terminated) {
   const orr_env_callbacks *calls = &env->core->calls;
   size_t size = (size_t)env->core->observation_size;
   if (!calls->state) return calls->thread_safe ? ORR_STATE : needs_state(env);
@@ -377,6 +378,7 @@ orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *ac
   }
   fill_rest(env, t, horizon, status ? (orr_real)NAN : 0, rewards, observations);
   if (steps) *steps = t;
+  if (terminated) *terminated = result.terminated;
   if (calls->restore) {
     orr_status back = calls->restore(calls->user, env->state);
     if (!status) status = back;

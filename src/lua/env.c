@@ -251,7 +251,7 @@ static int rollout(lua_State *L) {
   lua_push_object(L, &lua_tensor_class, orr_tensor_new(lua_engine(L), ORR_REAL, 1, &horizon));
   int steps;
   orr_status status = orr_env_rollout(env, from, plan, (int)horizon,
-                                      orr_tensor_data(lua_check_tensor(L, -1)), NULL, &steps);
+                                      orr_tensor_data(lua_check_tensor(L, -1)), NULL, &steps, NULL);
   if (status != ORR_NUMBER) lua_check_status(L, status); /* NaN rewards say it already */
   lua_pushinteger(L, steps);
   return 2;

@@ -266,6 +266,12 @@ static int set_input(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   const char *name = luaL_checkstring(L, 2);
   lua_check_status(L, orr_mpc_set_input(mpc, name, lua_to_tensor(L, 3)));
+  if (lua_getiuservalue(L, 1, FUNCTIONS) == LUA_TTABLE &&
+      lua_getfield(L, -1, "set_input") == LUA_TFUNCTION) {
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_call(L, 2, 0);
+  }
   lua_settop(L, 1);
   return 1;
 }

@@ -76,36 +76,6 @@ static int objective_fn(lua_State *L) {
   return fill_with_scorer(L, handle, orr_objective_function(lua_engine(L), &callbacks));
 }
 
-/*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
-An observation that is not its present one is an error, unless any_observation = true. Its gradients, for planners
-that want them, are central differences: a plan is played 2 x horizon x numbers of an action times more.
-options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
-next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter. */
-static int objective_env(lua_State *L) {
-  static const char *const names[] = {"particles", "any_observation", "reward", "termination",
-                                      NULL};
-  orr_env *env = lua_check_env(L, 1);
-  lua_settop(L, 2);
-  lua_check_options(L, 2, "objective options", names);
-  orr_simulator_options options = orr_simulator_options_defaults();
-  options.particles = (int)lua_option_integer(L, 2, "particles", 1, 1, 1000000);
-  options.any_observation = lua_option_boolean(L, 2, "any_observation", false);
-  int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
-  int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
-  if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);
-  lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
-  if (reward == LUA_TFUNCTION) {
-    lua_scorer *scorer = lua_push_scorer(L, reward_at, termination);
-    lua_scorer_spaces(scorer, orr_env_observation_space(env), orr_env_action_space(env));
-    options.reward_function = lua_score_rows;
-    options.user = scorer;
-  } else {
-    if (reward != LUA_TNIL) options.reward = lua_check_program(L, reward_at);
-    lua_pushnil(L);
-  }
-  return fill_with_scorer(L, handle, orr_objective_env(lua_engine(L), env, &options));
-}
-
 /* Binds the named inputs in option `inputs` of the objective on top. */
 static int set_inputs(lua_State *L, int index) {
   int objective = lua_gettop(L);
@@ -125,6 +95,47 @@ static int set_inputs(lua_State *L, int index) {
 
 static orr_program *option_program(lua_State *L, int index, const char *name) {
   return lua_option_push(L, index, name) == LUA_TNIL ? NULL : lua_check_program(L, -1);
+}
+
+/*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
+An observation that is not its present one is an error, unless any_observation = true. Its gradients, for planners
+that want them, are central differences: a plan is played 2 x horizon x numbers of an action times more.
+options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
+next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter; risk, limits,
+inputs, as in orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
+of the state at the horizon (all in plan.h). */
+static int objective_env(lua_State *L) {
+  static const char *const names[] = {"particles",  "any_observation",
+                                      "reward",     "termination",
+                                      "risk",       "limits",
+                                      "afterwards", "value",
+                                      "inputs",     NULL};
+  orr_env *env = lua_check_env(L, 1);
+  luaL_checkstack(L, 40, NULL);
+  lua_settop(L, 2);
+  lua_check_options(L, 2, "objective options", names);
+  orr_simulator_options options = orr_simulator_options_defaults();
+  options.particles = (int)lua_option_integer(L, 2, "particles", 1, 1, 1000000);
+  options.any_observation = lua_option_boolean(L, 2, "any_observation", false);
+  options.risk = lua_option_risk(L, 2);
+  options.limits = lua_option_numbers(L, 2, "limits", &options.constraints);
+  options.afterwards = lua_option_number(L, 2, "afterwards", 0, -1e30, 1e30);
+  options.value = option_program(L, 2, "value");
+  int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
+  int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
+  if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);
+  lua_handle *handle = lua_new_handle_holding(L, &lua_objective_class, USER_VALUES);
+  if (reward == LUA_TFUNCTION) {
+    lua_scorer *scorer = lua_push_scorer(L, reward_at, termination);
+    lua_scorer_spaces(scorer, orr_env_observation_space(env), orr_env_action_space(env));
+    options.reward_function = lua_score_rows;
+    options.user = scorer;
+  } else {
+    if (reward != LUA_TNIL) options.reward = lua_check_program(L, reward_at);
+    lua_pushnil(L);
+  }
+  fill_with_scorer(L, handle, orr_objective_env(lua_engine(L), env, &options));
+  return set_inputs(L, 2);
 }
 
 static orr_real *option_reals(lua_State *L, int index, const char *name, int *count) {

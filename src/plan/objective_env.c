@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "plan/rollout.h"
 #include "plan/simulator.h"
 
 enum { ROLLOUTS_PER_TASK = 2 };
@@ -25,7 +26,7 @@ static void play(simulator *sim, orr_env *env, int rollout) {
       orr_env_rollout(env, start, scoring->plans + (size_t)plan * horizon * (size_t)sim->actions,
                       sim->horizon, sim->rewards + (size_t)rollout * horizon,
                       sim->observations ? sim->observations + (size_t)rollout * wide : NULL,
-                      &sim->steps[rollout]);
+                      &sim->steps[rollout], &sim->ended[rollout]);
   if (sim->ends) orr_env_rollout_state(env, sim->ends + (size_t)rollout * states);
 }
 
@@ -56,151 +57,7 @@ static orr_status play_alone(simulator *sim) {
   return status;
 }
 
-/* ---- rewards over rows: of a program, or of a function ---- */
-
-struct program_rows {
-  orr_run *run;
-  orr_tensor *observations, *plans,
-      *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
-  /* int32 [rows] for the batch size they were made for */
-  orr_tensor *s, *next, *a, *t;
-  int indexed;
-};
-
-static orr_tensor *index_tensor(orr_engine *engine, int64_t rows) {
-  return orr_tensor_new(engine, ORR_INT, 1, &rows);
-}
-
-static void free_indices(struct program_rows *rows) {
-  orr_tensor **indices[] = {&rows->s, &rows->next, &rows->a, &rows->t};
-  for (size_t i = 0; i < COUNT(indices); i++) {
-    orr_tensor_free(*indices[i]);
-    *indices[i] = NULL;
-  }
-  rows->indexed = 0;
-}
-
-static bool has_input(const orr_program *program, const char *name) {
-  for (int i = 0; i < orr_program_inputs(program); i++)
-    if (!strcmp(orr_program_input_name(program, i), name)) return true;
-  return false;
-}
-
-static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr_tensor *index) {
-  if (!has_input(sim->options.reward, name)) return ORR_OK;
-  return orr_run_input(sim->rows->run, name, tensor, index);
-}
-
-/* Rows are (plan, particle, step), the last one fastest. */
-static orr_status index_rows(simulator *sim, int n) {
-  struct program_rows *rows = sim->rows;
-  if (rows->indexed == n) return ORR_OK;
-  free_indices(rows);
-  int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
-  rows->s = index_tensor(sim->engine, count);
-  rows->next = index_tensor(sim->engine, count);
-  rows->a = index_tensor(sim->engine, count);
-  rows->t = index_tensor(sim->engine, count);
-  if (!rows->s || !rows->next || !rows->a || !rows->t) return ORR_MEMORY;
-  int32_t *s = orr_tensor_data(rows->s), *next = orr_tensor_data(rows->next);
-  int32_t *a = orr_tensor_data(rows->a), *t = orr_tensor_data(rows->t);
-  for (int64_t row = 0; row < count; row++) {
-    int64_t rollout = row / horizon, step = row % horizon;
-    s[row] = (int32_t)(rollout * (horizon + 1) + step);
-    next[row] = s[row] + 1;
-    a[row] = (int32_t)(rollout / sim->options.particles * horizon + step);
-    t[row] = (int32_t)step;
-  }
-  orr_status status = bind(sim, "s", rows->observations, rows->s);
-  if (!status) status = bind(sim, "next", rows->observations, rows->next);
-  if (!status) status = bind(sim, "a", rows->plans, rows->a);
-  if (!status) status = bind(sim, "t", rows->times, rows->t);
-  if (!status) status = orr_run_rows(rows->run, count, 1);
-  if (!status) rows->indexed = n;
-  return status;
-}
-
-/* rewards[row * stride], stride 0 being the same for every row. */
-static void replace_rewards(simulator *sim, const orr_real *rewards, int reward_stride,
-                            const orr_real *terminated, int terminated_stride) {
-  int rollouts = sim->scoring->n * sim->options.particles;
-  for (int r = 0; r < rollouts; r++) {
-    for (int t = 0; t < sim->horizon; t++) {
-      int64_t row = (int64_t)r * sim->horizon + t;
-      if (t < sim->steps[r]) sim->rewards[row] = rewards[row * reward_stride];
-      /* the step that ends an episode still counts */
-      if (terminated && t < sim->steps[r] && terminated[row * terminated_stride] != 0)
-        sim->steps[r] = t + 1;
-    }
-  }
-}
-
-/* NULL when there is none. A reward that looks at nothing is no ROW. */
-static const orr_real *output(simulator *sim, const char *name, int *stride) {
-  const orr_program *program = sim->options.reward;
-  for (int i = 0; i < orr_program_outputs(program); i++) {
-    if (strcmp(orr_program_output_name(program, i), name)) continue;
-    *stride = orr_program_output_level(program, i) == ORR_ROW;
-    return orr_tensor_data(orr_run_output(sim->rows->run, name));
-  }
-  return NULL;
-}
-
-static orr_status run_program(simulator *sim) {
-  const orr_scoring *scoring = sim->scoring;
-  struct program_rows *rows = sim->rows;
-  orr_status status = index_rows(sim, scoring->n);
-  if (status) return status;
-  memcpy(orr_tensor_data(rows->plans), scoring->plans,
-         (size_t)scoring->n * (size_t)sim->horizon * (size_t)sim->actions * sizeof(orr_real));
-  orr_real *times = orr_tensor_data(rows->times);
-  for (int t = 0; t < sim->horizon; t++) times[t] = (orr_real)(scoring->step + t);
-  orr_tensor_touch(rows->observations);
-  orr_tensor_touch(rows->plans);
-  orr_tensor_touch(rows->times);
-  orr_run_seed(rows->run, scoring->seed, scoring->iteration);
-  orr_run_until(rows->run, scoring->deadline);
-  status = orr_run_go(rows->run);
-  if (status) return status;
-  int strides[2] = {0, 0};
-  const orr_real *reward = output(sim, "reward", &strides[0]);
-  const orr_real *terminated = output(sim, "terminated", &strides[1]);
-  replace_rewards(sim, reward, strides[0], terminated, strides[1]);
-  return ORR_OK;
-}
-
-static orr_status run_function(simulator *sim) {
-  const orr_scoring *scoring = sim->scoring;
-  reward_rows *rows = &sim->function;
-  size_t observation = (size_t)sim->observation, horizon = (size_t)sim->horizon;
-  size_t wide = horizon * (size_t)sim->actions;
-  int rollouts = scoring->n * sim->options.particles;
-  for (size_t r = 0; r < (size_t)rollouts; r++) {
-    const orr_real *seen = sim->observations + r * (horizon + 1) * observation;
-    size_t bytes = horizon * observation * sizeof(orr_real);
-    memcpy(rows->s + r * horizon * observation, seen, bytes);
-    memcpy(rows->next + r * horizon * observation, seen + observation, bytes);
-    memcpy(rows->a + r * wide, scoring->plans + r / (size_t)sim->options.particles * wide,
-           wide * sizeof(orr_real));
-    reward_rows_times(rows, r, scoring->step);
-  }
-  orr_status status = reward_rows_run(rows, (size_t)rollouts);
-  if (!status) replace_rewards(sim, rows->rewards, 1, rows->terminated, 1);
-  return status;
-}
-
 /* ---- the objective ---- */
-
-static orr_real mean_return(const simulator *sim, int plan) {
-  double sum = 0;
-  for (int p = 0; p < sim->options.particles; p++) {
-    int r = plan * sim->options.particles + p;
-    if (sim->statuses[r]) return NAN;
-    for (int t = 0; t < sim->steps[r]; t++)
-      sum += (double)sim->rewards[(size_t)r * (size_t)sim->horizon + (size_t)t];
-  }
-  return (orr_real)(sum / sim->options.particles);
-}
 
 static orr_status make_copies(simulator *sim) {
   int workers = orr_engine_threads(sim->engine);
@@ -247,9 +104,9 @@ orr_status simulator_score(void *user, const orr_scoring *scoring) {
   else status = play_alone(sim);
   if (!status && is_over(sim))
     status = engine_fail(sim->engine, ORR_LATE, "the simulator's deadline has passed");
-  if (!status && sim->options.reward) status = run_program(sim);
-  if (!status && sim->options.reward_function) status = run_function(sim);
-  for (int i = 0; i < scoring->n && !status; i++) scoring->returns[i] = mean_return(sim, i);
+  if (!status && sim->options.reward) status = simulator_run_program(sim);
+  if (!status && sim->options.reward_function) status = simulator_run_function(sim);
+  if (!status) status = simulator_weigh(sim);
   sim->scoring = NULL;
   return status;
 }
@@ -257,12 +114,15 @@ orr_status simulator_score(void *user, const orr_scoring *scoring) {
 orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor) {
   simulator *sim = user;
   static const char *const bound[] = {"s", "a", "next", "t"};
-  bool known = sim->options.reward && has_input(sim->options.reward, name);
+  bool known = sim->options.reward && rollout_find_input(sim->options.reward, name) >= 0;
   for (size_t i = 0; i < COUNT(bound); i++) known = known && strcmp(name, bound[i]) != 0;
+  bool found = false;
+  orr_status status = simulator_set_value_input(sim, name, tensor, &found);
+  if (status || (!known && found)) return status;
   if (!known)
     return engine_fail(sim->engine, ORR_FIELD, "the simulator's reward has no input '%s' to set",
                        name);
-  orr_status status = orr_run_input(sim->rows->run, name, tensor, NULL);
+  status = orr_run_input(sim->rows->run, name, tensor, NULL);
   if (status || sim->starts) return status;
   return simulator_linear_set_input(sim, name, tensor);
 }
@@ -270,17 +130,19 @@ orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor)
 static void free_buffers(simulator *sim) {
   orr_engine *engine = sim->engine;
   if (sim->rows) {
-    free_indices(sim->rows);
+    simulator_free_indices(sim->rows);
     orr_tensor_free(sim->rows->observations);
     orr_tensor_free(sim->rows->plans);
     orr_tensor_free(sim->rows->times);
     sim->rows->observations = sim->rows->plans = sim->rows->times = NULL;
   }
-  if (sim->options.reward_function) engine_free_memory(engine, sim->observations);
+  if (!sim->rows) engine_free_memory(engine, sim->observations);
   reward_rows_free(&sim->function, engine);
   engine_free_memory(engine, sim->rewards);
   engine_free_memory(engine, sim->steps);
   engine_free_memory(engine, sim->statuses);
+  engine_free_memory(engine, sim->ended);
+  sim->ended = NULL;
   sim->rewards = sim->observations = NULL;
   sim->steps = NULL;
   sim->statuses = NULL;
@@ -301,10 +163,13 @@ static orr_status program_buffers(simulator *sim, int64_t n) {
   return ORR_OK;
 }
 
-static orr_status function_buffers(simulator *sim, size_t rollouts) {
+static orr_status observation_buffer(simulator *sim, size_t rollouts) {
   size_t seen = rollouts * ((size_t)sim->horizon + 1) * (size_t)sim->observation;
   sim->observations = engine_new_zeroed(sim->engine, seen, sizeof(orr_real));
-  if (!sim->observations) return ORR_MEMORY;
+  return sim->observations ? ORR_OK : ORR_MEMORY;
+}
+
+static orr_status function_buffers(simulator *sim, size_t rollouts) {
   return reward_rows_new(&sim->function, sim->engine, rollouts, sim->horizon);
 }
 
@@ -320,10 +185,15 @@ orr_status simulator_prepare(void *user, int n, int horizon) {
   sim->rewards = engine_new_zeroed(sim->engine, (size_t)(rollouts * horizon), sizeof(orr_real));
   sim->steps = engine_new_zeroed(sim->engine, (size_t)rollouts, sizeof(int));
   sim->statuses = engine_new_zeroed(sim->engine, (size_t)rollouts, sizeof(orr_status));
-  orr_status status = sim->rewards && sim->steps && sim->statuses ? ORR_OK : ORR_MEMORY;
+  sim->ended = engine_new_zeroed(sim->engine, (size_t)rollouts, sizeof(bool));
+  orr_status status =
+      sim->rewards && sim->steps && sim->statuses && sim->ended ? ORR_OK : ORR_MEMORY;
   if (!status && sim->options.reward) status = program_buffers(sim, n);
-  if (!status && sim->options.reward) status = index_rows(sim, n);
+  if (!status && sim->options.reward) status = simulator_index_rows(sim, n);
+  if (!status && !sim->rows && (sim->options.reward_function || sim->options.value))
+    status = observation_buffer(sim, (size_t)rollouts);
   if (!status && sim->options.reward_function) status = function_buffers(sim, (size_t)rollouts);
+  if (!status) status = simulator_prepare_worth(sim, n);
   if (!status) status = make_copies(sim);
   if (!status) sim->capacity = n;
   return status;
@@ -342,6 +212,7 @@ void simulator_free(void *user) {
   if (sim->rows) orr_run_free(sim->rows->run);
   engine_free_memory(sim->engine, sim->rows);
   orr_program_free(sim->options.reward);
+  simulator_close_worth(sim);
   if (sim->options.free_user) sim->options.free_user(sim->options.user);
   orr_env_free(sim->env);
   engine_free_memory(sim->engine, sim);
@@ -375,6 +246,11 @@ static orr_status check_rows(const simulator *sim) {
     if (!strcmp(orr_program_output_name(program, i), "reward") &&
         !orr_program_output_axes(program, i))
       return ORR_OK;
+  /* one that only ends episodes or has events leaves the environment's rewards */
+  if (rollout_find_output(program, "reward") < 0 &&
+      (rollout_find_output(program, "terminated") >= 0 ||
+       rollout_find_output(program, "events") >= 0))
+    return ORR_OK;
   return engine_fail(sim->engine, ORR_SHAPE,
                      "a reward program needs an output 'reward' of one number a row");
 }
@@ -398,7 +274,8 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
   sim->state = engine_new_zeroed(engine, (size_t)orr_space_size(orr_env_state_space(sim->env)) + 1,
                                  sizeof(double));
   sim->options = *options;
-  sim->options.reward = NULL;
+  sim->options.reward = sim->options.value = NULL;
+  sim->options.limits = NULL;
   sim->options.free_user = NULL; /* until nothing can fail any more */
   sim->seen = engine_new_zeroed(engine, (size_t)sim->observation + 1, sizeof(orr_real));
   if (!sim->state || !sim->seen) return ORR_MEMORY;
@@ -406,11 +283,12 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
                                 .user = options->user,
                                 .observation = sim->observation,
                                 .actions = sim->actions};
-  if (!options->reward) return ORR_OK;
+  orr_status status = simulator_open_worth(sim, options);
+  if (status || !options->reward) return status;
   sim->rows = engine_new_zeroed(engine, 1, sizeof *sim->rows);
   if (!sim->rows) return ORR_MEMORY;
   sim->options.reward = orr_program_retain(options->reward);
-  orr_status status = check_rows(sim);
+  status = check_rows(sim);
   if (status) return status;
   sim->rows->run = orr_run_new(options->reward);
   return sim->rows->run ? ORR_OK : orr_engine_status(engine);
@@ -447,6 +325,7 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.free_user = simulator_free;
   callbacks.observation = orr_env_observation_space(env);
   callbacks.action = orr_env_action_space(env);
+  callbacks.violations = sim->options.constraints > 0;
   orr_objective *objective = orr_objective_function(engine, &callbacks);
   if (!objective) simulator_free(sim);
   else if (options) sim->options.free_user = options->free_user;

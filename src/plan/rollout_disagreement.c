@@ -60,6 +60,8 @@ static orr_status bind(learned *model, const orr_rollout_options *options) {
   for (int e = 0; e < elites; e++) entries[e] = options->elites ? options->elites[e] : e;
   orr_status status = orr_run_input(apart->run, "state", apart->state, apart->zero);
   if (!status) status = orr_run_input(apart->run, "plan", apart->plan, apart->zero);
+  if (!status && rollout_find_input(apart->program, "time") >= 0)
+    status = orr_run_input(apart->run, "time", model->time, NULL); /* states do not depend on it */
   if (!status) status = orr_run_rows(apart->run, elites, elites);
   if (!status) status = orr_run_members(apart->run, entries);
   engine_free_memory(model->engine, entries);

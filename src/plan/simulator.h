@@ -1,9 +1,19 @@
-/* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes one)
-   and simulator_linear.c (derivatives along a plan). */
+/* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes one),
+   simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are worth),
+   simulator_linear.c (derivatives along a plan). */
 #ifndef PLAN_SIMULATOR_H
 #define PLAN_SIMULATOR_H
 
-#include "plan/plan.h"
+#include "plan/risk.h"
+
+struct program_rows {
+  orr_run *run;
+  orr_tensor *observations, *plans,
+      *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
+  /* int32 [rows] for the batch size they were made for */
+  orr_tensor *s, *next, *a, *t;
+  int indexed;
+};
 
 typedef struct simulator_linear simulator_linear;
 
@@ -34,6 +44,8 @@ typedef struct simulator {
   reward_rows function;
   orr_real *observations; /* [rollouts][horizon + 1][observation] */
   const orr_scoring *scoring;
+  bool *ended;             /* [rollouts], before the horizon or with its last step */
+  struct worth *worth;     /* what rollouts are worth, see simulator_worth.c */
   simulator_input *inputs; /* [inputs_count]: for the one of `linear` */
   int inputs_count;
   simulator_linear *linear; /* NULL until derivatives were wanted */
@@ -52,5 +64,24 @@ orr_status simulator_linearise(void *user, const orr_linearisation *along);
 void simulator_close_linear(simulator *sim);
 orr_status simulator_linear_set_input(simulator *sim, const char *name, orr_tensor *tensor);
 void simulator_free_inputs(simulator *sim);
+
+/* Rewards over rows (rollout, step) in place of the environment's own, and ends. */
+orr_status simulator_index_rows(simulator *sim, int n);
+void simulator_free_indices(struct program_rows *rows);
+orr_status simulator_run_program(simulator *sim);
+orr_status simulator_run_function(simulator *sim);
+
+/* Risk, side constraints, the value at the horizon and what counts after the end. */
+orr_status simulator_open_worth(simulator *sim, const orr_simulator_options *options);
+void simulator_close_worth(simulator *sim);
+/* Buffers for n plans; expects those of simulator to be there. */
+orr_status simulator_prepare_worth(simulator *sim, int n);
+/* Remembers the events that the reward program gave, events[row * stride + constraint]. */
+void simulator_note_events(simulator *sim, const orr_real *events, int stride);
+/* Returns and violations of the rollouts that were played. */
+orr_status simulator_weigh(simulator *sim);
+/* Binds a named input of the value program; *found is set where there is one. */
+orr_status simulator_set_value_input(simulator *sim, const char *name, orr_tensor *tensor,
+                                     bool *found);
 
 #endif

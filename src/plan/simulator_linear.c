@@ -85,6 +85,10 @@ static orr_status new_single(simulator *sim) {
   orr_simulator_options options = sim->options;
   options.particles = 1;
   options.any_observation = true;
+  options.risk = (orr_risk_options){0};
+  options.constraints = 0;
+  options.afterwards = 0;
+  options.value = NULL;
   simulator *single = simulator_new(sim->engine, sim->env, &options);
   if (!single) return orr_engine_status(sim->engine);
   linear->single = single;

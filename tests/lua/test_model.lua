@@ -143,7 +143,7 @@ local compiled, settings = model:objective(task, { horizon = 4, sample = false }
 assert(settings.members == 3 and settings.elites == model.elites)
 local zero = start:slice(1, 1):reshape(-1)
 local function returns(time)
-  return compiled:run({ state = zero, plan = plan:slice(1, 1):broadcast(3, 4, 1):copy(), time = time },
+  return compiled:run({ state = zero:broadcast(3, 3):copy(), plan = plan:slice(1, 1):broadcast(3, 4, 1):copy(), time = time },
     { rows = 3, members = 3 })["return"]
 end
 local first = model:rollout(zero, plan:slice(1, 1))
@@ -162,7 +162,7 @@ for m = 1, 3 do assert(math.abs(returns(0)[m] - wanted(m, 0)) < 1e-3) end
 local ending = { reward = function() return 1 end, termination = function(s, a, next, t) return t >= 1 end }
 local single = new_model { members = 1 }
 local ended = single:objective(ending, { horizon = 4, particles = 1 })
-local function ended_at(time) return ended:run({ state = zero, plan = plan, time = time })["return"]:totable() end
+local function ended_at(time) return ended:run({ state = zero:broadcast(5, 3):copy(), plan = plan, time = time })["return"]:totable() end
 for i = 1, 5 do assert(ended_at(0)[i] == 2 and ended_at(-10)[i] == 4 and ended_at(1)[i] == 1) end
 fails("did you mean 'position'", function()
   model:objective({ reward = function(s) return s.positon end }, {})

@@ -332,7 +332,8 @@ Test(env, restore_is_told_of_states_set_from_outside) {
   cr_expect_eq(orr_env_step(env, &a, o, NULL), ORR_OK);
   cr_expect_eq(orr_env_step(env, &a, o, NULL), ORR_IO); /* told to go back */
   cr_expect_eq(c.restored, 2);
-  cr_expect_eq(orr_env_rollout(env, state, (orr_real[]){1, 1}, 1, rewards, NULL, NULL), ORR_OK);
+  cr_expect_eq(orr_env_rollout(env, state, (orr_real[]){1, 1}, 1, rewards, NULL, NULL, NULL),
+               ORR_OK);
   cr_expect_eq(c.restored, 4);
   orr_env_free(env);
 }
@@ -346,7 +347,7 @@ Test(env, rollouts_agree_with_steps_and_leave_no_trace) {
   orr_env_reset(env, 1, o);
   orr_env_step(env, actions, o, NULL);
   orr_env_get_state(env, before);
-  cr_expect_eq(orr_env_rollout(env, state, actions, 7, rewards, seen[0], &steps), ORR_OK);
+  cr_expect_eq(orr_env_rollout(env, state, actions, 7, rewards, seen[0], &steps, NULL), ORR_OK);
   orr_env_get_state(env, after);
   cr_expect_arr_eq(before, after, sizeof before);
   cr_expect_eq(orr_env_steps(env), 1);
@@ -356,7 +357,7 @@ Test(env, rollouts_agree_with_steps_and_leave_no_trace) {
     cr_expect_eq(rewards[t], expected[t], "reward %d is %g", t, (double)rewards[t]);
   for (int t = 0; t < 8; t++) cr_expect_eq(seen[t][0], t < 5 ? t : 5);
   c = (chaos){.nan_reward_at = 3};
-  cr_expect_eq(orr_env_rollout(env, state, actions, 7, rewards, seen[0], &steps), ORR_NUMBER);
+  cr_expect_eq(orr_env_rollout(env, state, actions, 7, rewards, seen[0], &steps, NULL), ORR_NUMBER);
   cr_expect_eq(steps, 2);
   for (int t = 2; t < 7; t++) cr_expect(isnan(rewards[t]));
   orr_env_free(env);
