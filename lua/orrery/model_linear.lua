@@ -8,7 +8,7 @@ local function reward_derivatives(self, task, v, t)
   local function reward(x)
     local s, a = x:slice(1, n), x:slice(n + 1, n + actions)
     local next = x:slice(n + actions + 1, -1)
-    return trace.inline { fn = task.reward, name = "reward", returns = "number", arguments = {
+    return trace.inline { fn = task.reward, name = "reward", returns = "number", step = 4, arguments = {
       trace.record(self.observation, s), trace.record(self.action, a),
       trace.record(self.observation, next), t } }
   end
@@ -36,7 +36,7 @@ local function linear_program(self, task, step)
       local g, h = reward_derivatives(self, task, orrery.concat { s, a, next }, t)
       local j = orrery.concat({ identity, orrery.concat({ slope.s, slope.a }, 2) }, 1)
       local first, second = g:matmul(j), j:transpose():matmul(h):matmul(j)
-      local ended = task.termination and trace.inline { fn = task.termination, name = "termination",
+      local ended = task.termination and trace.inline { fn = task.termination, name = "termination", step = 4,
         arguments = { trace.record(self.observation, s), trace.record(self.action, a),
                       trace.record(self.observation, next), t } }
       local states, rest = second:slice(1, n, 1), second:slice(n + 1, -1, 1)

@@ -67,8 +67,9 @@ end
 ---   env           an environment, to plan with its true dynamics from the state it is in; or
 ---   objective     whatever scores plans: see orrery.objective
 ---   task          { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
----                 alone; t counts the steps of an episode from 0. An environment without a task plans for
----                 its own reward. The task may also have
+---                 alone; t counts the steps of an episode from 0, so that `path[orrery.min(t + 1, n)]` is what a
+---                 tensor of n rows wants at that time. An environment without a task plans for its own
+---                 reward. The task may also have
 ---                 termination  the name of an event that the model learns ("fallen"), or a list: what follows
 ---                              counts as far as the episode is likely to go on
 ---                 afterwards   0: reward of every step after the end
