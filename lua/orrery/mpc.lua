@@ -83,7 +83,8 @@ end
 ---   propagation   "ts_infinity": each particle keeps an elite of the model for the whole plan; "ts1": it has
 ---                 another at every step; "expectation": one particle, that takes the mean of what all elites
 ---                 predict
----   sample        true: next states are drawn; false: they are the means that members predict
+---   sample        true: next states are drawn; false: they are the means that members predict, as it is without
+---                 this option for planners that use derivatives (gradient, ilqr)
 ---   risk          "mean" over particles; "worst"; "cvar", the mean of the worst share alpha (0.1);
 ---                 "mean_minus_deviations", less k (1) standard deviations; "optimistic", the mean and k (1)
 ---                 standard deviations. With parameters: { "cvar", alpha = 0.2, over = "members" }: particles
