@@ -155,7 +155,8 @@ local INSIDE = { model_events = true, model_score = true, model_training = true,
 
 -- What the rows of a .def file are.
 local TABLES = { planners = "Planners and their options", layers = "Layers", optimisers = "Optimisers",
-  risks = "Measures of risk", inits = "How the weights of a linear layer start", ops = "Functions of numbers, tensors and symbols" }
+  risks = "Measures of risk", inits = "How the weights of a linear layer start",
+  ops = "Functions of numbers, tensors and symbols" }
 
 local sections = {} -- lines of each source, by name
 local out = {}
