@@ -137,9 +137,11 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
-  { "Models", "model", "model_fit", "model_audit", "model_rollout", "model_linear" },
+  { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_rollout",
+    "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "risks.def", "tasks", "policy",
     "evaluate" },
+  { "Learning loops", "loop" },
   { "Networks and updates", "nn", "net", "layers.def", "inits.def", "update", "optimiser", "optimisers.def" },
   { "Compiled functions", "rowwise", "trace", "trace_transforms", "program", "symbol", "symbol_ops" },
   { "Tensors", "tensor", "tensor_make", "tensor_shapes", "tensor_operations", "tensor_files", "ops.def" },

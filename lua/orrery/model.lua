@@ -55,11 +55,11 @@ end
 ---   bounded        true: predicted states stay within the observation's bounds
 ---   init           "truncated_normal": how weights start
 ---   seed           0: of first weights, bootstrap, shuffling
----   events         none; { fallen = function(s, a, next) return next.height < -15 end }: whether each event happens in
----                  a step is learned too, as a probability given s and a. In place of the function
----                  { label = function, ends = true }: it ends the episode, and such steps, whose next state may be
----                  anywhere, are left out of the dynamics; or { terminated = true }: the replay says which steps ended
----                  their episode, with ends = true unless given
+---   events         none; { fallen = function(s, a, next) return next.height < -15 end }: whether each event
+---                  happens in a step is learned too, as a probability given s and a. In place of the function
+---                  { label = function, ends = true }: it ends the episode, and such steps, whose next state
+---                  may be anywhere, are left out of the dynamics; or { terminated = true }: the replay says
+---                  which steps ended their episode, with ends = true unless given
 ---   events_hidden  { 64, 64 }: of the nets that predict events, one for each member
 local function new(options)
   local o = check.options("model options", options, {
@@ -145,11 +145,11 @@ function Model:normalised(s, a)
   return y:slice(1, n), orrery.nn.bound(y:slice(n + 1, 2 * n), low, high)
 end
 
--- The net's parameters for rollouts, `of` making a symbol of a tensor of them: the input's scale goes into the first layer, the target's scale
--- and mean into those of the last that give the mean, and the log-variance comes out less `high`.
--- They follow from parameters alone, so a program works them out once per change of a parameter, not
--- once per row. (The input's mean stays outside: where it is many deviations large, b - mean W would
--- round away what x W brings.)
+-- The net's parameters for rollouts, `of` making a symbol of a tensor of them: the input's scale goes into the
+-- first layer, the target's scale and mean into those of the last that give the mean, and the log-variance
+-- comes out less `high`. They follow from parameters alone, so a program works them out once per change of a
+-- parameter, not once per row. (The input's mean stays outside: where it is many deviations large, b - mean W
+-- would round away what x W brings.)
 local function folded(self, of, high)
   local weights, names = self.net:parameters()
   local last, n = #weights - 1, self.states
@@ -194,8 +194,8 @@ function Model:step(s, a)
   return self:within_bounds(mean), deviation
 end
 
---- model:elite_mean(s, a): in a traced function: the mean over elites of the next states that they predict. It is no
---- member's, so that the program has no members; other elites need another trace.
+--- model:elite_mean(s, a): in a traced function: the mean over elites of the next states that they predict. It
+--- is no member's, so that the program has no members; other elites need another trace.
 function Model:elite_mean(s, a)
   if self.members == 1 then return (self:step(s, a)) end
   s = flat(s)
@@ -299,8 +299,8 @@ end
 -- 1 / deviation that each number of a state had in the data; 0 for what never changed.
 function Model:state_scale() return self.input_scale:slice(1, self.states):copy() end
 
---- model:event_probabilities(s, a, mean): in a traced function: the probability of each event by name; each row's by
---- its member, or with `mean` the mean over elites.
+--- model:event_probabilities(s, a, mean): in a traced function: the probability of each event by name; each
+--- row's by its member, or with `mean` the mean over elites.
 function Model:event_probabilities(s, a, mean)
   return self.events:probabilities(orrery.concat { flat(s), flat(a) }, mean)
 end

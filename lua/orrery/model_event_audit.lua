@@ -8,17 +8,19 @@ Audit.__index = Audit
 
 local function need_events(model)
   if not model.events then
-    check.fail("the model learns no events: name them, as in orrery.model { events = { fallen = function(s, a, next) ... } }")
+    check.fail("the model learns no events: name them, as in "
+      .. "orrery.model { events = { fallen = function(s, a, next) ... } }")
   end
 end
 
---- model:predict_events(s, a): for n states and actions a table of tensors by the names of events: n probabilities, each
---- the mean over elites.
+--- model:predict_events(s, a): for n states and actions a table of tensors by the names of events: n
+--- probabilities, each the mean over elites.
 local function predict(model, s, a)
   need_events(model)
   s, a = orrery.tensor(s), orrery.tensor(a)
   if s:axes() == 1 then s, a = s:insert_axis(1), a:insert_axis(1) end
-  if s:axes() ~= 2 or a:axes() ~= 2 or s:size(2) ~= model.states or a:size(2) ~= model.actions or s:size(1) ~= a:size(1) then
+  if s:axes() ~= 2 or a:axes() ~= 2 or s:size(1) ~= a:size(1) or s:size(2) ~= model.states
+      or a:size(2) ~= model.actions then
     check.fail("predict_events: states must be rows of %d numbers and actions as many rows of %d", model.states,
       model.actions)
   end
@@ -39,7 +41,9 @@ end
 -- Bins of equal width, without those in which nothing falls.
 local function reliability(p, y, count)
   local bins = {}
-  for i = 1, count do bins[i] = { low = (i - 1) / count, high = i / count, count = 0, predicted = 0, frequency = 0 } end
+  for i = 1, count do
+    bins[i] = { low = (i - 1) / count, high = i / count, count = 0, predicted = 0, frequency = 0 }
+  end
   for i, chance in ipairs(p) do
     local bin = bins[math.min(count, math.floor(chance * count) + 1)]
     bin.count, bin.predicted, bin.frequency = bin.count + 1, bin.predicted + chance, bin.frequency + y[i]
@@ -75,11 +79,12 @@ function Audit:__tostring()
   return table.concat(lines, "\n")
 end
 
---- model:audit_events(replay, { bins = 10 }): whether events happen as often as the model says, on transitions it was not
---- trained on: a replay, or a table of tensors as for model:fit. A table by the names of events, of { rate, brier, baseline,
---- calibration, bins }: how often it happened; the mean squared distance of probability and outcome (Brier 1950), and that of
---- predicting the rate for every row; the mean distance of prediction and frequency over bins, weighted by their counts;
---- and bins of equal width, each { low, high, count, predicted (mean), frequency }. print() shows it as a table.
+--- model:audit_events(replay, { bins = 10 }): whether events happen as often as the model says, on transitions
+--- it was not trained on: a replay, or a table of tensors as for model:fit. A table by the names of events, of
+--- { rate, brier, baseline, calibration, bins }: how often it happened; the mean squared distance of
+--- probability and outcome (Brier 1950), and that of predicting the rate for every row; the mean distance of
+--- prediction and frequency over bins, weighted by their counts; and bins of equal width, each { low, high,
+--- count, predicted (mean), frequency }. print() shows it as a table.
 local function audit(model, replay, options)
   need_events(model)
   local o = check.options("audit_events options", options, { bins = 10 })

@@ -1,10 +1,11 @@
---- model_events.lua - events that a model learns, such as a fall: for each the probability that it happens in a step,
---- given state and action.
+--- model_events.lua - events that a model learns, such as a fall: for each the probability that it happens in
+--- a step, given state and action.
 ---
---- Events have a net of their own, for each member: a head on the dynamics' net would share its early stopping and the
---- weight of its loss, and the net would be evaluated with all its layers also where only the event is asked for. It sees
---- s and a, not the next state: at an end the model does not know where the state goes. The loss is the binary
---- cross-entropy without weights, so that probabilities are frequencies, also of rare events.
+--- Events have a net of their own, for each member: a head on the dynamics' net would share its early stopping
+--- and the weight of its loss, and the net would be evaluated with all its layers also where only the event is
+--- asked for. It sees s and a, not the next state: at an end the model does not know where the state goes. The
+--- loss is the binary cross-entropy without weights, so that probabilities are frequencies, also of rare
+--- events.
 local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
@@ -15,7 +16,8 @@ Events.__index = Events
 
 local function read_event(name, given)
   if type(given) == "function" or trace.is_interpreted(given) then return { label = given, ends = false } end
-  local o = check.options(("event '%s'"):format(name), given, { label = "any", terminated = false, ends = "optional boolean" })
+  local o = check.options(("event '%s'"):format(name), given,
+    { label = "any", terminated = false, ends = "optional boolean" })
   if (o.label ~= nil) == o.terminated then
     check.fail("event '%s': give a function, { label = function } or { terminated = true }", name)
   end
@@ -98,15 +100,16 @@ local function log_odds(self, x, of)
   return self.net((x - self.model.input_mean) * self.model.input_scale, parameters)
 end
 
---- events:probabilities(x, mean): by name, for x, a state and an action in one vector. Each row is predicted by its
---- member; with `mean` it is the mean over elites.
+--- events:probabilities(x, mean): by name, for x, a state and an action in one vector. Each row is predicted
+--- by its member; with `mean` it is the mean over elites.
 function Events:probabilities(x, mean)
   local p, model = nil, self.model
   if not mean or model.members == 1 then
     p = orrery.sigmoid(log_odds(self, x))
   else
     for _, m in ipairs(model.elites) do
-      local of_member = orrery.sigmoid(log_odds(self, x, function(tensor) return trace.parameter(tensor, "uniform")[m] end))
+      local function of(tensor) return trace.parameter(tensor, "uniform")[m] end
+      local of_member = orrery.sigmoid(log_odds(self, x, of))
       p = p and p + of_member or of_member
     end
     p = p / #model.elites
@@ -131,7 +134,8 @@ local function evaluator(self, x, y)
   local level = self.model.members > 1 and "member" or "uniform"
   self.validation = self.validation or trace.program {
     name = "validation of events",
-    inputs = { { name = "x", level = "row", shape = { x:size(2) } }, { name = "y", level = "row", shape = { y:size(2) } } },
+    inputs = { { name = "x", level = "row", shape = { x:size(2) } },
+               { name = "y", level = "row", shape = { y:size(2) } } },
     fn = function(row, label)
       return { error = orrery.nn.binary_cross_entropy(log_odds(self, row), label):row_mean(level) }
     end,
@@ -142,9 +146,9 @@ local function evaluator(self, x, y)
   end
 end
 
---- events:fit(x, labels, train, held, o): with the options of model:fit, to the rows numbered in train; each member is kept
---- where its cross-entropy on the rows held out is at its best. Answers train and validation (by epoch, then member)
---- and best.
+--- events:fit(x, labels, train, held, o): with the options of model:fit, to the rows numbered in train; each
+--- member is kept where its cross-entropy on the rows held out is at its best. Answers train and validation
+--- (by epoch, then member) and best.
 function Events:fit(x, labels, train, held, o)
   local model = self.model
   local stream = orrery.stream(o.seed or model.options.seed, model.fits + (1 << 20))
@@ -170,8 +174,11 @@ end
 
 --- events(model, options): library code: the events of a model, named in options.events.
 return function(model, o)
-  local self = setmetatable({ model = model, names = check.sorted_keys(o.events), list = {}, compiled = {} }, Events)
-  if #self.names == 0 then check.fail("model options: events have names, as in { fallen = function(s, a, next) ... end }") end
+  local names = check.sorted_keys(o.events)
+  local self = setmetatable({ model = model, names = names, list = {}, compiled = {} }, Events)
+  if #self.names == 0 then
+    check.fail("model options: events have names, as in { fallen = function(s, a, next) ... end }")
+  end
   for _, name in ipairs(self.names) do self.list[name] = read_event(name, o.events[name]) end
   self.net = orrery.nn.mlp {
     inputs = model.states + model.actions, outputs = #self.names, hidden = o.events_hidden, activation = o.activation,

@@ -237,8 +237,8 @@ end
 ---   bootstrap      true: each member draws its rows with replacement; false: all see the same rows
 ---   progress       false; true: a line on stderr
 ---   log            function(epoch): { epoch, train, validation }, losses and errors by member
---- Events that the model learns are fitted with the same options afterwards, to all rows; those of which one ends the
---- episode with `ends` are left out of the dynamics.
+--- Events that the model learns are fitted with the same options afterwards, to all rows; those of which one
+--- ends the episode with `ends` are left out of the dynamics.
 --- Answers a history: train and validation (lists by epoch, then member), best (by member), elites,
 --- and evaluate, a function that measures the validation error by member again. When training
 --- diverges the parameters before this call, or each member's best, are put back and an error is

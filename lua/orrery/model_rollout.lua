@@ -77,7 +77,8 @@ local function rollout_program(self, horizon, options)
     if not o.shares then
       return orrery.scan(function(now, action, t) return step(now, action, t - 1) end, carry, plan)
     end
-    local after, output = advance(carry, plan[1], self:drawn(values.first_mean, values.first_deviation), values.time)
+    local first = self:drawn(values.first_mean, values.first_deviation)
+    local after, output = advance(carry, plan[1], first, values.time)
     output = output and output:insert_axis(1)
     if horizon == 1 then return after, output end
     local last, rest = orrery.scan(step, after, plan:slice(2, horizon))
@@ -114,7 +115,8 @@ local function step_programs(self, o)
   local width, numbers = self.states + #names, {}
   for i, name in ipairs(names) do numbers[i] = o.start[name] end
   local step = program_of(o.name .. ", a step", {
-    { name = "carry", level = "row", shape = { width } }, { name = "action", level = "row", shape = { self.actions } },
+    { name = "carry", level = "row", shape = { width } },
+    { name = "action", level = "row", shape = { self.actions } },
     { name = "time", level = "uniform", shape = {} },
   }, o.inputs, function(values)
     local carry = unpack_carry(self, values.carry, names)
@@ -150,7 +152,8 @@ end
 
 local function policy_program(self, read, horizon)
   local o = { inputs = task.describe(read), mean = self.members > 1 }
-  return program_of("policy", { { name = "state", level = "row", shape = { self.states } } }, o.inputs, function(values)
+  local inputs = { { name = "state", level = "row", shape = { self.states } } }
+  return program_of("policy", inputs, o.inputs, function(values)
     local _, plan = orrery.scan(function(s)
       local arguments = { trace.record(self.observation, s) }
       local given = own(o, values)
@@ -190,9 +193,12 @@ local function check_together(read, o, mean)
       check.fail("objective: linear = true takes a reward and a known termination; no value, event or input")
     end
   end
-  if mean and o.sample then check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true") end
+  if mean and o.sample then
+    check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true")
+  end
   if o.propagation == "ts1" and o.gradients then
-    check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and \"expectation\" have them")
+    check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and "
+      .. "\"expectation\" have them")
   end
 end
 
@@ -223,20 +229,21 @@ local function disagreement(self, horizon)
   return self.paths[horizon].program, self:state_scale()
 end
 
---- model:objective(task, options): scores plans by rolling them out in the model. task: a table with `reward`, a
---- function of (s, a, next, t), and perhaps termination, afterwards, constraint, value, policy and inputs (see
---- orrery.mpc); or the reward function. Options:
+--- model:objective(task, options): scores plans by rolling them out in the model. task: a table with `reward`,
+--- a function of (s, a, next, t), and perhaps termination, afterwards, constraint, value, policy and inputs
+--- (see orrery.mpc); or the reward function. Options:
 ---   horizon      20
 ---   particles    of each plan: 20 where states are drawn, else one for each elite
----   propagation  "ts_infinity": every particle keeps one elite for the whole plan; "ts1": it gets one anew at every
----                step (both Chua et al. 2018); "expectation": one particle, whose next state is the mean over elites
----                of their means
+---   propagation  "ts_infinity": every particle keeps one elite for the whole plan; "ts1": it gets one anew at
+---                every step (both Chua et al. 2018); "expectation": one particle, whose next state is the
+---                mean over elites of their means
 ---   sample       true: states are drawn; false: they are the means that members predict
 ---   risk         "mean": see orrery.mpc
 ---   gradients    false; true: the objective knows gradients
 ---   linear       false; true: it knows derivatives along a plan
---- Answers the compiled rollout, options for orrery.objective.program, and what else was compiled, to be entered like
---- the first. Where particles have a member in common, options.first is the program of their first step.
+--- Answers the compiled rollout, options for orrery.objective.program, and what else was compiled, to be
+--- entered like the first. Where particles have a member in common, options.first is the program of their
+--- first step.
 local function objective(self, given, options)
   local o = check.options("objective options", options, {
     horizon = 20, particles = "optional number", propagation = "ts_infinity", sample = "optional boolean",

@@ -1,11 +1,11 @@
---- model_score.lua - what a plan is worth, step by step: reward, end, side constraints and the value at the horizon, as
---- what a rollout carries along.
+--- model_score.lua - what a plan is worth, step by step: reward, end, side constraints and the value at the
+--- horizon, as what a rollout carries along.
 ---
 ---   return  += survive reward + (1 - survive) afterwards        survive' = survive (1 - p)
 ---   happens += not_yet p_e                                      not_yet' = not_yet (1 - p_e) (1 - p)
 ---
---- p is the probability that the episode ends with the step, 0 or 1 for known terminations; p_e that the event of a
---- side constraint happens in it. The step that ends an episode still counts.
+--- p is the probability that the episode ends with the step, 0 or 1 for known terminations; p_e that the event
+--- of a side constraint happens in it. The step that ends an episode still counts.
 local orrery = require "orrery"
 local task = require "orrery.task"
 local trace = require "orrery.trace"
@@ -43,9 +43,9 @@ local function constrain(read, carry, after, chance, ends)
   end
 end
 
---- score(model, read, mean): library code: start, body and finish of a rollout program (model_rollout.lua) that scores
---- the task; mean: states are means over elites, and so are the probabilities of events. The values of the task's
---- named inputs come with the program's inputs.
+--- score(model, read, mean): library code: start, body and finish of a rollout program (model_rollout.lua)
+--- that scores the task; mean: states are means over elites, and so are the probabilities of events. The
+--- values of the task's named inputs come with the program's inputs.
 local function score(model, read, mean)
   local ending = #read.terminations > 0
   local start = { total = 0, survive = ending and 1 or nil }
@@ -75,8 +75,8 @@ local function score(model, read, mean)
       total = total + (ending and orrery.where(last.survive, last.survive * value, 0) or value)
     end
     for i in ipairs(read.constraints) do happens[i] = last["happens" .. i] end
-    -- A state that is not finite spoils the return, and ranks last. Without an end such a number never leaves the
-    -- state again: the last one tells of all.
+    -- A state that is not finite spoils the return, and ranks last. Without an end such a number never leaves
+    -- the state again: the last one tells of all.
     return { ["return"] = ending and total or total + 0 * last.s:sum(),
              events = #happens > 0 and orrery.stack(happens) or nil }
   end

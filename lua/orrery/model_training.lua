@@ -1,8 +1,8 @@
 --- model_training.lua - what the fits of a model's nets share: epochs, and keeping each member at its best.
 local training = {}
 
---- training.keeper(parameters, members): copies of the parameters that training changes, of which each member is kept on
---- its own.
+--- training.keeper(parameters, members): copies of the parameters that training changes, of which each member
+--- is kept on its own.
 function training.keeper(parameters, members)
   local kept = {}
   for i, tensor in ipairs(parameters) do kept[i] = tensor:copy() end
@@ -19,8 +19,9 @@ function training.keeper(parameters, members)
   }
 end
 
---- training.watcher(members, keep, patience, improvement): the best error of each member, and a function of errors that
---- keeps members at their best and tells when enough epochs went by without a gain worth waiting for.
+--- training.watcher(members, keep, patience, improvement): the best error of each member, and a function of
+--- errors that keeps members at their best and tells when enough epochs went by without a gain worth waiting
+--- for.
 function training.watcher(members, keep, patience, improvement)
   local best, notable, waited = {}, {}, 0
   for m = 1, members do best[m], notable[m] = math.huge, math.huge end
@@ -39,7 +40,8 @@ function training.watcher(members, keep, patience, improvement)
   end
 end
 
---- training.run_epoch(update, batch, index, o, stream): one pass over every member's rows, in a new order. Answers the mean training loss by member.
+--- training.run_epoch(update, batch, index, o, stream): one pass over every member's rows, in a new order.
+--- Answers the mean training loss by member.
 function training.run_epoch(update, batch, index, o, stream)
   stream:shuffle(index)
   local rows, sums, count = index:size(2), {}, 0

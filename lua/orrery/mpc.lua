@@ -69,24 +69,27 @@ end
 ---   task          { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
 ---                 alone; t counts the steps of an episode from 0. An environment without a task plans for
 ---                 its own reward. The task may also have
----                 termination  the name of an event that the model learns ("fallen"), or a list: what follows counts
----                              as far as the episode is likely to go on
+---                 termination  the name of an event that the model learns ("fallen"), or a list: what follows
+---                              counts as far as the episode is likely to go on
 ---                 afterwards   0: reward of every step after the end
----                 inputs       { goal = 1 }: numbers and tensors that mpc:set_input changes. Functions get them, and
----                              the probabilities of learned events, in a table as their last argument:
----                              reward = function(s, a, next, t, given) return -(s.x - given.goal)^2 end
+---                 inputs       { goal = 1 }: numbers and tensors that mpc:set_input changes. Functions get
+---                              them, and the probabilities of learned events, in a table as their last
+---                              argument: reward = function(s, a, next, t, given) return -(s.x - given.goal)^2
+---                              end
 ---                 constraint, value, policy, as below
 ---   planner       orrery.plan.cem {}
 ---   particles     of each plan: 20 for a model that predicts a distribution; else one for each elite, or 1
----   propagation   "ts_infinity": each particle keeps an elite of the model for the whole plan; "ts1": it has another at
----                 every step; "expectation": one particle, that takes the mean of what all elites predict
+---   propagation   "ts_infinity": each particle keeps an elite of the model for the whole plan; "ts1": it has
+---                 another at every step; "expectation": one particle, that takes the mean of what all elites
+---                 predict
 ---   sample        true: next states are drawn; false: they are the means that members predict
 ---   risk          "mean" over particles; "worst"; "cvar", the mean of the worst share alpha (0.1);
 ---                 "mean_minus_deviations", less k (1) standard deviations; "optimistic", the mean and k (1)
----                 standard deviations. With parameters: { "cvar", alpha = 0.2, over = "members" }: particles of one
----                 member are averaged first
+---                 standard deviations. With parameters: { "cvar", alpha = 0.2, over = "members" }: particles
+---                 of one member are averaged first
 ---   constraint    { event = "fallen", below = 0.05 }, or a list: plans in which the event, a learned one or a
----                 function(s, a, next, t), happens within the horizon with a higher probability rank behind all others
+---                 function(s, a, next, t), happens within the horizon with a higher probability rank behind
+---                 all others
 ---   value         function(s): of the state at the horizon, added to the return
 ---   policy        function(s): actions that a planner with the option `proposals` starts from
 ---   seed          0: of the planner's own random numbers
@@ -96,9 +99,9 @@ end
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
 ---                 by the steps whose time has passed; none: by one step for each act
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
----   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act of an
----                 episode waits for it, up to `seconds`. For models and built-in environments, and rewards that
----                 compile. Training needs mpc:pause()
+---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
+---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and
+---                 rewards that compile. Training needs mpc:pause()
 ---   batch         1: how many states mpc:act_many plans for
 ---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)
@@ -106,7 +109,8 @@ return function(options)
     model = "any", env = "any", objective = "any", task = "any", planner = "any", particles = "optional number",
     seed = 0, warm_start = true, iterations = "optional number", seconds = "optional number",
     propagation = "optional string", sample = "optional boolean", risk = "any", constraint = "any", value = "any",
-    policy = "any", step_seconds = "optional number", safe_action = "any", background = false, batch = 1, disagreement = false,
+    policy = "any", step_seconds = "optional number", safe_action = "any", background = false, batch = 1,
+    disagreement = false,
   })
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
   if sources ~= 1 then check.fail("mpc options: one of model, env and objective is needed") end

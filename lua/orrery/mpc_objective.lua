@@ -35,7 +35,8 @@ local function plain(task)
       check.fail("mpc: with a reward in plain Lua (orrery.interpret) there can be no %s", name)
     end
   end
-  if task.termination ~= nil and type(task.termination) ~= "function" and not trace.is_interpreted(task.termination) then
+  local ends = task.termination
+  if ends ~= nil and type(ends) ~= "function" and not trace.is_interpreted(ends) then
     check.fail("mpc: with a reward in plain Lua (orrery.interpret) the termination must be a function")
   end
   return trace.is_interpreted(task.reward) or task.reward,
@@ -148,7 +149,7 @@ local function of_model(task, o)
   if not task then check.fail("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }") end
   local settings = { horizon = o.planner.horizon, particles = o.particles, propagation = o.propagation,
                      sample = o.sample, risk = o.risk }
-  local compiled, options, others, fitted
+  local compiled, options, others, fitted, fits
   local function compile()
     if is_plain(task) then compiled, options, others = of_plain(model, task, settings)
     else compiled, options, others = model:objective(task, settings) end
@@ -159,11 +160,12 @@ local function of_model(task, o)
   -- Means over elites are of the elites there were; the number of particles may follow from theirs.
   local function is_stale()
     if fitted == model.elites then return false end
-    return settings.propagation == "expectation" or others.policy or (not settings.particles and #fitted ~= #model.elites)
+    return settings.propagation == "expectation" or others.policy
+      or (not settings.particles and #fitted ~= #model.elites)
   end
   local function make()
     if is_stale() then compile() end
-    fitted = model.elites
+    fitted, fits = model.elites, model.fits -- the scale of a state follows from the data
     options.elites, options.inputs = fitted, values
     if options.scale then options.scale = model:state_scale() end
     compiled:enter()
@@ -173,14 +175,14 @@ local function of_model(task, o)
   end
   local function is_due()
     local _, is_new = compiled:enter()
-    return enter_all(others) or is_new or fitted ~= model.elites
+    return enter_all(others) or is_new or fitted ~= model.elites or fits ~= model.fits
   end
   return make, is_due, values
 end
 
---- objective(task, o): library code: a function that makes the objective, one that tells whether it is due to be made
---- anew (nil: never), because what the task's functions captured changed or the model has other elites; and the values
---- of the task's named inputs. o: options of orrery.mpc.
+--- objective(task, o): library code: a function that makes the objective, one that tells whether it is due to
+--- be made anew (nil: never), because what the task's functions captured changed or the model has other
+--- elites; and the values of the task's named inputs. o: options of orrery.mpc.
 return function(task, o)
   task = task_of(task)
   if task ~= nil and not is_plain(task) then task_module.read(task, o.model and o.model.event_names, o) end

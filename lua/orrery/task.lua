@@ -1,4 +1,5 @@
---- task.lua - tasks, as planners and programs read them: what is asked for in a table or a reward alone, checked once.
+--- task.lua - tasks, as planners and programs read them: what is asked for in a table or a reward alone,
+--- checked once.
 local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
@@ -80,18 +81,18 @@ local function read_function(given, name)
   return f
 end
 
---- task.read(given, events, extra): the task with lists in place of what may be one thing or several. given: a table,
---- or the reward alone; events: names that a model learns, or nil; extra: a table whose constraint, value and policy
---- take the place of the task's.
+--- task.read(given, events, extra): the task with lists in place of what may be one thing or several. given: a
+--- table, or the reward alone; events: names that a model learns, or nil; extra: a table whose constraint,
+--- value and policy take the place of the task's.
 ---   reward        function(s, a, next, t, given)
 ---   termination   function(s, a, next, t, given), the name of a learned event, or a list: ends the episode
 ---   afterwards    0: reward of every step after the end
----   constraint    { event =, below = } or a list: the event, a function as above or the name of a learned one, is to
----                 happen within the horizon with a lower probability
+---   constraint    { event =, below = } or a list: the event, a function as above or the name of a learned
+---                 one, is to happen within the horizon with a lower probability
 ---   value         function(s): adds what is to come after the horizon
 ---   policy        function(s): proposes plans
----   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes. Functions get them, with the
----                 probabilities of learned events, in a table as their last argument: given.goal
+---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes. Functions get them,
+---                 with the probabilities of learned events, in a table as their last argument: given.goal
 function task.read(given, events, extra)
   if is_function(given) then given = { reward = given } end
   if given == nil then given = {} end
@@ -128,8 +129,8 @@ function task.describe(read)
   return list
 end
 
---- task.call(fn, name, arguments, given): in a trace: the function's number, given being its last argument where it
---- takes so many and there is anything.
+--- task.call(fn, name, arguments, given): in a trace: the function's number, given being its last argument
+--- where it takes so many and there is anything.
 function task.call(fn, name, arguments, given)
   local list = table.move(arguments, 1, #arguments, 1, {})
   if next(given) and core.parameters(fn) > #arguments then list[#list + 1] = trace.named(given) end

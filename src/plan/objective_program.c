@@ -267,6 +267,10 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
   if (!(model->run = open_run(model, model->program))) return orr_engine_status(model->engine);
   if (model->first && !(model->first_run = open_run(model, model->first)))
     return orr_engine_status(model->engine);
+  if (options->gradient && (options->risk.measure != ORR_RISK_mean || options->risk.over_members))
+    return engine_fail(model->engine, ORR_ARGUMENT,
+                       "rollout: gradients are those of the mean over particles, not of risk '%s'",
+                       orr_risk_name((int)options->risk.measure));
   status = rollout_open_gradient(model, options->gradient);
   if (!status) status = rollout_open_linear(model, options->path, options->linear);
   if (!status) status = rollout_open_policy(model, options);

@@ -167,6 +167,7 @@ static orr_status step(learned *model, const orr_scoring *scoring, int t) {
   *(orr_real *)orr_tensor_data(model->time) = (orr_real)(scoring->step + t);
   orr_tensor_touch(model->time);
   orr_run_seed(model->run, mix_bits(scoring->seed ^ (uint64_t)t), scoring->iteration);
+  orr_run_until(model->run, scoring->deadline);
   return orr_run_go(model->run);
 }
 
@@ -185,6 +186,7 @@ orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_run
   if (status) return status;
   status = orr_run_input(steps->finish, "carry", orr_run_output(model->run, "carry"), NULL);
   orr_run_seed(steps->finish, scoring->seed, scoring->iteration);
+  orr_run_until(steps->finish, scoring->deadline);
   *done = steps->finish;
   return status ? status : orr_run_go(steps->finish);
 }

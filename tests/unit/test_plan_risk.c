@@ -162,6 +162,7 @@ Test(plan_risk, violations_are_what_exceeds_the_limits) {
   options.constraints = 2;
   orr_objective *objective = try_objective(engine, ORR_ROW, &options);
   cr_expect(orr_objective_has_violations(objective));
+  cr_expect(orr_objective_any_thread(objective)); /* it calls no function of the host */
   orr_real returns[4], violations[4];
   score(objective, 4, returns, violations);
   /* 1 - i is below 0 from i = 2 on, for one member in five */
