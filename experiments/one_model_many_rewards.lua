@@ -3,6 +3,8 @@
 --- A pendulum is pushed about at random, and ONE model of how it moves is learned from that. Then
 --- several tasks are solved by planning with the model; it was trained for none of them. Each reward
 --- is a plain Lua function. The same planner on the true dynamics shows what a perfect model would give.
+--- With --carts=1 a second world follows: a cart-pole learns to balance in the middle of its rail (PETS),
+--- and then, with no further data, balances elsewhere.
 local orrery = require "orrery"
 
 local options = orrery.options {
@@ -17,11 +19,14 @@ local options = orrery.options {
   particles = 5,          -- samples of each plan's future
   episodes = 3,           -- to evaluate each policy on
   film = true,            -- save a film strip and an animation of each task
+  carts = 0,              -- cart-poles that learn, each from a seed of its own: about a minute each
+  rounds = 5,             -- of fitting and playing, for each of them
   brief = false,          -- a tiny budget, to see that everything runs
 }
 if options.brief then
   options.steps, options.epochs, options.hidden, options.episodes = 400, 3, { 16 }, 1
   options.horizon, options.population, options.iterations, options.film = 5, 20, 2, false
+  options.carts, options.rounds = 1, 1
 end
 
 -- The rewards. s: observation before the step, a: action; also given: the next observation, and the time.
@@ -73,21 +78,21 @@ run:say("%s", model:audit(unseen, { horizons = options.brief and { 1, 5 } or { 1
 
 -- ---- many rewards
 
-local function planner()
-  return orrery.plan.cem { horizon = options.horizon, population = options.population,
-    elites = options.population // 10, iterations = options.iterations }
+local function planner(population)
+  return orrery.plan.cem { horizon = options.horizon, population = population,
+    elites = population // 10, iterations = options.iterations }
 end
 
-local function film(task, frames)
+local function film(task, frames, seconds)
   local strip, captions = {}, {}
   for i = 1, 8 do
     local at = (i - 1) * (#frames - 1) // 7
-    strip[i], captions[i] = frames[1 + at], ("%.1f s"):format(at * 0.05)
+    strip[i], captions[i] = frames[1 + at], ("%.1f s"):format(at * seconds)
   end
   orrery.film_strip(strip, { title = task.about, captions = captions, columns = 4 })
     :save(run:path(task.name .. "_film.png", task.about .. ": eight moments of an episode"))
   orrery.save_animation(run:path(task.name .. "_animation.png", task.about .. ": animated, open it in a browser"),
-    frames, { fps = 20 })
+    frames, { fps = 1 / seconds })
 end
 
 local rows = {}
@@ -98,16 +103,53 @@ for number, task in ipairs(tasks) do
       film = with_film })
   end
   local random = evaluate(orrery.policy.random(env), "at random")
-  local learned = evaluate(orrery.mpc { model = model, task = task, planner = planner(),
+  local learned = evaluate(orrery.mpc { model = model, task = task, planner = planner(options.population),
     particles = options.particles, seed = options.seed }, "planning with the model", options.film)
-  local exact = evaluate(orrery.mpc { env = env, task = task, planner = planner(), seed = options.seed },
+  local exact = evaluate(orrery.mpc { env = env, task = task, planner = planner(options.population), seed = options.seed },
     "planning with the true dynamics")
   local score = (learned.mean - random.mean) / (exact.mean - random.mean)
   rows[number] = { task.about, random.mean, learned.mean, exact.mean, score }
   run:log { task = task.name, random = random.mean, learned = learned.mean, exact = exact.mean, score = score }
-  if options.film then film(task, learned.frames) end
+  if options.film then film(task, learned.frames, 0.05) end
 end
 
 run:say("%-32s %10s %10s %10s %8s", "return of an episode", "random", "learned", "true", "score")
 for _, row in ipairs(rows) do run:say("%-32s %10.1f %10.1f %10.1f %8.2f", table.unpack(row)) end
 run:say("score: 0 is the random policy, 1 the same planner with the true dynamics")
+
+-- ---- another world: the reward moves, the model stays
+
+local cart = orrery.env "cartpole"
+local goals, few = { 0, 1, -1 }, math.max(20, options.population // 2)
+local function balance(model, seed, number)
+  for i, goal in ipairs(goals) do
+    local task = orrery.tasks.cartpole { goal = goal }
+    task.name, task.about = ("balance_at_%d"):format(goal), ("balance at x = %d"):format(goal)
+    run:progress((number - 1 + i / #goals) / options.carts, task.about)
+    local filmed = options.film and number == 1 and goal == 1
+    local there = orrery.env("cartpole", { goal = goal })
+    local learned = orrery.evaluate(there, orrery.mpc { model = model, task = task, planner = planner(few),
+      particles = options.particles, seed = seed }, { task = task, episodes = options.episodes, seed = seed, film = filmed })
+    local exact = orrery.evaluate(there, orrery.mpc { env = there, task = task, planner = planner(few), seed = seed },
+      { task = task, episodes = options.episodes, seed = seed })
+    local random = orrery.evaluate(there, orrery.policy.random(there), { task = task, episodes = options.episodes, seed = seed })
+    run:say("%-32s %10.1f %10.1f %10.1f %8d", task.about, random.mean, learned.mean, exact.mean, seed)
+    run:log { task = task.name, seed = seed, random = random.mean, learned = learned.mean, exact = exact.mean }
+    if filmed then film(task, learned.frames, 0.04) end
+  end
+end
+
+for number = 1, options.carts do
+  local seed = options.seed + number - 1
+  local learner = orrery.model { env = cart, members = options.members, hidden = options.hidden, seed = seed }
+  orrery.loop.pets { env = cart, task = orrery.tasks.cartpole(), model = learner, planner = planner(few),
+    particles = options.particles, rounds = options.rounds, seed = seed, run = run, name = "cart-pole",
+    fit = function(_, steps) -- 3000 updates
+      return { batch = 64, learning_rate = 3e-3, patience = math.huge,
+        epochs = options.brief and 1 or 3000 * 64 // steps }
+    end }
+  if number == 1 then
+    run:say("%-32s %10s %10s %10s %8s", "return of 200 steps, cart-pole", "random", "learned", "true", "seed")
+  end
+  balance(learner, seed, number)
+end

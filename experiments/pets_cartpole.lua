@@ -12,7 +12,8 @@ local options = orrery.options {
   rounds = 6,             -- of fitting and playing an episode of 200 steps
   members = 5,            -- nets in the ensemble
   hidden = { 128, 128 },  -- their hidden layers
-  updates = 1000,         -- of the nets in each fit, of 64 rows each
+  updates = 3000,         -- of the nets in each fit, of 64 rows each
+  learning_rate = 3e-3,   -- of these
   particles = 5,          -- samples of each plan's future, each by one net
   horizon = 25,           -- steps that a plan looks ahead
   population = 100,       -- plans per iteration
@@ -116,7 +117,8 @@ for number = 1, options.seeds do
     particles = options.particles, rounds = options.rounds, seed = seed, run = run, name = "seed " .. seed,
     checkpoint = number == 1 and run.folder .. "/" or nil,
     fit = function(_, steps)
-      return { batch = 64, patience = math.huge, epochs = math.ceil(options.updates * 64 / steps) }
+      return { batch = 64, learning_rate = options.learning_rate, patience = math.huge,
+        epochs = math.ceil(options.updates * 64 / steps) }
     end,
     log = function(round)
       table.insert(curves[number], round)

@@ -5,6 +5,9 @@
 --- no fault of planning just once: replanning at every step walks over it too. Only data mends it: what
 --- happened is appended, the model is fitted again, and the walker stops before the edge. Replanning has
 --- another use: with the true dynamics, in a stronger wind, it gets higher than a plan made in advance.
+--- A net blurs the edge, so that the refitted walker stops early or now and then steps too far. Two ways
+--- out: to count the worst of what the members of the ensemble expect, and to learn, apart from where a
+--- step leads, how likely it is to be the last.
 local orrery = require "orrery"
 
 local options = orrery.options {
@@ -28,9 +31,13 @@ if options.brief then
   options.epochs, options.hidden, options.population, options.iterations = 2, { 8 }, 10, 2
 end
 
+local function falls(_, _, next) return next.height < next.position end
 local task = { name = "high up", reward = function(_, _, next) return next.height end }
 local calm, windy = orrery.env "cliff", orrery.env("cliff", { wind = options.gusts })
 local length = calm.max_steps
+-- The same in other words: up to a fall the height is the position, and what comes after a fall is known.
+local until_fall = { name = "until the fall", reward = function(_, _, next) return next.position end,
+  termination = "fallen", afterwards = -20 }
 local run <close> = orrery.run { name = "the_cliff", options = options }
 
 -- ---- two ways to use a model: look again at every step, or plan the whole walk in advance
@@ -38,14 +45,14 @@ local run <close> = orrery.run { name = "the_cliff", options = options }
 local function replanning(source, particles)
   source.planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
     elites = options.population // 10, iterations = options.iterations }
-  source.task, source.particles, source.seed = task, particles, options.seed
+  source.task, source.particles, source.seed = source.task or task, particles, options.seed
   return orrery.mpc(source)
 end
 
 local function in_advance(source, particles)
   source.planner = orrery.plan.cem { horizon = length, population = 2 * options.population,
     elites = options.population // 5, iterations = 4 * options.iterations }
-  source.task, source.particles, source.seed = task, particles, options.seed
+  source.task, source.particles, source.seed = source.task or task, particles, options.seed
   return orrery.policy.open_loop(orrery.mpc(source))
 end
 
@@ -61,14 +68,14 @@ local function judge(name, env, policy, seed)
     row = { falls = {}, heights = {}, walks = {} }
     table_of[name], names[#names + 1] = row, name
   end
-  local falls = 0
+  local fallen = 0
   for _, last in ipairs(result.last) do
-    if last.height < last.position then falls = falls + 1 end
+    if falls(nil, nil, last) then fallen = fallen + 1 end
   end
-  table.insert(row.falls, falls / options.tests)
+  table.insert(row.falls, fallen / options.tests)
   table.insert(row.heights, result.mean / length)
   table.insert(row.walks, result.rewards[1])
-  run:log { controller = name, seed = seed, falls = falls / options.tests, height = result.mean / length }
+  run:log { controller = name, seed = seed, falls = fallen / options.tests, height = result.mean / length }
 end
 
 local function mean_and_deviation(list)
@@ -142,7 +149,7 @@ for number = 1, options.seeds do
   local model = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
     probabilistic = false, seed = seed }
   local mpc = replanning({ model = model }, options.members)
-  orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
+  local learned = orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
     episodes = options.episodes, random_episodes = options.random_episodes, particles = options.members,
     planner = orrery.plan.cem { horizon = options.horizon, population = options.population,
       elites = options.population // 10, iterations = options.iterations },
@@ -156,6 +163,13 @@ for number = 1, options.seeds do
       if number == 1 then draw_film(mpc, "before_film.png", "A model of random walks: over the edge") end
     end }
   judge_model("after refits", model)
+  judge("after refits: worst member", calm, replanning({ model = model, risk = "worst" }, options.members), seed)
+  tell "a head for falls"
+  local wary = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
+    probabilistic = false, seed = seed, events = { fallen = falls } }
+  wary:fit(learned.replay, { epochs = options.epochs, batch = 64, validation = 0, bootstrap = false })
+  judge("with a head for falls", calm, replanning({ model = wary, task = until_fall }, options.members), seed)
+  judge("head, worst member", calm, replanning({ model = wary, task = until_fall, risk = "worst" }, options.members), seed)
   curves[number] = curve
   if number == 1 then draw_film(mpc, "after_film.png", "The same, refitted to its own walks: up, and stop") end
 end

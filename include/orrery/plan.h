@@ -218,7 +218,11 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
      "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
                   probably; what happens after the end does not count
    any input of which may be missing, or a callback. Without an output "reward" the program leaves the
-   environment's rewards. Nothing counts after a termination but `afterwards`. */
+   environment's rewards. Nothing counts after a termination but `afterwards`.
+   Gradients are central differences of returns (see orr_objective_callbacks.differences). Derivatives
+   along a plan are differences on the flat state of the environment, S being its size: for m numbers in
+   state and action, m^2 + m + 2 transitions are played for each step of the plan. They are of rewards
+   alone: a value at the horizon and `afterwards` are left out. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
@@ -307,6 +311,9 @@ ORR_API const char *orr_planner_name(const orr_planner *planner);
 ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
 ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
+/* What it plans with besides returns: an objective without is refused when planning. */
+ORR_API bool orr_planner_wants_gradients(const orr_planner *planner);
+ORR_API bool orr_planner_wants_linearisation(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
                                                                    each state */
 

@@ -93,7 +93,7 @@ end
 local function fit(o, round)
   local given = { log = function(epoch)
     if o.run then
-      o.run:progress(o.done, ("%sround %d of %d: fitting, epoch %d"):format(o.name, round, o.rounds, epoch.epoch))
+      o.run:progress(o.done, ("%sround %d of %d: fitting, epoch %d"):format(o.prefix, round, o.rounds, epoch.epoch))
     end
   end }
   local options = type(o.fit) == "function" and o.fit(round, o.steps) or o.fit
@@ -108,7 +108,7 @@ local function play(o, round)
   return orrery.evaluate(o.env, policy, { task = o.task, episodes = o.episodes, replay = o.replay,
     seed = o.seed * 1000 + round, progress = function(fraction)
       if not o.run then return end
-      o.run:progress(o.done, ("%sround %d of %d: playing, %.0f %%"):format(o.name, round, o.rounds, 100 * fraction))
+      o.run:progress(o.done, ("%sround %d of %d: playing, %.0f %%"):format(o.prefix, round, o.rounds, 100 * fraction))
     end }), plans
 end
 
@@ -176,7 +176,7 @@ local function prepare(what, given, model, planner)
   o.model = o.model or orrery.model(model)
   o.planner = o.planner or planner()
   o.replay = o.replay or orrery.replay { env = o.env }
-  if o.name ~= "" then o.name = o.name .. ", " end
+  o.prefix = o.name ~= "" and o.name .. ", " or ""
   local settings = { model = o.model, task = o.task, planner = o.planner, particles = o.particles, seed = o.seed }
   for name, value in pairs(o.mpc) do settings[name] = value end
   o.mpc = orrery.mpc(settings)

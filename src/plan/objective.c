@@ -186,7 +186,7 @@ orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *
 orr_status orr_objective_linearise(orr_objective *objective, const orr_linearisation *along) {
   if (!objective->callbacks.linearise)
     return cannot(objective, "does not know the derivatives of its dynamics");
-  orr_status status = check_batch(objective, 1, along->horizon);
+  orr_status status = orr_objective_prepare(objective, 1, along->horizon);
   if (!status) status = enter(objective);
   if (status) return status;
   status = objective->callbacks.linearise(objective->callbacks.user, along);

@@ -145,7 +145,10 @@ static orr_status take_outputs(learned *model, orr_run *run, const orr_scoring *
 
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
-  if (scoring->gradients) return rollout_score_gradient(model, scoring);
+  if (scoring->gradients) {
+    orr_status known = rollout_score_gradient(model, scoring);
+    if (known || !scoring->violations) return known;
+  }
   if (model->steps) {
     orr_run *done = NULL;
     orr_status stepped = rollout_run_steps(model, scoring, &done);
@@ -310,7 +313,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->rows.observation : 0;
+  callbacks.state_size = model->linear ? model->observation : 0;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

@@ -72,6 +72,7 @@ for name, loop in pairs { replan = orrery.loop.replan, plan_once = orrery.loop.p
     for k = 1, 3 do assert(seen[i][k] == expected[k], name) end
     assert(result.rounds[i].steps == expected[2])
   end
+  assert(result.mpc:statistics().plans == (name == "plan_once" and 6 or 72), name)
   local round = result.rounds[2]
   assert(#round.returns == 3 and round.error > 0 and round.epochs == 3)
   -- Windows of the plans that are compared fit into the episode; one per episode in open loop.
@@ -111,14 +112,34 @@ os.remove(folder .. "/a_replay.orr")
 os.remove(folder .. "/a_model.safetensors")
 os.remove(folder)
 
--- ---- PETS: its defaults
+-- options of the fit by round and steps
+local asked = {}
+orrery.loop.replan(options { fit = function(round, steps)
+  asked[round] = steps
+  return { epochs = round }
+end, log = function(round) assert(round.epochs == round.round) end })
+assert(asked[1] == 48 and asked[2] == 84)
+
+-- a run is told of every round, by name
+local told = {}
+local run = { progress = function(_, _, text) told[#told + 1] = text end, log = function(_, line) told.line = line end }
+orrery.loop.replan(options { rounds = 1, run = run, name = "first" })
+assert(told[1]:find "first, round 1 of 1: fitting, epoch 1" and told.line.loop == "first" and told.line.steps == 84)
+
+-- ---- PETS and PDDM: their own models and planners
 
 local pets = orrery.loop.pets(options { rounds = 1, model = orrery.model { env = env, members = 2, hidden = { 8 } } })
 assert(#pets.rounds == 2)
+
+local smooth = { population = 20, horizon = 7, filter = 0.6, temperature = 10 }
+local pddm = orrery.loop.pddm { env = env, task = task, rounds = 1, seed = 5, fit = { epochs = 2 },
+  planner = orrery.plan.pddm(smooth) }
+assert(#pddm.rounds == 2 and pddm.model.members == 3 and not pddm.model.probabilistic)
 
 -- ---- mistakes
 
 fails("an environment is needed", orrery.loop.replan, { task = task })
 fails("a task is needed", orrery.loop.replan, { env = env })
 fails("did you mean 'episodes'", orrery.loop.replan, { env = env, task = task, episods = 1 })
+fails("fit must be a table", orrery.loop.replan, { env = env, task = task, fit = 3 })
 fails("rounds must be a whole number", orrery.loop.plan_once, { env = env, task = task, rounds = 0 })
