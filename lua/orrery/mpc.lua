@@ -101,9 +101,9 @@ end
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
 ---                 by the steps whose time has passed; none: by one step for each act
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
----   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act of an
----                 episode waits for it, up to `seconds`. For models and built-in environments, and rewards that
----                 compile. Training needs mpc:pause()
+---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
+---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and
+---                 rewards that compile. Training needs mpc:pause()
 ---   batch         1: how many states mpc:act_many plans for
 ---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)
