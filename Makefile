@@ -4,7 +4,8 @@
 #              one of them: make test TEST=test_plan, or ORRERY_TEST_LUA=trace make test TEST=test_lua
 # make asan    the tests under the address and undefined-behaviour sanitizers
 # make bench   speed, beside PyTorch's where make bench-peers has installed it: about ten minutes; also
-#              bench-parts (kernels, replay), bench-scaling (curves), bench-instructions (counts)
+#              bench-parts (kernels, replay), bench-scaling (curves), bench-instructions (counts),
+#              bench-deadline (whether planning keeps its deadline on busy cores)
 # make docs    reference      make install   to PREFIX      make clean
 
 # ---- settings: set them on the command line, as in `make PREFIX=$HOME/.local install`
@@ -99,6 +100,8 @@ unit_tests := $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/t
 # Gradients are checked against differences, which only double precision can tell from rounding.
 gradient_tests := $(filter $(BUILD)/tests/test_gradient%,$(unit_tests))
 unit_tests := $(if $(DOUBLE),$(gradient_tests),$(filter-out $(gradient_tests),$(unit_tests)))
+# Plain programs for what Criterion cannot run: threads under the thread sanitizer.
+thread_tests := $(patsubst tests/threads/%.c,$(BUILD)/threads/%,$(wildcard tests/threads/*.c))
 bench_programs := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 
 .PHONY: all lib demo test check asan tsan bench docs install uninstall clean packages format-check \
@@ -124,7 +127,7 @@ test: packages
 check: all test-programs $(if $(SANITIZE),,bench-programs) docs $(if $(SANITIZE),,$(if $(DOUBLE),,double-tests))
 	@BUILD=$(BUILD) CC="$(CC)" MAKE="$(MAKE)" TEST="$(TEST)" SANITIZE="$(SANITIZE)" tests/run
 
-test-programs: $(unit_tests)
+test-programs: $(unit_tests) $(if $(DOUBLE),,$(thread_tests))
 
 .PHONY: double-tests
 double-tests:
@@ -135,12 +138,15 @@ asan: packages
 
 # Criterion cannot run under the thread sanitizer; the Lua tests need nothing but the program.
 tsan: packages
-	@$(MAKE) SANITIZE=thread CFLAGS="-O1 -g" build/tsan/orrery
+	@$(MAKE) SANITIZE=thread CFLAGS="-O1 -g" build/tsan/orrery $(thread_tests:build/%=build/tsan/%)
+	@for name in $(thread_tests:build/%=build/tsan/%); do \
+	  TSAN_OPTIONS=halt_on_error=1:suppressions=tests/tsan.supp $$name || exit 1; done
 	@for name in tests/lua/test_*.lua; do echo "$$name"; \
 	  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
 
-.PHONY: bench-programs bench-peers bench-parts bench-overhead bench-scaling bench-instructions
-bench bench-parts bench-overhead bench-scaling bench-instructions: packages
+.PHONY: bench-programs bench-peers bench-parts bench-overhead bench-scaling bench-instructions \
+	bench-deadline
+bench bench-parts bench-overhead bench-scaling bench-instructions bench-deadline: packages
 
 bench:
 	@$(MAKE) bench-programs
@@ -160,6 +166,10 @@ bench-overhead:
 bench-scaling:
 	@$(MAKE) bench-programs
 	@$(program) run tests/bench/scaling.lua
+
+bench-deadline:
+	@$(MAKE) all
+	@$(program) run tests/bench/deadline.lua $(BENCH)
 
 bench-instructions:
 	@$(MAKE) bench-programs
@@ -240,6 +250,11 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/unit/%.o $(static)
 	@mkdir -p $(@D)
 	$(call say,link $@)
 	$(q)$(CC) $(link) $< $(static) -lcriterion $(LUA_LIBS) $(CORE_LIBS) -o $@
+
+$(BUILD)/threads/%: $(BUILD)/obj/tests/threads/%.o $(static)
+	@mkdir -p $(@D)
+	$(call say,link $@)
+	$(q)$(CC) $(link) $< $(static) $(CORE_LIBS) -o $@
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(static)
 	@mkdir -p $(@D)

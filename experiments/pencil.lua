@@ -1,9 +1,9 @@
 --- One model draws whatever it is asked to.
 ---
---- An arm of two links holds a pencil. ONE model of how it moves is learned: from random torques first, then
---- from a few rounds in which it follows random curves. After that it is shown letters, a star, a spiral and an
---- eight, which it never practised, and draws them at once: a shape is only another reward of time (PDDM:
---- Nagabandi et al. 2019). The error is how far the pencil is from where it should be at that very moment.
+--- An arm of two links holds a pencil. ONE model of how it moves is learned: from random torques, then from a few
+--- rounds of following random curves. Then it draws letters, a star, a spiral and an eight, which it never practised:
+--- a shape is only another reward of time (PDDM: Nagabandi et al. 2019). The error is how far the pencil is from
+--- where it should be at that very moment.
 local orrery = require "orrery"
 
 local options = orrery.options {
@@ -19,38 +19,29 @@ local options = orrery.options {
   population = 200,       -- plans per iteration
   iterations = 3,         -- of the planner, at every step
   speed = 0.5,            -- of the pencil on its way, in m/s
-  film = true,            -- save an animation of a word
   brief = false,          -- a tiny budget, to see that everything runs
 }
 if options.brief then
   options.steps, options.round_steps, options.epochs, options.hidden = 300, 100, 3, { 16 }
-  options.repeats, options.rounds, options.population, options.speed, options.film = 1, 1, 10, 3, false
+  options.repeats, options.rounds, options.population, options.speed = 1, 1, 10, 3
 end
-
 local env = orrery.env("pencil", { max_steps = 300 })
 local steps, time_step, arm = env.max_steps, 0.04, 1 -- the arm's length in m
 local middle, size = 0.55, 0.42                      -- of a drawing on the sheet: metres ahead, and its height
 local run <close> = orrery.run { name = "pencil", options = options }
 
 -- ---- shapes: strokes through points of a unit square
-
 local pi, sin, cos = math.pi, math.sin, math.cos
 local function stroke(count, f) -- through f(0) .. f(1)
   local points = {}
   for i = 0, count do points[i + 1] = { f(i / count) } end
   return points
 end
-local function arc(x, y, width, height, from, to) -- of an ellipse; in half turns, 0 is to the right
-  return stroke(60, function(u)
-    local angle = pi * (from + (to - from) * u)
-    return x + width * cos(angle), y + height * sin(angle)
-  end)
-end
 
 local shapes = {
-  { name = "O", arc(0.5, 0.5, 0.38, 0.5, 0.5, 2.5) },
-  { name = "R", { { 0.2, 0 }, { 0.2, 1 }, { 0.55, 1 } }, arc(0.55, 0.75, 0.25, 0.25, 0.5, -0.5),
-    { { 0.55, 0.5 }, { 0.2, 0.5 } }, { { 0.5, 0.5 }, { 0.85, 0 } } },
+  { name = "O", stroke(60, function(u) return 0.5 - 0.38 * sin(2 * pi * u), 0.5 + 0.5 * cos(2 * pi * u) end) },
+  { name = "R", { { 0.2, 0 }, { 0.2, 1 }, { 0.55, 1 } }, { { 0.55, 0.5 }, { 0.2, 0.5 } }, { { 0.5, 0.5 }, { 0.85, 0 } },
+    stroke(30, function(u) return 0.55 + 0.25 * sin(pi * u), 0.75 + 0.25 * cos(pi * u) end) },
   { name = "E", { { 0.8, 1 }, { 0.2, 1 }, { 0.2, 0 }, { 0.8, 0 } }, { { 0.2, 0.5 }, { 0.7, 0.5 } } },
   { name = "Y", { { 0.12, 1 }, { 0.5, 0.5 }, { 0.88, 1 } }, { { 0.5, 0.5 }, { 0.5, 0 } } },
   { name = "star", stroke(5, function(u) return 0.5 + 0.5 * sin(4 * pi * u), 0.5 + 0.5 * cos(4 * pi * u) end) },
@@ -87,7 +78,6 @@ end
 
 -- ---- the one reward: to be where the reference is at this time, in square centimetres. The reference is a
 -- tensor, which changes from drawing to drawing; nothing is compiled again.
-
 local reference = orrery.zeros(steps, 2)
 local task = { name = "follow", reward = function(_, a, next, t)
   local apart = next.tip - reference[orrery.min(t + 1, steps)]
@@ -105,19 +95,25 @@ local plan = { horizon = options.horizon, population = options.population, itera
 local pddm, cem = orrery.plan.pddm(plan), orrery.plan.cem(plan)
 pddm.temperature, pddm.filter, pddm.deviation, cem.elites = 1, 0.6, 0.3, options.population // 10
 
--- Draws a shape from where the seed puts the arm. way.imagine, if given, says what the planner gets to see in
--- place of the next observation. The error is the mean distance, in % of the arm's length.
-local function draw(way, shape, seed, look)
+-- What the model expects to see next, the mean of its nets.
+local function expected(model, observation, action)
+  local s, a = env.observation_space:flatten(observation), env.action_space:flatten(action)
+  return env.observation_space:record(orrery.mean(model:predict(s, a), 1):reshape(-1))
+end
+
+-- Draws a shape from where the seed puts the arm. With `blind`, a model, the planner sees what that expects, and
+-- never looks at the arm again. The error is the mean distance, in % of the arm's length.
+local function draw(shape, seed, mpc, blind, look)
   local observation = env:reset(seed)
   local rows, tips, sum, count = way_of(shape, observation.tip:totable()), {}, 0, 0
   follow(rows)
-  way.mpc:reset(seed)
+  mpc:reset(seed)
   for i, row in ipairs(rows) do
-    local action = way.mpc:act(observation)
+    local action = mpc:act(observation)
     local next = env:step(action)
     local tip = next.tip:totable()
     if row[3] then sum, count = sum + math.sqrt((tip[1] - row[1]) ^ 2 + (tip[2] - row[2]) ^ 2), count + 1 end
-    tips[i], observation = tip, way.imagine and way.imagine(observation, action) or next
+    tips[i], observation = tip, blind and expected(blind, observation, action) or next
     if look and i % 3 == 0 then look { rows = rows, tips = tips } end
   end
   return { rows = rows, tips = tips, error = 100 * sum / count / arm }
@@ -135,87 +131,69 @@ local function sketch(canvas, drawing, x, y, scale)
   end
 end
 
--- ---- one model: collect, fit, plan, append, fit again. Without rounds: as much experience, and as many epochs.
-
-local function learn(seed, rounds)
-  local replay, more = orrery.replay { env = env }, options.rounds - rounds
+-- ---- one model: collect, fit, plan, append, fit again; in all ways for as many epochs
+local function learn(seed, steps_at_random, rounds)
+  local replay = orrery.replay { env = env }
   local model = orrery.model { env = env, members = options.members, hidden = options.hidden,
     probabilistic = false, seed = seed }
   local mpc = orrery.mpc { model = model, task = task, planner = pddm, particles = options.members }
-  local practice = { act = function(_, observation) return mpc:act(observation) end, reset = function(_, ...)
-    follow(random_curve())
-    mpc:reset(...)
-  end }
-  replay:collect(orrery.policy.random(env), { steps = options.steps + more * options.round_steps, seed = seed })
-  model:fit(replay, { epochs = options.epochs * (1 + more) })
+  local practice = { act = function(_, observation) return mpc:act(observation) end,
+    reset = function(_, ...) follow(random_curve()) return mpc:reset(...) end }
+  replay:collect(orrery.policy.random(env), { steps = steps_at_random, seed = seed })
+  model:fit(replay, { epochs = options.epochs * (1 + options.rounds - rounds) })
   for round = 1, rounds do
     replay:collect(practice, { steps = options.round_steps, seed = seed + 1000 * round })
     model:fit(replay, { epochs = options.epochs })
   end
-  return model, mpc
-end
-
--- What the model expects to see: planning with that never looks at the arm again.
-local function expectation(model)
-  return function(observation, action)
-    local s, a = env.observation_space:flatten(observation), env.action_space:flatten(action)
-    return env.observation_space:record(orrery.mean(model:predict(s, a), 1):reshape(-1))
-  end
+  return mpc, model
 end
 
 -- ---- everything drawn in every way, by models of several seeds
-
-local words = { "learned model", "the same, CEM", "true dynamics", "random data only", "never looks" }
-local errors, frames, sheet = {}, {}, orrery.canvas(180 + 130 * #shapes, 150 * #words)
-local word, left = orrery.canvas(780, 160), 65
-local function film(drawing)
-  frames[#frames + 1] = env:draw(300)
-  sketch(frames[#frames], drawing, 150, 150, 300 / 2.3) -- a picture shows 2.3 m
-end
+local results, frames = {}, {} -- results: by way and shape, the errors of all models
+local sheet, word = orrery.canvas(180 + 130 * #shapes, 900), orrery.canvas(780, 160)
 for repeated = 1, options.repeats do
-  local seed = options.seed + repeated - 1
+  local seed, all = options.seed + repeated - 1, options.steps + options.rounds * options.round_steps
   orrery.seed(seed)
-  run:progress((repeated - 1) / options.repeats, "model " .. repeated)
-  local model, mpc = learn(seed, options.rounds)
-  local _, mpc_at_random = learn(seed, 0)
+  local mpc, model = learn(seed, options.steps, options.rounds)
   for w, way in ipairs {
-    { mpc = mpc },
-    { mpc = orrery.mpc { model = model, task = task, planner = cem, particles = options.members } },
-    { mpc = orrery.mpc { env = env, task = task, planner = pddm } },
-    { mpc = mpc_at_random },
-    { mpc = mpc, imagine = expectation(model) },
+    { "learned model", mpc },
+    { "the same, CEM", orrery.mpc { model = model, task = task, planner = cem, particles = options.members } },
+    { "before the rounds", (learn(seed, options.steps, 0)) },
+    { "as much at random", (learn(seed, all, 0)) },
+    { "true dynamics", orrery.mpc { env = env, task = task, planner = pddm } },
+    { "never looks", mpc, model },
   } do
-    errors[w] = errors[w] or {}
+    results[w] = results[w] or { name = way[1] }
+    if repeated == 1 then sheet:text(10, 150 * w - 75, way[1]) end
     for k, shape in ipairs(shapes) do
-      local drawing = draw(way, shape, 100 * seed + k)
-      errors[w][k] = errors[w][k] or {}
-      errors[w][k][repeated] = drawing.error
-      run:log { seed = seed, way = words[w], shape = shape.name, error = drawing.error }
+      run:progress((repeated - 1 + (w - 1 + k / #shapes) / 6) / options.repeats, way[1] .. ": " .. shape.name)
+      local drawing, x = draw(shape, 100 * seed + k, way[2], way[3]), 115 + 130 * k
+      results[w][k] = table.move({ drawing.error }, 1, 1, repeated, results[w][k] or {})
+      run:log { seed = seed, way = way[1], shape = shape.name, error = drawing.error }
       if repeated == 1 then
-        sketch(sheet, drawing, 245 + 130 * (k - 1) - 250 * middle, 150 * w - 80, 250)
-        sheet:text(245 + 130 * (k - 1), 150 * w - 8, ("%.1f %%"):format(drawing.error), { align = "center" })
+        sketch(sheet, drawing, x - 250 * middle, 150 * w - 80, 250)
+        sheet:text(x, 150 * w - 8, ("%.1f %%"):format(drawing.error), { align = "center" })
       end
     end
-    if repeated == 1 then sheet:text(10, 150 * w - 75, words[w]) end
   end
   for k, letter in ipairs(repeated == 1 and { 1, 2, 2, 3, 2, 4 } or {}) do
-    local drawing = draw({ mpc = mpc }, shapes[letter], k, options.film and film)
-    sketch(word, drawing, left + 130 * (k - 1) - 290 * middle, 80, 290)
+    local drawing = draw(shapes[letter], k, mpc, nil, function(so_far)
+      frames[#frames + 1] = env:draw(300)
+      sketch(frames[#frames], so_far, 150, 150, 300 / 2.3) -- a picture shows 2.3 m
+    end)
+    sketch(word, drawing, 130 * k - 65 - 290 * middle, 80, 290)
   end
 end
-sheet:save(run:path("drawings.png", "all shapes (first model), mean error below"))
+sheet:save(run:path("drawings.png", "all shapes by the first model; their mean errors"))
 word:save(run:path("word.png", "a word, letter by letter"))
-if options.film then
-  orrery.save_animation(run:path("animation.png", "the word: open it in a browser"), frames, { fps = 10 })
-end
+orrery.save_animation(run:path("animation.png", "the word: open it in a browser"), frames, { fps = 10 })
 
-run:say("Mean distance in %% of the arm's length, %d models: mean and deviation", options.repeats)
-run:say("%-8s" .. ("%18s"):rep(#words), "", table.unpack(words))
-for k, shape in ipairs(shapes) do
-  local cells = {}
-  for w in ipairs(words) do
-    local e = orrery.tensor(errors[w][k])
-    cells[w] = ("%.2f ± %.2f"):format(e:mean(), #errors[w][k] > 1 and e:std() or 0)
+run:say("Mean distance in %% of the arm's length, mean ± deviation over %d models:", options.repeats)
+for k = 0, #shapes do
+  local line = k == 0 and ("%6s"):format "" or ("%-6s"):format(shapes[k].name)
+  for _, result in ipairs(results) do
+    local e = k > 0 and orrery.tensor(result[k])
+    line = line .. (e and ("%12.2f ± %4.2f"):format(e:mean(), e:std()) or ("%19s"):format(result.name))
   end
-  run:say("%-8s" .. ("%19s"):rep(#words), shape.name, table.unpack(cells))
+  run:say("%s", line)
 end

@@ -26,20 +26,28 @@ if options.brief then
   options.milliseconds = 0.2
 end
 
--- Every planner with its share of `plans` at a step; where time is the limit, iterations go on.
-local function planners(plans, horizon, endless)
-  local list = {}
+-- Every planner with its share of `plans` at a step; where time is the limit, iterations go on. Derivatives
+-- count as the plans that they take: on the true dynamics they are differences, two plans for each number
+-- of a plan, or m^2 + m + 2 single steps at each step for m numbers of state and action; of a model a
+-- gradient takes about three passes, and the derivatives of its steps about 2 m.
+local function planners(plans, horizon, world, contest)
+  local list, contest = {}, contest or {}
+  local m, numbers = world.env.state_space.size + world.env.action_space.size, horizon * world.env.action_space.size
   local function add(name, given)
     given.horizon = horizon
-    if endless then given.iterations = 1000 end
+    if contest.endless then given.iterations = 1000 end
     list[#list + 1] = { name = name, planner = orrery.plan[name](given) }
   end
+  local function share(cost) return math.max(1, math.floor(plans / cost)) end
   add("random_shooting", { population = plans })
   add("cem", { population = plans // 5, iterations = 5, minimum_variance = 0 })
   add("icem", { population = math.floor(plans / 2.44), elites = math.min(10, plans // 8) }) -- 3 shrinking iterations
   add("mppi", { population = plans, deviation = 0.9, temperature = 1 })
   add("pddm", { population = plans, deviation = 0.9, filter = 0.6, temperature = 1 })
   add("predictive_sampling", { population = plans, deviation = 0.3, knots = 6 })
+  local starts = contest.learned and 5 or 1
+  add("gradient", { population = starts, iterations = share(starts * (contest.learned and 3 or 1 + 2 * numbers)) })
+  add("ilqr", { iterations = share(12 + (contest.learned and 2 * m or m * m + m + 2)) })
   return list
 end
 
@@ -60,7 +68,7 @@ local function learn(env, task)
   for round = 1, options.rounds do
     run:progress(round / options.rounds, ("learning a model of %s, round %d"):format(env.name, round))
     model:fit(replay, { epochs = options.brief and 2 or 100 })
-    local cem = planners(options.plans, options.horizon)[2].planner
+    local cem = planners(options.plans, options.horizon, { env = env })[2].planner
     local mpc = orrery.mpc { model = model, task = task, planner = cem, particles = 5, seed = options.seed }
     replay:collect(mpc, { steps = env.max_steps, seed = options.seed + round, progress = run })
   end
@@ -73,7 +81,7 @@ for i, name in ipairs(options.environments) do
   local env = orrery.env(name)
   local world = { name = name, env = env, task = orrery.tasks[name]() }
   run:progress(name .. ", the best there is")
-  local much = planners(10 * options.plans, options.horizon)[2].planner
+  local much = planners(10 * options.plans, options.horizon, world)[2].planner
   world.best = evaluate(world, orrery.mpc { env = env, planner = much, seed = options.seed }, options.episodes)
   world.random = evaluate(world, orrery.policy.random(env), options.episodes)
   world.model = learn(env, world.task)
@@ -86,9 +94,9 @@ local contests = {
   { name = "true dynamics", title = ("True dynamics, %d plans a step"):format(options.plans), episodes = options.episodes,
     mpc = function(world, planner) return { env = world.env, planner = planner } end },
   { name = "learned model", title = ("Learned model, %d plans a step"):format(options.plans),
-    episodes = options.learned_episodes,
+    episodes = options.learned_episodes, learned = true,
     mpc = function(world, planner)
-      return { model = world.model, task = world.task, planner = planner, particles = 5 }
+      return { model = world.model, task = world.task, planner = planner, particles = planner.planner ~= "ilqr" and 5 or nil }
     end },
   { name = "equal time", title = ("True dynamics, %g ms a step"):format(options.milliseconds),
     episodes = options.learned_episodes, endless = true,
@@ -100,7 +108,7 @@ local contests = {
 local function say_row(name, cells) run:say("%-20s" .. (" %20s"):rep(#cells), name, table.unpack(cells)) end
 
 local function hold(contest)
-  local rows, series = planners(options.plans, options.horizon, contest.endless), {}
+  local rows, series = planners(options.plans, options.horizon, worlds[1], contest), {}
   run:say("\n%s: return of an episode, mean and deviation over %d", contest.title, contest.episodes)
   local head = {}
   for i, world in ipairs(worlds) do
@@ -112,7 +120,8 @@ local function hold(contest)
     local cells = {}
     for i, world in ipairs(worlds) do
       run:progress((r - 1) / #rows, ("%s: %s, %s"):format(contest.name, row.name, world.name))
-      local given = contest.mpc(world, row.planner)
+      local own = planners(options.plans, options.horizon, world, contest)[r].planner
+      local given = contest.mpc(world, own)
       given.seed = options.seed
       local result = evaluate(world, orrery.mpc(given), contest.episodes)
       local span, s = world.best.mean - world.random.mean, series[i]
@@ -154,7 +163,7 @@ say_row("", horizons)
 for _, which in ipairs { 2, 3 } do
   local s, cells = { x = horizons, y = {}, low = {}, high = {} }, {}
   for i, horizon in ipairs(horizons) do
-    local row = planners(options.plans, horizon)[which]
+    local row = planners(options.plans, horizon, world)[which]
     run:progress(i / #horizons, ("looking %d steps ahead: %s"):format(horizon, row.name))
     local result = evaluate(world, orrery.mpc { env = world.env, planner = row.planner, seed = options.seed },
       options.episodes)

@@ -137,22 +137,26 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
-  { "Models", "model", "model_fit", "model_audit", "model_rollout", "model_linear" },
-  { "Planning and policies", "mpc", "plan", "planners.def", "objective", "risks.def", "tasks", "policy",
-    "evaluate" },
+  { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
+    "model_rollout", "model_linear" },
+  { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",
+    "risks.def", "tasks", "policy", "evaluate" },
+  { "Learning loops", "loop" },
   { "Networks and updates", "nn", "net", "layers.def", "inits.def", "update", "optimiser", "optimisers.def" },
   { "Compiled functions", "rowwise", "trace", "trace_transforms", "program", "symbol", "symbol_ops" },
   { "Tensors", "tensor", "tensor_make", "tensor_shapes", "tensor_operations", "tensor_files", "ops.def" },
   { "Pictures", "canvas", "image" },
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
-local INSIDE = { check = true, script = true, system = true, trace_capture = true, trace_explore = true,
+local INSIDE = { model_events = true, model_score = true, model_training = true, mpc_objective = true,
+  task = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }
 
 -- What the rows of a .def file are.
 local TABLES = { planners = "Planners and their options", layers = "Layers", optimisers = "Optimisers",
-  inits = "How the weights of a linear layer start", ops = "Functions of numbers, tensors and symbols" }
+  risks = "Measures of risk", inits = "How the weights of a linear layer start",
+  ops = "Functions of numbers, tensors and symbols" }
 
 local sections = {} -- lines of each source, by name
 local out = {}

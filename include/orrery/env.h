@@ -126,6 +126,9 @@ ORR_API orr_status orr_env_rollout(orr_env *env, const double *state, const orr_
                                    int horizon, orr_real *rewards, orr_real *observations,
                                    int *steps, bool *terminated);
 
+/* The flat state that the last orr_env_rollout of this environment ended in. */
+ORR_API void orr_env_rollout_state(const orr_env *env, double *state);
+
 /* Draws the present state; ORR_STATE when the environment cannot draw. */
 ORR_API bool orr_env_can_draw(const orr_env *env);
 ORR_API orr_status orr_env_draw(orr_env *env, orr_canvas *canvas);

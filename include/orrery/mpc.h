@@ -11,7 +11,8 @@
    passed, not by the number of calls.
 
    A planning thread (option `background`): orr_mpc_act hands the newest observation in and at once
-   answers what the newest plan has for the present step. While the thread plans, the host may do what it
+   answers what the newest plan has for the present step. (A simulator gets the environment's state of
+   that moment with it.) While the thread plans, the host may do what it
    likes with its environments, its replay and other engines, and call anything of this header, which waits
    for the thread where it must (act never does, but for the first plan of an episode). Programs that update
    tensors, as training does, and a change of the number of threads are refused with ORR_BUSY between

@@ -97,6 +97,13 @@ typedef struct orr_objective_callbacks {
   bool violations;  /* whether it has side constraints, and fills scoring->violations */
   bool many_states; /* whether it can score plans from several states in one batch */
   bool any_thread;  /* whether it may be called on another thread than the host's */
+  /* Optional, for an objective that looks at something of the host's, as a simulator does at its
+     environment, and yet runs on any thread: the host's thread takes what it sees now, snapshot_size
+     bytes, and another thread scores by that, which stays until the next use. The first may be called
+     while the other thread scores; the latter is not. */
+  size_t snapshot_size;
+  orr_status (*take_snapshot)(void *user, const orr_real *observation, void *snapshot);
+  void (*use_snapshot)(void *user, const void *snapshot); /* NULL: what it sees itself, as before */
   orr_status (*propose)(void *user, const orr_proposing *proposing);   /* optional */
   int state_size;                                                      /* S; 0: cannot linearise */
   orr_status (*linearise)(void *user, const orr_linearisation *along); /* optional */
@@ -211,7 +218,11 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
      "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
                   probably; what happens after the end does not count
    any input of which may be missing, or a callback. Without an output "reward" the program leaves the
-   environment's rewards. Nothing counts after a termination but `afterwards`. */
+   environment's rewards. Nothing counts after a termination but `afterwards`.
+   Gradients are central differences of returns (see orr_objective_callbacks.differences). Derivatives
+   along a plan are differences on the flat state of the environment, S being its size: for m numbers in
+   state and action, m^2 + m + 2 transitions are played for each step of the plan. They are of rewards
+   alone: a value at the horizon and `afterwards` are left out. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
@@ -255,6 +266,10 @@ ORR_API bool orr_objective_has_proposals(const orr_objective *objective);
 ORR_API bool orr_objective_many_states(const orr_objective *objective);
 ORR_API bool orr_objective_any_thread(const orr_objective *objective);
 ORR_API bool orr_objective_has_disagreement(const orr_objective *objective);
+ORR_API size_t orr_objective_snapshot_size(const orr_objective *objective); /* bytes; 0: none */
+ORR_API orr_status orr_objective_take_snapshot(orr_objective *objective,
+                                               const orr_real *observation, void *snapshot);
+ORR_API void orr_objective_use_snapshot(orr_objective *objective, const void *snapshot);
 ORR_API int orr_objective_state_size(const orr_objective *objective); /* 0: cannot linearise */
 /* These fail with ORR_ARGUMENT where the objective cannot do it. */
 ORR_API orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *proposing);
@@ -296,6 +311,9 @@ ORR_API const char *orr_planner_name(const orr_planner *planner);
 ORR_API orr_space *orr_planner_action_space(const orr_planner *planner); /* lent */
 ORR_API int orr_planner_horizon(const orr_planner *planner);
 ORR_API int orr_planner_action_repeat(const orr_planner *planner);
+/* What it plans with besides returns: an objective without is refused when planning. */
+ORR_API bool orr_planner_wants_gradients(const orr_planner *planner);
+ORR_API bool orr_planner_wants_linearisation(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
                                                                    each state */
 

@@ -178,11 +178,13 @@ local function derivatives(self, read, o, scored)
   end
   if not o.linear then return {} end
   local path = rollout_program(self, o.horizon, {
-    name = "path", body = function(_, _, next) return {}, next end,
+    name = "path", mean = scored.mean, body = function(_, _, next) return {}, next end,
     finish = function(_, states) return { states = states } end,
   })
   local known = read.terminations[1]
-  return { path = path, linear = require "orrery.model_linear"(self, { reward = read.reward, termination = known }) }
+  local function step(s, a) return next_state(self, { mean = scored.mean }, s, a) end
+  return { path = path,
+           linear = require "orrery.model_linear"(self, { reward = read.reward, termination = known }, step) }
 end
 
 -- Refuses what does not go together.

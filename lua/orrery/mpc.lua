@@ -67,8 +67,9 @@ end
 ---   env           an environment, to plan with its true dynamics from the state it is in; or
 ---   objective     whatever scores plans: see orrery.objective
 ---   task          { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the reward
----                 alone; t counts the steps of an episode from 0. An environment without a task plans for
----                 its own reward. The task may also have
+---                 alone; t counts the steps of an episode from 0, so that path[orrery.min(t + 1, n)] is what a
+---                 tensor of n rows wants at that time. An environment without a task plans for its own
+---                 reward. The task may also have
 ---                 termination  the name of an event that the model learns ("fallen"), or a list: what follows
 ---                              counts as far as the episode is likely to go on
 ---                 afterwards   0: reward of every step after the end
@@ -82,7 +83,8 @@ end
 ---   propagation   "ts_infinity": each particle keeps an elite of the model for the whole plan; "ts1": it has
 ---                 another at every step; "expectation": one particle, that takes the mean of what all elites
 ---                 predict
----   sample        true: next states are drawn; false: they are the means that members predict
+---   sample        true: next states are drawn; false: they are the means that members predict, as it is without
+---                 this option for planners that use derivatives (gradient, ilqr)
 ---   risk          "mean" over particles; "worst"; "cvar", the mean of the worst share alpha (0.1);
 ---                 "mean_minus_deviations", less k (1) standard deviations; "optimistic", the mean and k (1)
 ---                 standard deviations. With parameters: { "cvar", alpha = 0.2, over = "members" }: particles
@@ -100,8 +102,8 @@ end
 ---                 by the steps whose time has passed; none: by one step for each act
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
 ---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
----                 of an episode waits for it, up to `seconds`. For models with compiled rewards. Training
----                 needs mpc:pause()
+---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and
+---                 rewards that compile. Training needs mpc:pause()
 ---   batch         1: how many states mpc:act_many plans for
 ---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)

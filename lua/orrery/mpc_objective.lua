@@ -149,6 +149,10 @@ local function of_model(task, o)
   if not task then check.fail("mpc: planning with a model needs a task, as in { reward = function(s, a) ... end }") end
   local settings = { horizon = o.planner.horizon, particles = o.particles, propagation = o.propagation,
                      sample = o.sample, risk = o.risk }
+  local wants = orrery.planner_wants(o.planner)
+  settings.gradients, settings.linear = wants == "gradients", wants == "linearisation"
+  -- derivatives are of means; with draws each of a planner's plans would meet other ones
+  if wants and o.sample == nil and o.propagation ~= "expectation" then settings.sample = false end
   local compiled, options, others, fitted, fits
   local function compile()
     if is_plain(task) then compiled, options, others = of_plain(model, task, settings)

@@ -18,7 +18,7 @@
 
 struct pool;
 
-/* What failed last in a planning thread. Messages are given back and taken again, never freed before
+/* What failed last in a planning thread, or in one of the pool's. Messages are given back and taken again, never freed before
    the engine, so that threads look through the list without a lock. */
 typedef struct thread_message {
   atomic_uintptr_t thread; /* whose it is; 0: nobody's */
@@ -54,6 +54,9 @@ void *engine_new(orr_engine *engine, size_t count, size_t size);
 void *engine_new_zeroed(orr_engine *engine, size_t count, size_t size);
 void *engine_resize(orr_engine *engine, void *old, size_t count, size_t size);
 void engine_free_memory(orr_engine *engine, void *memory);
+/* Makes *memory hold count things at least, what it held being lost when it grows; it never shrinks. False
+   when there is no memory, and *memory is NULL then. */
+bool engine_make_room(orr_engine *engine, void **memory, size_t count, size_t size);
 char *engine_copy_string(orr_engine *engine, const char *text);
 
 /* Records the failure and returns its status. */

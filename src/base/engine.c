@@ -32,6 +32,8 @@ static int core_count(void) {
   return cores < 1 ? 1 : cores > 64 ? 64 : (int)cores;
 }
 
+static void free_messages(orr_engine *engine);
+
 orr_engine *orr_engine_new(const orr_engine_options *given) {
   orr_engine_options options = orr_engine_options_defaults();
   if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
@@ -50,6 +52,7 @@ orr_engine *orr_engine_new(const orr_engine_options *given) {
   orr_engine_seed(engine, options.seed);
   engine->pool = pool_new(engine, options.threads ? options.threads : core_count());
   if (!engine->pool) {
+    free_messages(engine);
     allocate(options.allocate_user, engine, sizeof *engine, 0);
     return NULL;
   }
@@ -227,6 +230,16 @@ void *engine_resize(orr_engine *engine, void *old, size_t count, size_t size) {
   memcpy(memory, old, old_bytes < count * size ? old_bytes : count * size);
   engine_free_memory(engine, old);
   return memory;
+}
+
+bool engine_make_room(orr_engine *engine, void **memory, size_t count, size_t size) {
+  size_t bytes;
+  if (*memory && multiply_sizes(count, size, &bytes)) {
+    const block_header *header = (block_header *)*memory - 1;
+    if (bytes <= header->size - (size_t)((char *)*memory - (char *)header->start)) return true;
+  }
+  engine_free_memory(engine, *memory);
+  return (*memory = engine_new(engine, count, size)) != NULL;
 }
 
 char *engine_copy_string(orr_engine *engine, const char *text) {

@@ -44,6 +44,8 @@ struct pool {
 struct worker {
   struct pool *pool;
   int index;
+  thread_message
+      *message; /* what fails in a task is the task's to report: it never reaches the host's */
 };
 
 static int64_t nanoseconds(void) {
@@ -98,6 +100,7 @@ static void *worker_main(void *argument) {
   struct worker *self = argument;
   struct pool *pool = self->pool;
   uint64_t seen = 0;
+  engine_claim_message(self->message);
   for (int64_t until = 0; !atomic_load(&pool->stop);) {
     if (join_job(pool, &seen)) {
       bool held = atomic_load(&pool->held);
@@ -110,6 +113,7 @@ static void *worker_main(void *argument) {
       sleep_until_new(pool, seen);
     }
   }
+  engine_return_message(self->message);
   return NULL;
 }
 
@@ -129,8 +133,13 @@ struct pool *pool_new(orr_engine *engine, int threads) {
   /* fewer threads than asked for is no failure: results do not depend on the number */
   while (pool->threads < threads) {
     int index = pool->threads;
-    pool->workers[index] = (struct worker){pool, index};
-    if (pthread_create(&pool->handles[index], NULL, worker_main, &pool->workers[index])) break;
+    thread_message *message = engine_new_message(engine);
+    if (!message) break;
+    pool->workers[index] = (struct worker){pool, index, message};
+    if (pthread_create(&pool->handles[index], NULL, worker_main, &pool->workers[index])) {
+      engine_return_message(message);
+      break;
+    }
     pool->threads++;
   }
   return pool;

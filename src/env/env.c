@@ -386,6 +386,10 @@ orr_status orr_env_rollout(orr_env *env, const double *state, const orr_real *ac
   return status;
 }
 
+void orr_env_rollout_state(const orr_env *env, double *state) {
+  memcpy(state, env->next, (size_t)env->core->state_size * sizeof *state);
+}
+
 orr_status orr_env_draw(orr_env *env, orr_canvas *canvas) {
   const orr_env_callbacks *calls = &env->core->calls;
   if (!calls->draw)

@@ -58,12 +58,9 @@ static int random_number(lua_State *L) {
 }
 
 void open_engine(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"seed", seed},
-                                       {"threads", threads},
-                                       {"planning", planning},
-                                       {"memory", memory},
-                                       {"random", random_number},
-                                       {NULL, NULL}};
+  static const luaL_Reg functions[] = {
+      {"seed", seed},     {"threads", threads},      {"planning", planning},
+      {"memory", memory}, {"random", random_number}, {NULL, NULL}};
   lua_add_functions(L, module, functions);
   lua_pushstring(L, orr_version());
   lua_setfield(L, module, "version");

@@ -140,6 +140,23 @@ static int planners(lua_State *L) {
   return 1;
 }
 
+/*** orrery.planner_wants(planner): what a planner plans with besides returns, and objectives must know:
+"gradients", "linearisation" or nil. */
+static int planner_wants(lua_State *L) {
+  static const orr_real low = -1, high = 1;
+  orr_field field = {.name = "action", .low = &low, .high = &high};
+  orr_space *space = orr_space_new(lua_engine(L), &field, 1);
+  if (!space) lua_raise(L);
+  lua_push_object(L, &lua_space_class, space);
+  orr_planner *planner = lua_make_planner(L, 1, space);
+  const char *wanted = orr_planner_wants_gradients(planner)       ? "gradients"
+                       : orr_planner_wants_linearisation(planner) ? "linearisation"
+                                                                  : NULL;
+  orr_planner_free(planner);
+  lua_pushstring(L, wanted);
+  return 1;
+}
+
 static int no_planner(lua_State *L) {
   const char *name = luaL_tolstring(L, 2, NULL);
   const char **names = lua_newuserdatauv(L, (size_t)orr_planner_count() * sizeof *names, 0);
@@ -150,7 +167,9 @@ static int no_planner(lua_State *L) {
 }
 
 void open_plan(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {{"planners", planners}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"planners", planners},
+                                       {"planner_wants", planner_wants},
+                                       {NULL, NULL}};
   module = lua_absindex(L, module);
   luaL_newmetatable(L, DESCRIPTION);
   lua_pushcfunction(L, describe_text);

@@ -9,8 +9,8 @@
 
 #include "mpc/mpc.h"
 
-/* The margin halves in 140 calls, and never takes more than half of the time there is. */
-#define FORGET 0.995
+/* The margin halves in 350 calls, and never takes more than half of the time there is. */
+#define FORGET 0.998
 #define MOST 0.5
 
 /* ---- time ---- */
@@ -82,9 +82,9 @@ static orr_status plan_here(orr_mpc *mpc, const orr_real *observation, double st
    episode waits. */
 static orr_status plan_elsewhere(orr_mpc *mpc, const orr_real *observation, bool *is_new) {
   orr_status unseen = check_observation(mpc, observation);
+  if (!unseen) unseen = background_show(mpc, observation);
   bool first = mpc->attempt.step < 0;
-  const attempt *made =
-      background_exchange(mpc, unseen ? NULL : observation, first && !unseen, mpc->seconds);
+  const attempt *made = background_newest(mpc, first && !unseen && !mpc->paused, mpc->seconds);
   if (made) {
     made_plan *plans = mpc->attempt.plans;
     mpc->attempt = *made;

@@ -12,7 +12,9 @@
 
 typedef struct sighting {
   int64_t step, episode;
-  orr_real *values; /* [observation] */
+  orr_real *values;  /* [observation] */
+  void *snapshot;    /* what the objective takes with it, and ... */
+  const void *taker; /* ... the objective */
 } sighting;
 
 struct background {
@@ -52,6 +54,8 @@ static bool plan_newest(background *b) {
   const sighting *from = &b->sightings[b->seen.front];
   attempt *made = &b->attempts[b->made.back];
   made->episode = from->episode;
+  if (from->taker != b->mpc->objective) return true; /* it was replaced meanwhile */
+  orr_objective_use_snapshot(b->mpc->objective, from->snapshot);
   plan_for(b->mpc, from->values, from->step, b->mpc->seconds, made);
   made->message[0] = 0;
   if (made->status)
@@ -103,19 +107,24 @@ static const attempt *take_newest(background *b) {
   return NULL;
 }
 
-const attempt *background_exchange(orr_mpc *mpc, const orr_real *observation, bool wait,
-                                   double seconds) {
+orr_status background_show(orr_mpc *mpc, const orr_real *observation) {
+  background *b = mpc->background;
+  sighting *to = &b->sightings[b->seen.back];
+  orr_status status = orr_objective_take_snapshot(mpc->objective, observation, to->snapshot);
+  if (status) return status;
+  to->step = mpc->step;
+  to->episode = mpc->episode;
+  to->taker = mpc->objective;
+  if (mpc->observation)
+    memcpy(to->values, observation, (size_t)mpc->observation * sizeof(orr_real));
+  handover_give(&b->seen);
+  sem_post(&b->wake);
+  return ORR_OK;
+}
+
+const attempt *background_newest(orr_mpc *mpc, bool wait, double seconds) {
   background *b = mpc->background;
   double start = orr_clock();
-  if (observation) {
-    sighting *to = &b->sightings[b->seen.back];
-    to->step = mpc->step;
-    to->episode = mpc->episode;
-    if (mpc->observation)
-      memcpy(to->values, observation, (size_t)mpc->observation * sizeof(orr_real));
-    handover_give(&b->seen);
-    sem_post(&b->wake);
-  }
   const attempt *made = take_newest(b);
   while (!made && wait && (seconds <= 0 || orr_clock() - start < seconds)) {
     struct timespec moment = {.tv_nsec = 50000};
@@ -131,6 +140,7 @@ static void free_background(orr_mpc *mpc) {
   background *b = mpc->background;
   for (int i = 0; i < HANDOVER_PLACES; i++) {
     engine_free_memory(mpc->engine, b->sightings[i].values);
+    engine_free_memory(mpc->engine, b->sightings[i].snapshot);
     free_plans(mpc, b->attempts[i].plans);
   }
   sem_destroy(&b->wake);
@@ -140,13 +150,23 @@ static void free_background(orr_mpc *mpc) {
   mpc->background = NULL;
 }
 
+orr_status background_make_snapshots(orr_mpc *mpc, const orr_objective *objective) {
+  background *b = mpc->background;
+  size_t bytes = orr_objective_snapshot_size(objective);
+  for (int i = 0; i < HANDOVER_PLACES && b && bytes; i++) {
+    b->sightings[i].taker = NULL; /* what was there is lost */
+    if (!engine_make_room(mpc->engine, &b->sightings[i].snapshot, bytes, 1)) return ORR_MEMORY;
+  }
+  return ORR_OK;
+}
+
 static bool new_buffers(orr_mpc *mpc, background *b) {
   for (int i = 0; i < HANDOVER_PLACES; i++) {
     b->sightings[i].values =
         engine_new_zeroed(mpc->engine, (size_t)mpc->observation + 1, sizeof(orr_real));
     if (!b->sightings[i].values || !new_plans(mpc, &b->attempts[i].plans)) return false;
   }
-  return true;
+  return background_make_snapshots(mpc, mpc->objective) == ORR_OK;
 }
 
 orr_status background_change_plans(orr_mpc *mpc) {
@@ -192,6 +212,7 @@ void background_close(orr_mpc *mpc) {
   atomic_store(&b->stop, true);
   sem_post(&b->wake);
   pthread_join(b->thread, NULL);
+  orr_objective_use_snapshot(mpc->objective, NULL);
   if (!mpc->paused) atomic_fetch_sub(&mpc->engine->planning, 1);
   free_background(mpc);
 }

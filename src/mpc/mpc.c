@@ -45,7 +45,8 @@ static orr_status check_parts(orr_engine *engine, orr_objective *objective, orr_
     return engine_fail(
         engine, ORR_ARGUMENT,
         "mpc: the objective '%s' runs on the host's thread only, so no other thread can plan with "
-        "it in the background: plan with a learned model and a reward that compiles",
+        "it in the background: plan with a learned model or a thread-safe environment, and a "
+        "reward that compiles",
         name);
   if (options->batch > 1 && !orr_objective_many_states(objective))
     return engine_fail(
@@ -253,8 +254,10 @@ static orr_status check_objective(orr_mpc *mpc, orr_objective *objective, orr_pl
                      (long long)mpc->observation, orr_objective_name(objective), (long long)seen);
 }
 
+/* The thread rests, and has room for what the objective takes with an observation. */
 static void change_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_objective *old = mpc->objective;
+  if (mpc->background) orr_objective_use_snapshot(old, NULL);
   mpc->objective = orr_objective_retain(objective);
   orr_objective_free(old);
 }
@@ -263,9 +266,10 @@ orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_status status = check_objective(mpc, objective, mpc->planner);
   if (status) return status;
   background_rest(mpc);
-  change_objective(mpc, objective);
+  status = background_make_snapshots(mpc, objective);
+  if (!status) change_objective(mpc, objective);
   background_go_on(mpc);
-  return ORR_OK;
+  return status;
 }
 
 /* What is left of the last plan, from the next step on, and the safe action behind it. */
@@ -333,7 +337,8 @@ orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective
   if (!plans) return ORR_MEMORY;
   background_rest(mpc);
   bool any = leave_plans(mpc, horizon, plans);
-  status = change_planner(mpc, planner, any ? plans : NULL);
+  status = background_make_snapshots(mpc, objective);
+  if (!status) status = change_planner(mpc, planner, any ? plans : NULL);
   if (!status) change_objective(mpc, objective);
   if (!status && any) { /* also what is executed should the next plan fail */
     for (int i = 0; i < mpc->batch; i++) {

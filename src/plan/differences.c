@@ -93,6 +93,7 @@ orr_status differences_gradients(differences *d, orr_engine *engine,
       varied.returns = d->returns;
       varied.gradients = varied.violations = NULL;
       varied.tensor = NULL;
+      for (int k = 0; k < count; k++) d->returns[k] = NAN;
       status = calls->score(calls->user, &varied);
       if (status) return status;
       divide(d, first, count, scoring->gradients + at);

@@ -153,11 +153,9 @@ static void forget(orr_planner *planner, search *s) {
   ((icem_state *)s->state)->count = 0;
 }
 
-/* The mean goes on with its last decision. */
 static void shift(orr_planner *planner, search *s) {
   icem_state *state = s->state;
   size_t actions = (size_t)planner->actions, variables = (size_t)planner->variables;
-  repeat_last_decision(planner, s);
   for (int e = 0; e < state->count; e++) {
     orr_real *plan = state->kept + (size_t)e * variables;
     memmove(plan, plan + actions, (variables - actions) * sizeof(orr_real));
@@ -172,4 +170,5 @@ const planner_type icem_planner = {.open = open,
                                    .begin = begin,
                                    .forget = forget,
                                    .shift = shift,
-                                   .executes_best = true};
+                                   .executes_best = true,
+                                   .repeats_last = true};

@@ -54,7 +54,7 @@ static void charge_control(orr_planner *planner, search *s) {
       int action = v % planner->actions;
       double deviation = options->deviation * (double)planner->half[action];
       double mean = (double)(s->mean[v] - planner->middle[action]);
-      cost += mean * (double)(plan[v] - s->mean[v]) / (deviation * deviation);
+      if (deviation > 0) cost += mean * (double)(plan[v] - s->mean[v]) / (deviation * deviation);
     }
     s->returns[i] -= (orr_real)(options->control_cost * options->temperature * cost);
   }

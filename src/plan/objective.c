@@ -132,6 +132,21 @@ bool orr_objective_has_disagreement(const orr_objective *objective) {
   return objective->callbacks.disagree != NULL;
 }
 
+size_t orr_objective_snapshot_size(const orr_objective *objective) {
+  return objective->callbacks.take_snapshot ? objective->callbacks.snapshot_size : 0;
+}
+
+orr_status orr_objective_take_snapshot(orr_objective *objective, const orr_real *observation,
+                                       void *snapshot) {
+  if (!orr_objective_snapshot_size(objective)) return ORR_OK;
+  return objective->callbacks.take_snapshot(objective->callbacks.user, observation, snapshot);
+}
+
+void orr_objective_use_snapshot(orr_objective *objective, const void *snapshot) {
+  if (orr_objective_snapshot_size(objective))
+    objective->callbacks.use_snapshot(objective->callbacks.user, snapshot);
+}
+
 int orr_objective_state_size(const orr_objective *objective) {
   return objective->callbacks.linearise ? objective->callbacks.state_size : 0;
 }
@@ -171,7 +186,7 @@ orr_status orr_objective_propose(orr_objective *objective, const orr_proposing *
 orr_status orr_objective_linearise(orr_objective *objective, const orr_linearisation *along) {
   if (!objective->callbacks.linearise)
     return cannot(objective, "does not know the derivatives of its dynamics");
-  orr_status status = check_batch(objective, 1, along->horizon);
+  orr_status status = orr_objective_prepare(objective, 1, along->horizon);
   if (!status) status = enter(objective);
   if (status) return status;
   status = objective->callbacks.linearise(objective->callbacks.user, along);

@@ -20,12 +20,14 @@ static void play(simulator *sim, orr_env *env, int rollout) {
   *orr_env_random(env) = orr_random_new(mix_bits(scoring->seed + scoring->iteration),
                                         (uint64_t)shared * (uint64_t)sim->options.particles +
                                             (uint64_t)(rollout % sim->options.particles));
+  size_t states = (size_t)orr_space_size(orr_env_state_space(env));
+  const double *start = sim->starts ? sim->starts + (size_t)rollout * states : sim->state;
   sim->statuses[rollout] =
-      orr_env_rollout(env, sim->state,
-                      scoring->plans + (size_t)plan * horizon * (size_t)sim->actions, sim->horizon,
-                      sim->rewards + (size_t)rollout * horizon,
+      orr_env_rollout(env, start, scoring->plans + (size_t)plan * horizon * (size_t)sim->actions,
+                      sim->horizon, sim->rewards + (size_t)rollout * horizon,
                       sim->observations ? sim->observations + (size_t)rollout * wide : NULL,
                       &sim->steps[rollout], &sim->ended[rollout]);
+  if (sim->ends) orr_env_rollout_state(env, sim->ends + (size_t)rollout * states);
 }
 
 /* Whether nobody waits for what remains to be played. */
@@ -71,9 +73,8 @@ static orr_status make_copies(simulator *sim) {
 }
 
 /* Planning for one environment while another one is stepped would go unnoticed otherwise. */
-static orr_status check_observation(simulator *sim, const orr_scoring *scoring) {
-  const orr_real *given = scoring->observation;
-  if (!given || sim->options.any_observation || scoring->iteration > 0) return ORR_OK;
+static orr_status check_observation(simulator *sim, const orr_real *given) {
+  if (!given || sim->options.any_observation) return ORR_OK;
   if (orr_env_observe(sim->env, sim->seen)) return ORR_OK; /* it cannot tell */
   for (int i = 0; i < sim->observation; i++) {
     double apart = fabs((double)given[i] - (double)sim->seen[i]);
@@ -89,10 +90,31 @@ static orr_status check_observation(simulator *sim, const orr_scoring *scoring) 
   return ORR_OK;
 }
 
-static orr_status score(void *user, const orr_scoring *scoring) {
+static size_t state_bytes(const simulator *sim) {
+  return (size_t)orr_space_size(orr_env_state_space(sim->env)) * sizeof(double);
+}
+
+/* On the host's thread: env and `seen` are not looked at by another one that scores by a snapshot. */
+static orr_status take_snapshot(void *user, const orr_real *observation, void *snapshot) {
   simulator *sim = user;
-  orr_status status = check_observation(sim, scoring);
-  if (!status) status = orr_env_get_state(sim->env, sim->state);
+  orr_status status = check_observation(sim, observation);
+  return status ? status : orr_env_get_state(sim->env, snapshot);
+}
+
+static void use_snapshot(void *user, const void *snapshot) {
+  simulator *sim = user;
+  sim->snapshot = snapshot;
+}
+
+orr_status simulator_score(void *user, const orr_scoring *scoring) {
+  simulator *sim = user;
+  orr_status status = ORR_OK;
+  if (sim->snapshot) {
+    memcpy(sim->state, sim->snapshot, state_bytes(sim));
+  } else {
+    if (scoring->iteration == 0) status = check_observation(sim, scoring->observation);
+    if (!status) status = orr_env_get_state(sim->env, sim->state);
+  }
   if (!status) status = make_copies(sim);
   if (status) return status;
   sim->scoring = scoring;
@@ -109,7 +131,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   return status;
 }
 
-static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
+orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor) {
   simulator *sim = user;
   static const char *const bound[] = {"s", "a", "next", "t"};
   bool known = sim->options.reward && rollout_find_input(sim->options.reward, name) >= 0;
@@ -120,7 +142,9 @@ static orr_status set_input(void *user, const char *name, orr_tensor *tensor) {
   if (!known)
     return engine_fail(sim->engine, ORR_FIELD, "the simulator's reward has no input '%s' to set",
                        name);
-  return orr_run_input(sim->rows->run, name, tensor, NULL);
+  status = orr_run_input(sim->rows->run, name, tensor, NULL);
+  if (status || sim->starts) return status;
+  return simulator_linear_set_input(sim, name, tensor);
 }
 
 static void free_buffers(simulator *sim) {
@@ -169,7 +193,7 @@ static orr_status function_buffers(simulator *sim, size_t rollouts) {
   return reward_rows_new(&sim->function, sim->engine, rollouts, sim->horizon);
 }
 
-static orr_status prepare(void *user, int n, int horizon) {
+orr_status simulator_prepare(void *user, int n, int horizon) {
   simulator *sim = user;
   int64_t rollouts = (int64_t)n * sim->options.particles;
   if (rollouts * (horizon + 1) > INT32_MAX / (sim->observation + sim->actions))
@@ -195,9 +219,11 @@ static orr_status prepare(void *user, int n, int horizon) {
   return status;
 }
 
-static void free_simulator(void *user) {
+void simulator_free(void *user) {
   simulator *sim = user;
   if (!sim) return;
+  simulator_close_linear(sim);
+  simulator_free_inputs(sim);
   free_buffers(sim);
   for (int i = 0; i < sim->workers; i++) orr_env_free(sim->copies[i]);
   engine_free_memory(sim->engine, sim->copies);
@@ -288,6 +314,16 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
   return sim->rows->run ? ORR_OK : orr_engine_status(engine);
 }
 
+simulator *simulator_new(orr_engine *engine, orr_env *env, const orr_simulator_options *options) {
+  simulator *sim = engine_new_zeroed(engine, 1, sizeof *sim);
+  if (!sim) return NULL;
+  sim->engine = engine;
+  sim->env = orr_env_retain(env);
+  if (!open_simulator(sim, options)) return sim;
+  simulator_free(sim);
+  return NULL;
+}
+
 orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
                                  const orr_simulator_options *options) {
   orr_simulator_options defaults = orr_simulator_options_defaults();
@@ -295,24 +331,27 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
     engine_fail(engine, ORR_ARGUMENT, "orr_objective_env needs an environment");
     return NULL;
   }
-  simulator *sim = engine_new_zeroed(engine, 1, sizeof *sim);
+  simulator *sim = simulator_new(engine, env, options ? options : &defaults);
   if (!sim) return NULL;
-  sim->engine = engine;
-  sim->env = orr_env_retain(env);
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = orr_env_name(env);
   callbacks.user = sim;
-  callbacks.score = score;
-  callbacks.prepare = prepare;
-  callbacks.set_input = set_input;
+  callbacks.score = simulator_score;
+  callbacks.prepare = simulator_prepare;
+  callbacks.set_input = simulator_set_input;
   callbacks.differences = true;
-  callbacks.free_user = free_simulator;
+  callbacks.state_size = (int)orr_space_size(orr_env_state_space(env));
+  callbacks.linearise = simulator_linearise;
+  callbacks.free_user = simulator_free;
   callbacks.observation = orr_env_observation_space(env);
   callbacks.action = orr_env_action_space(env);
-  orr_status status = open_simulator(sim, options ? options : &defaults);
   callbacks.violations = sim->options.constraints > 0;
-  orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
-  if (!objective) free_simulator(sim);
+  callbacks.any_thread = !sim->options.reward_function && orr_env_thread_safe(env);
+  callbacks.snapshot_size = state_bytes(sim);
+  callbacks.take_snapshot = take_snapshot;
+  callbacks.use_snapshot = use_snapshot;
+  orr_objective *objective = orr_objective_function(engine, &callbacks);
+  if (!objective) simulator_free(sim);
   else if (options) sim->options.free_user = options->free_user;
   return objective;
 }

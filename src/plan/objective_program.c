@@ -145,7 +145,10 @@ static orr_status take_outputs(learned *model, orr_run *run, const orr_scoring *
 
 static orr_status score(void *user, const orr_scoring *scoring) {
   learned *model = user;
-  if (scoring->gradients) return rollout_score_gradient(model, scoring);
+  if (scoring->gradients) {
+    orr_status known = rollout_score_gradient(model, scoring);
+    if (known || !scoring->violations) return known;
+  }
   if (model->steps) {
     orr_run *done = NULL;
     orr_status stepped = rollout_run_steps(model, scoring, &done);
@@ -267,10 +270,6 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
   if (!(model->run = open_run(model, model->program))) return orr_engine_status(model->engine);
   if (model->first && !(model->first_run = open_run(model, model->first)))
     return orr_engine_status(model->engine);
-  if (options->gradient && (options->risk.measure != ORR_RISK_mean || options->risk.over_members))
-    return engine_fail(model->engine, ORR_ARGUMENT,
-                       "rollout: gradients are those of the mean over particles, not of risk '%s'",
-                       orr_risk_name((int)options->risk.measure));
   status = rollout_open_gradient(model, options->gradient);
   if (!status) status = rollout_open_linear(model, options->path, options->linear);
   if (!status) status = rollout_open_policy(model, options);
@@ -310,7 +309,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->rows.observation : 0;
+  callbacks.state_size = model->linear ? model->observation : 0;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;

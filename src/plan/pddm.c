@@ -59,4 +59,4 @@ static void update(orr_planner *planner, search *s) {
 const planner_type pddm_planner = {.open = open,
                                    .sample = sample,
                                    .update = update,
-                                   .shift = repeat_last_decision};
+                                   .repeats_last = true};

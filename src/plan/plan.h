@@ -45,8 +45,9 @@ typedef struct search {
   orr_real *returns;    /* [batch]; NaN where not finite; those that break constraints are lowered
                            so that they rank behind all that keep them */
   orr_real *gradients;  /* [batch][length][actions] of the return, where the type asks for them */
-  int *order;           /* the `ranked` best, best first, ties by index */
-  int finite;           /* how many returns are; order has as many of them as it ranks */
+  const orr_real *violations; /* [batch]; NULL: nothing can be broken */
+  int *order;                 /* the `ranked` best, best first, ties by index */
+  int finite;                 /* how many returns are; order has as many of them as it ranks */
 } search;
 
 typedef struct planner_type {
@@ -64,8 +65,10 @@ typedef struct planner_type {
   void (*shift)(orr_planner *planner, search *s); /* one decision on; the mean is shifted already */
   void (*close)(orr_planner *planner);            /* what open() made besides the state */
   bool executes_best;                             /* the best plan rather than the mean */
-  bool discrete;                                  /* actions may be discrete */
-  bool gradients;                                 /* of the return are wanted */
+  bool repeats_last; /* a shifted plan goes on with its last decision; else with the middle */
+  bool discrete;     /* actions may be discrete */
+  bool gradients;    /* of the return are wanted */
+  bool derivatives;  /* of dynamics and rewards are wanted */
   bool starts; /* candidates are where a descent starts: proposals join the first iteration only */
 } planner_type;
 
@@ -151,8 +154,27 @@ void elite_moments(const orr_planner *planner, const search *s, int elites, doub
    information theory has it (Williams et al. 2017). sums: [variables] to work in. */
 void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums);
 
-/* A planner_type.shift: the mean goes on with its last decision, rather than with the middle. */
-void repeat_last_decision(orr_planner *planner, search *s);
+/* Adam on plans: see ascent.c. Arrays are [plans][variables]. */
+typedef struct ascent {
+  orr_real *points, *first, *second; /* of each plan, and its moments */
+  bool *frozen;                      /* [plans]: given up */
+  int plans, steps;
+  double rate; /* of learning, in halves of an action's range */
+  bool squash; /* actions are tanh of the points, where there are bounds */
+} ascent;
+
+/* Bytes of the arrays for so many plans, and the arrays in memory of that size. rate and squash are
+   the caller's to set. */
+size_t ascent_size(const orr_planner *planner, int plans);
+void ascent_place(ascent *a, void *memory, const orr_planner *planner, int plans);
+void ascent_start(ascent *a, const orr_planner *planner, const orr_real *plans);
+/* Moves plans up their gradients; those with numbers that are not finite are given up. Answers how many
+   that were whose return is finite. */
+int ascent_step(ascent *a, const orr_planner *planner, const orr_real *returns,
+                const orr_real *gradients);
+/* Writes the plans; `instead` in place of those given up. */
+void ascent_write(const ascent *a, const orr_planner *planner, const orr_real *instead,
+                  orr_real *plans);
 
 static inline orr_real clamp(orr_real value, orr_real low, orr_real high) {
   value = value < low ? low : value;

@@ -309,3 +309,9 @@ orr_space *orr_planner_action_space(const orr_planner *planner) { return planner
 int orr_planner_horizon(const orr_planner *planner) { return planner->horizon; }
 int orr_planner_action_repeat(const orr_planner *planner) { return planner->repeat; }
 int orr_planner_population(const orr_planner *planner) { return planner->population; }
+
+bool orr_planner_wants_gradients(const orr_planner *planner) { return planner->type->gradients; }
+
+bool orr_planner_wants_linearisation(const orr_planner *planner) {
+  return planner->type->derivatives;
+}

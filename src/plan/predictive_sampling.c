@@ -74,14 +74,17 @@ static orr_status open(orr_planner *planner) {
   return ORR_OK;
 }
 
-/* The knots are where the plan so far is at their times. */
+/* The knots are where the plan so far is at their times; one that is held starts at its time, not before. */
 static void read_knots(const orr_planner *planner, search *s) {
   const spline *shared = planner->shared;
+  const predictive_sampling_options *options = planner->options;
   spline_state *state = s->state;
   int actions = planner->actions;
+  bool held = options->degree == 0;
   state->knots = (orr_real *)(state + 1);
   for (int k = 0; k < shared->knots; k++) {
-    int step = (int)floor(knot_time(shared, planner->length, k) + 0.5);
+    double time = knot_time(shared, planner->length, k);
+    int step = (int)(held ? ceil(time - 1e-9) : floor(time + 0.5));
     memcpy(state->knots + k * actions, s->mean + step * actions,
            (size_t)actions * sizeof(orr_real));
   }
@@ -123,8 +126,5 @@ static void update(orr_planner *planner, search *s) {
          (size_t)planner->variables * sizeof(orr_real));
 }
 
-const planner_type predictive_sampling_planner = {.open = open,
-                                                  .sample = sample,
-                                                  .update = update,
-                                                  .shift = repeat_last_decision,
-                                                  .executes_best = true};
+const planner_type predictive_sampling_planner = {
+    .open = open, .sample = sample, .update = update, .repeats_last = true, .executes_best = true};

@@ -18,7 +18,9 @@ static void shape(const orr_planner *planner, const search *s, orr_real draws[][
     orr_real middle = planner->middle[v % planner->actions];
     orr_real half = planner->half[v % planner->actions];
     for (int lane = 0; lane < BLOCK; lane++)
-      plan[v][lane] = middle + half * (2 * draws[v][lane] - 1);
+      plan[v][lane] =
+          clamp(middle + half * (2 * draws[v][lane] - 1), planner->low[v % planner->actions],
+                planner->high[v % planner->actions]);
   }
   /* discrete values are whole numbers 0 .. n-1, equally likely */
   for (int f = 0; f < orr_space_fields(planner->space); f++) {

@@ -5,6 +5,7 @@
 #include "plan/risk.h"
 
 #include <math.h>
+#include <string.h>
 
 static const struct {
   const char *name, *parameter, *doc;
@@ -121,4 +122,55 @@ orr_real violations_of(const double *probabilities, const double *limits, int co
     else if (isnan(above)) return INFINITY;
   }
   return (orr_real)sum;
+}
+
+/* ---- derivatives ---- */
+
+/* Returns that are equal share what falls to them, where they are the last within the share. */
+static void cvar_weights(const double *values, int count, double alpha, double *sorted,
+                         double *weights) {
+  double share = fmax(alpha * count, 1);
+  int below = 0, equal = 0, last = (int)ceil(share) - 1;
+  memcpy(sorted, values, (size_t)count * sizeof *sorted);
+  sort(sorted, count);
+  double limit = sorted[last < count ? last : count - 1];
+  for (int i = 0; i < count; i++) {
+    below += values[i] < limit;
+    equal += values[i] == limit;
+  }
+  for (int i = 0; i < count; i++)
+    weights[i] = values[i] < limit    ? 1 / share
+                 : values[i] == limit ? (share - below) / (share * equal)
+                                      : 0;
+}
+
+void risk_weights(const orr_risk_options *options, const double *values, int count, double *sorted,
+                  double *weights) {
+  double mean = mean_of(values, count), deviation = deviation_of(values, count, mean), k = 0;
+  switch (options->measure) {
+  case ORR_RISK_mean: break;
+  case ORR_RISK_worst: cvar_weights(values, count, 0, sorted, weights); return;
+  case ORR_RISK_cvar: cvar_weights(values, count, options->parameter, sorted, weights); return;
+  case ORR_RISK_mean_minus_deviations: k = -options->parameter; break;
+  case ORR_RISK_optimistic: k = options->parameter; break;
+  }
+  for (int i = 0; i < count; i++)
+    weights[i] = (1 + (deviation > 0 ? k * (values[i] - mean) / deviation : 0)) / count;
+}
+
+void risk_weights_groups(const orr_risk_options *options, double *values, const int *sizes,
+                         int groups, double *sorted, double *weights) {
+  const double *group = values;
+  int count = 0;
+  for (int g = 0; g < groups; g++) {
+    count += sizes[g];
+    values[g] = mean_of(group, sizes[g]);
+    group += sizes[g];
+  }
+  risk_weights(options, values, groups, sorted, weights);
+  /* from the last one on, as groups overlap with what is to be written */
+  for (int g = groups; g-- > 0;) {
+    double each = weights[g] / sizes[g];
+    for (int i = 0; i < sizes[g]; i++) weights[--count] = each;
+  }
 }

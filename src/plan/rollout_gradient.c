@@ -1,6 +1,7 @@
 /* rollout_gradient.c - gradients of a learned rollout's returns with respect to plans. A program of
    its own gives every particle's return and the gradient of it; rows are those of rollout_layout.c,
-   row = slot * n + plan. The gradient of a mean over particles is the mean of their gradients. */
+   row = slot * n + plan. The gradient of a mean over particles is the mean of their gradients; of another
+   measure of risk it is the sum of theirs by the measure's derivatives. */
 #include <math.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct rollout_gradient {
   int n, states;                          /* what the rest was made for; 0: nothing yet */
   orr_tensor *state, *time, *plans;       /* [states, S] or [S], [], [n, horizon, actions] */
   orr_tensor *state_of_row, *plan_of_row; /* int32 [n * particles] */
+  double *values, *sorted, *weights;      /* [particles]: returns of a plan, and what they weigh */
 };
 
 static void free_rows(rollout_gradient *gradient) {
@@ -34,6 +36,7 @@ void rollout_close_gradient(learned *model) {
   orr_tensor_free(gradient->time);
   orr_run_free(gradient->run);
   orr_program_free(gradient->program);
+  engine_free_memory(model->engine, gradient->values);
   engine_free_memory(model->engine, gradient);
   model->gradient = NULL;
 }
@@ -51,7 +54,7 @@ static orr_status check_inputs(learned *model) {
     return engine_fail(model->engine, ORR_SHAPE,
                        "a gradient program needs the rollout's input 'plan', [%d, %d] for each row",
                        model->horizon, model->actions);
-  const int64_t size = model->rows.observation;
+  const int64_t size = model->observation;
   if (state >= 0 && (orr_program_input_level(program, state) == ORR_MEMBER ||
                      !shape_equal(orr_program_input_axes(program, state),
                                   orr_program_input_shape(program, state), 1, &size)))
@@ -101,7 +104,12 @@ orr_status rollout_open_gradient(learned *model, orr_program *program) {
   gradient->program = orr_program_retain(program);
   gradient->run = orr_run_new(program);
   gradient->time = orr_tensor_new(model->engine, ORR_REAL, 0, NULL);
-  if (!gradient->run || !gradient->time) return orr_engine_status(model->engine);
+  size_t particles = (size_t)model->particles;
+  gradient->values = engine_new_zeroed(model->engine, 3 * particles, sizeof(double));
+  if (!gradient->run || !gradient->time || !gradient->values)
+    return orr_engine_status(model->engine);
+  gradient->sorted = gradient->values + particles;
+  gradient->weights = gradient->sorted + particles;
   orr_status status = check_inputs(model);
   if (!status) status = check_outputs(model);
   if (!status && rollout_find_input(program, "time") >= 0)
@@ -121,7 +129,7 @@ orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tens
 
 static orr_status new_tensors(learned *model, int n, int states) {
   rollout_gradient *gradient = model->gradient;
-  int64_t rows = (int64_t)n * model->particles, size = model->rows.observation;
+  int64_t rows = (int64_t)n * model->particles, size = model->observation;
   int64_t plans[3] = {n, model->horizon, model->actions}, starts[2] = {states, size};
   if (rows > INT32_MAX / 16)
     return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
@@ -166,24 +174,45 @@ static orr_status lay_out(learned *model, int n, int states) {
 
 /* ---- scoring ---- */
 
-/* Means over particles, in the order of slots; what is not finite spoils its plan. */
+/* What a plan is worth, and what each particle weighs in its gradient; NaN when a return is not
+   finite. */
+static double weigh(const learned *model, const orr_real *returns, size_t plan, size_t n) {
+  const rollout_gradient *gradient = model->gradient;
+  const orr_risk_options *risk = &model->risk;
+  int particles = model->particles;
+  double *values = gradient->values, *sorted = gradient->sorted, *weights = gradient->weights;
+  bool finite = true;
+  for (int slot = 0; slot < particles; slot++) {
+    values[slot] = (double)returns[((size_t)slot * n + plan) * (size_t)gradient->return_stride];
+    finite = finite && isfinite(values[slot]);
+  }
+  if (!finite) return NAN;
+  memcpy(weights, values, (size_t)particles * sizeof(double)); /* measures overwrite */
+  double worth = risk->over_members
+                     ? risk_measure_groups(risk, weights, model->slots, model->groups)
+                     : risk_measure(risk, weights, particles);
+  if (risk->over_members)
+    risk_weights_groups(risk, values, model->slots, model->groups, sorted, weights);
+  else risk_weights(risk, values, particles, sorted, weights);
+  return worth;
+}
+
+/* In the order of slots; what is not finite spoils its plan. */
 static void reduce(const learned *model, const orr_scoring *scoring) {
   const rollout_gradient *gradient = model->gradient;
   const orr_real *returns = orr_tensor_data(orr_run_output(gradient->run, "return"));
   const orr_real *slopes = orr_tensor_data(orr_run_output(gradient->run, "gradient"));
   size_t variables = (size_t)model->horizon * (size_t)model->actions, n = (size_t)scoring->n;
   for (size_t plan = 0; plan < n; plan++) {
+    double worth = weigh(model, returns, plan, n);
     orr_real *out = scoring->gradients + plan * variables;
-    double sum = 0;
-    for (size_t v = 0; v < variables; v++) out[v] = 0;
-    for (size_t slot = 0; slot < (size_t)model->particles; slot++) {
-      size_t row = slot * n + plan;
-      const orr_real *slope = slopes + row * (size_t)gradient->gradient_stride;
-      sum += (double)returns[row * (size_t)gradient->return_stride];
-      for (size_t v = 0; v < variables; v++) out[v] += slope[v];
+    scoring->returns[plan] = (orr_real)worth;
+    for (size_t v = 0; v < variables; v++) out[v] = isnan(worth) ? (orr_real)NAN : 0;
+    for (size_t slot = 0; slot < (size_t)model->particles && !isnan(worth); slot++) {
+      const orr_real *slope = slopes + (slot * n + plan) * (size_t)gradient->gradient_stride;
+      orr_real weight = (orr_real)gradient->weights[slot];
+      for (size_t v = 0; v < variables && weight != 0; v++) out[v] += weight * slope[v];
     }
-    scoring->returns[plan] = (orr_real)(sum / model->particles);
-    for (size_t v = 0; v < variables; v++) out[v] /= (orr_real)model->particles;
   }
 }
 

@@ -44,28 +44,22 @@ static int count_groups(const learned *model) { return model->groups ? model->gr
 
 /* ---- what it accepts ---- */
 
-static int find_output(const orr_program *program, const char *name) {
-  for (int i = 0; i < orr_program_outputs(program); i++)
-    if (!strcmp(orr_program_output_name(program, i), name)) return i;
-  return -1;
-}
-
 static orr_status check_outputs(learned *model) {
   rollout_linear *linear = model->linear;
   const orr_program *program = linear->linear;
-  const int64_t path[2] = {model->horizon, model->rows.observation};
-  int states = find_output(linear->path, "states");
+  const int64_t path[2] = {model->horizon, model->observation};
+  int states = rollout_find_output(linear->path, "states");
   if (states < 0 || orr_program_output_level(linear->path, states) != ORR_ROW ||
       !shape_equal(orr_program_output_axes(linear->path, states),
                    orr_program_output_shape(linear->path, states), 2, path))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a path program needs an output 'states', [%d, %d] for each row",
-                       model->horizon, model->rows.observation);
+                       model->horizon, model->observation);
   for (int i = 0; i < OUTPUTS; i++) {
     int64_t shape[2], count = 1;
-    int axes = (int)strlen(outputs[i].shape), at = find_output(program, outputs[i].name);
+    int axes = (int)strlen(outputs[i].shape), at = rollout_find_output(program, outputs[i].name);
     for (int axis = 0; axis < axes; axis++) {
-      shape[axis] = outputs[i].shape[axis] == 'S' ? model->rows.observation : model->actions;
+      shape[axis] = outputs[i].shape[axis] == 'S' ? model->observation : model->actions;
       count *= shape[axis];
     }
     if (at < 0 || orr_program_output_level(program, at) == ORR_MEMBER ||
@@ -77,7 +71,7 @@ static orr_status check_outputs(learned *model) {
     linear->sizes[i] = (size_t)count;
     linear->strides[i] = orr_program_output_level(program, at) == ORR_ROW ? (size_t)count : 0;
   }
-  int ended = find_output(program, "ended");
+  int ended = rollout_find_output(program, "ended");
   linear->ended_stride = ended < 0 ? -1 : orr_program_output_level(program, ended) == ORR_ROW;
   return ORR_OK;
 }
@@ -85,7 +79,7 @@ static orr_status check_outputs(learned *model) {
 static orr_status new_tensors(learned *model) {
   rollout_linear *linear = model->linear;
   orr_engine *engine = model->engine;
-  int64_t horizon = model->horizon, size = model->rows.observation, actions = model->actions;
+  int64_t horizon = model->horizon, size = model->observation, actions = model->actions;
   int64_t rows = horizon * count_groups(model);
   const int64_t start[2] = {1, size}, plan[3] = {1, horizon, actions}, paths[2] = {rows, size};
   int state = rollout_find_input(linear->path, "state");
@@ -150,6 +144,10 @@ orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *p
     return engine_fail(model->engine, ORR_ARGUMENT,
                        "to linearise a rollout takes two programs, of its path and of the "
                        "derivatives along it");
+  if (model->rows.function)
+    return engine_fail(model->engine, ORR_ARGUMENT,
+                       "a rollout with a reward function cannot be linearised: the function's "
+                       "derivatives are not known");
   rollout_linear *linear = engine_new_zeroed(model->engine, 1, sizeof *linear);
   if (!linear) return ORR_MEMORY;
   model->linear = linear;
@@ -192,7 +190,7 @@ static double weight_of(const learned *model, int group) {
 /* The states at which derivatives are taken, and their mean over elites. */
 static orr_status follow(learned *model, const orr_linearisation *along) {
   rollout_linear *linear = model->linear;
-  size_t size = (size_t)model->rows.observation, horizon = (size_t)model->horizon;
+  size_t size = (size_t)model->observation, horizon = (size_t)model->horizon;
   memcpy(orr_tensor_data(linear->state), along->observation, size * sizeof(orr_real));
   memcpy(orr_tensor_data(linear->plan), along->plan,
          horizon * (size_t)model->actions * sizeof(orr_real));
@@ -266,7 +264,7 @@ orr_status rollout_linearise(void *user, const orr_linearisation *along) {
                                     along->reward_aa};
   for (int i = 0; i < OUTPUTS; i++) average(model, i, means[i]);
   end_rewards(model, means);
-  size_t size = (size_t)model->rows.observation;
+  size_t size = (size_t)model->observation;
   for (size_t i = 0; i < size; i++) along->value_s[i] = 0;
   for (size_t i = 0; i < size * size; i++) along->value_ss[i] = 0;
   return ORR_OK;

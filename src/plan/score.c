@@ -78,8 +78,7 @@ static bool is_better(orr_real value, orr_real violation, const search *s) {
 }
 
 /* values: returns as they were scored. */
-static void remember(orr_planner *planner, search *s, const orr_real *values,
-                     const orr_real *violations) {
+static void remember(orr_planner *planner, search *s, const orr_real *values) {
   double sum = 0;
   for (int i = 0; i < planner->batch; i++)
     if (isfinite(s->returns[i])) sum += (double)values[i];
@@ -89,7 +88,7 @@ static void remember(orr_planner *planner, search *s, const orr_real *values,
   s->non_finite += planner->batch - s->finite;
   if (!s->finite) return;
   int winner = s->order[0];
-  orr_real violation = violations ? violations[winner] : 0;
+  orr_real violation = s->violations ? s->violations[winner] : 0;
   s->best_returns[planner->iteration] = values[winner];
   if (!is_better(values[winner], violation, s)) return;
   s->best_return = values[winner];
@@ -153,13 +152,13 @@ orr_status planner_score(orr_planner *planner) {
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     size_t first = (size_t)i * (size_t)planner->batch;
-    const orr_real *violations = limited ? planner->violations + first : NULL;
+    s->violations = limited ? planner->violations + first : NULL;
     if (limited) {
       memcpy(s->returns, values + first, (size_t)planner->batch * sizeof(orr_real));
-      lower_violators(s->returns, violations, planner->batch);
+      lower_violators(s->returns, s->violations, planner->batch);
     }
     s->finite = rank_returns(s->returns, planner->batch, planner->ranked, s->order);
-    remember(planner, s, values + first, violations);
+    remember(planner, s, values + first);
   }
   return ORR_OK;
 }

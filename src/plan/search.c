@@ -25,17 +25,11 @@ void orr_planner_reset(orr_planner *planner) {
 }
 
 /* The plan to execute: the best, or the mean; the mean where nothing was finite, the best where there was
-   no time to learn from what was scored. */
+   no time to learn from what was scored, and under side constraints, which a mean that nobody scored
+   may break. */
 static const orr_real *chosen_plan(const orr_planner *planner, const search *s) {
-  bool best = planner->type->executes_best || !planner->updated;
+  bool best = planner->type->executes_best || !planner->updated || planner->constrained;
   return best && !isnan(s->best_return) ? s->best : s->mean;
-}
-
-void repeat_last_decision(orr_planner *planner, search *s) {
-  size_t action = (size_t)planner->actions, variables = (size_t)planner->variables;
-  if (variables > action)
-    memcpy(s->mean + variables - action, s->mean + variables - 2 * action,
-           action * sizeof(orr_real));
 }
 
 void orr_planner_shift(orr_planner *planner) {
@@ -44,7 +38,8 @@ void orr_planner_shift(orr_planner *planner) {
     search *s = &planner->searches[i];
     if (s->warm) memcpy(s->previous, chosen_plan(planner, s), action * sizeof(orr_real));
     memmove(s->mean, s->mean + action, kept * sizeof(orr_real));
-    memcpy(s->mean + kept, planner->middle, action * sizeof(orr_real));
+    if (!planner->type->repeats_last)
+      memcpy(s->mean + kept, planner->middle, action * sizeof(orr_real));
     if (planner->type->shift) planner->type->shift(planner, s);
   }
 }

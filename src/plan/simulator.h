@@ -1,18 +1,34 @@
-/* simulator.h - the true simulator, as its files share it: objective_env.c (plays), simulator_rows.c
-   (rewards of a program or a function), simulator_worth.c (what plans are worth). */
+/* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes one),
+   simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are worth),
+   simulator_linear.c (derivatives along a plan). */
 #ifndef PLAN_SIMULATOR_H
 #define PLAN_SIMULATOR_H
 
 #include "plan/risk.h"
 
+/* Which row is which, for one number of plans: int32 [rows]. */
+typedef struct row_indices {
+  int n; /* 0: none */
+  orr_tensor *s, *next, *a, *t;
+} row_indices;
+
+enum { INDEXED = 16 }; /* batch sizes that are kept: planners may shrink their population */
+
 struct program_rows {
   orr_run *run;
   orr_tensor *observations, *plans,
       *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
-  /* int32 [rows] for the batch size they were made for */
-  orr_tensor *s, *next, *a, *t;
-  int indexed;
+  row_indices indices[INDEXED];
+  int indexed, oldest; /* plans that the run is bound for; 0: none yet */
 };
+
+typedef struct simulator_linear simulator_linear;
+
+/* An input of the reward program that was set. */
+typedef struct simulator_input {
+  char *name;
+  orr_tensor *tensor;
+} simulator_input;
 
 typedef struct simulator {
   orr_engine *engine;
@@ -22,7 +38,11 @@ typedef struct simulator {
   orr_env **copies;         /* [workers]; NULL: env itself is played, not being thread-safe */
   int workers;
   double *state;
-  orr_real *seen;        /* [observation] */
+  const double *snapshot; /* where plans start; NULL: where env is */
+  double *starts,
+      *ends;      /* lent, [rollouts][state]: where each starts, instead of `state`, and ends;
+                            NULL: nobody asks */
+  orr_real *seen; /* [observation] */
   int capacity, horizon; /* plans that the buffers below hold */
   orr_real *rewards;     /* [rollouts][horizon] */
   int *steps;            /* [rollouts], that count */
@@ -32,9 +52,26 @@ typedef struct simulator {
   reward_rows function;
   orr_real *observations; /* [rollouts][horizon + 1][observation] */
   const orr_scoring *scoring;
-  bool *ended;         /* [rollouts], before the horizon or with its last step */
-  struct worth *worth; /* what rollouts are worth, see simulator_worth.c */
+  bool *ended;             /* [rollouts], before the horizon or with its last step */
+  struct worth *worth;     /* what rollouts are worth, see simulator_worth.c */
+  simulator_input *inputs; /* [inputs_count]: for the one of `linear` */
+  int inputs_count;
+  simulator_linear *linear; /* NULL until derivatives were wanted */
 } simulator;
+
+/* free_user is not taken over. */
+simulator *simulator_new(orr_engine *engine, orr_env *env, const orr_simulator_options *options);
+void simulator_free(void *user); /* accepts NULL */
+
+/* The callbacks of an objective. */
+orr_status simulator_score(void *user, const orr_scoring *scoring);
+orr_status simulator_prepare(void *user, int n, int horizon);
+orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor);
+orr_status simulator_linearise(void *user, const orr_linearisation *along);
+
+void simulator_close_linear(simulator *sim);
+orr_status simulator_linear_set_input(simulator *sim, const char *name, orr_tensor *tensor);
+void simulator_free_inputs(simulator *sim);
 
 /* Rewards over rows (rollout, step) in place of the environment's own, and ends. */
 orr_status simulator_index_rows(simulator *sim, int n);

@@ -8,12 +8,16 @@ static orr_tensor *index_tensor(orr_engine *engine, int64_t rows) {
   return orr_tensor_new(engine, ORR_INT, 1, &rows);
 }
 
+static void free_index(row_indices *index) {
+  orr_tensor_free(index->s);
+  orr_tensor_free(index->next);
+  orr_tensor_free(index->a);
+  orr_tensor_free(index->t);
+  *index = (row_indices){0};
+}
+
 void simulator_free_indices(struct program_rows *rows) {
-  orr_tensor **indices[] = {&rows->s, &rows->next, &rows->a, &rows->t};
-  for (size_t i = 0; i < COUNT(indices); i++) {
-    orr_tensor_free(*indices[i]);
-    *indices[i] = NULL;
-  }
+  for (int i = 0; i < INDEXED; i++) free_index(&rows->indices[i]);
   rows->indexed = 0;
 }
 
@@ -22,19 +26,24 @@ static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr
   return orr_run_input(sim->rows->run, name, tensor, index);
 }
 
-/* Rows are (plan, particle, step), the last one fastest. */
-orr_status simulator_index_rows(simulator *sim, int n) {
+/* Rows are (plan, particle, step), the last one fastest. NULL when there is no memory. */
+static row_indices *make_index(simulator *sim, int n) {
   struct program_rows *rows = sim->rows;
-  if (rows->indexed == n) return ORR_OK;
-  simulator_free_indices(rows);
+  for (int i = 0; i < INDEXED; i++)
+    if (rows->indices[i].n == n) return &rows->indices[i];
+  row_indices *index = &rows->indices[rows->oldest];
+  free_index(index);
   int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
-  rows->s = index_tensor(sim->engine, count);
-  rows->next = index_tensor(sim->engine, count);
-  rows->a = index_tensor(sim->engine, count);
-  rows->t = index_tensor(sim->engine, count);
-  if (!rows->s || !rows->next || !rows->a || !rows->t) return ORR_MEMORY;
-  int32_t *s = orr_tensor_data(rows->s), *next = orr_tensor_data(rows->next);
-  int32_t *a = orr_tensor_data(rows->a), *t = orr_tensor_data(rows->t);
+  index->s = index_tensor(sim->engine, count);
+  index->next = index_tensor(sim->engine, count);
+  index->a = index_tensor(sim->engine, count);
+  index->t = index_tensor(sim->engine, count);
+  if (!index->s || !index->next || !index->a || !index->t) {
+    free_index(index);
+    return NULL;
+  }
+  int32_t *s = orr_tensor_data(index->s), *next = orr_tensor_data(index->next);
+  int32_t *a = orr_tensor_data(index->a), *t = orr_tensor_data(index->t);
   for (int64_t row = 0; row < count; row++) {
     int64_t rollout = row / horizon, step = row % horizon;
     s[row] = (int32_t)(rollout * (horizon + 1) + step);
@@ -42,10 +51,22 @@ orr_status simulator_index_rows(simulator *sim, int n) {
     a[row] = (int32_t)(rollout / sim->options.particles * horizon + step);
     t[row] = (int32_t)step;
   }
-  orr_status status = bind(sim, "s", rows->observations, rows->s);
-  if (!status) status = bind(sim, "next", rows->observations, rows->next);
-  if (!status) status = bind(sim, "a", rows->plans, rows->a);
-  if (!status) status = bind(sim, "t", rows->times, rows->t);
+  index->n = n;
+  rows->oldest = (rows->oldest + 1) % INDEXED;
+  return index;
+}
+
+orr_status simulator_index_rows(simulator *sim, int n) {
+  struct program_rows *rows = sim->rows;
+  if (rows->indexed == n) return ORR_OK;
+  rows->indexed = 0;
+  row_indices *index = make_index(sim, n);
+  if (!index) return ORR_MEMORY;
+  int64_t count = (int64_t)n * sim->options.particles * sim->horizon;
+  orr_status status = bind(sim, "s", rows->observations, index->s);
+  if (!status) status = bind(sim, "next", rows->observations, index->next);
+  if (!status) status = bind(sim, "a", rows->plans, index->a);
+  if (!status) status = bind(sim, "t", rows->times, index->t);
   if (!status) status = orr_run_rows(rows->run, count, 1);
   if (!status) rows->indexed = n;
   return status;

@@ -24,9 +24,11 @@ void elite_moments(const orr_planner *planner, const search *s, int elites, doub
 void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums) {
   int variables = planner->variables;
   double highest = (double)s->returns[s->order[0]], total = 0;
+  /* what breaks constraints has no say where anything keeps them */
+  const orr_real *broken = s->violations && s->violations[s->order[0]] == 0 ? s->violations : NULL;
   for (int v = 0; v < variables; v++) sums[v] = 0;
   for (int i = 0; i < planner->batch; i++) {
-    if (!isfinite(s->returns[i])) continue;
+    if (!isfinite(s->returns[i]) || (broken && broken[i] > 0)) continue;
     double weight = exp(((double)s->returns[i] - highest) / temperature);
     if (weight == 0) continue;
     total += weight; /* at least 1, the best one's */

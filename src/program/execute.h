@@ -24,11 +24,22 @@ typedef struct worker {
   orr_real *held; /* where the batch in hand holds them: its own, or common to all workers */
 } worker;
 
+/* Outputs for one number of rows, kept while another is in force. */
+enum { OUTPUT_SETS = 16 };
+typedef struct output_set {
+  int64_t rows;
+  int members;
+  orr_tensor **outputs;
+} output_set;
+
 struct orr_run {
   orr_engine *engine;
   orr_program *program;
   bound *bound;
   orr_tensor **outputs;
+  output_set kept_outputs[OUTPUT_SETS];
+  int oldest_outputs, outputs_members;
+  int64_t outputs_rows;
   int64_t rows;
   int members;
   int64_t *sizes; /* rows of each group */
@@ -42,6 +53,7 @@ struct orr_run {
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
   orr_real *singles, *sums, *kept, *partials;
+  int singles_members; /* that singles are laid out for */
   tile *tiles;
   int tile_count, unit_count, batch_count;
   int blocks; /* in a tile */
@@ -72,6 +84,7 @@ void run_sums(orr_run *run, const stage *st);
 /* Makes room for the rows and members as they are now; nothing when it is there. */
 bool run_lay_out(orr_run *run);
 void run_free_workers(orr_run *run);
+void run_free_outputs(orr_run *run);
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */

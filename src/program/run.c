@@ -32,11 +32,10 @@ void orr_run_free(orr_run *run) {
     orr_tensor_free(run->bound[i].tensor);
     orr_tensor_free(run->bound[i].index);
   }
-  for (int i = 0; run->outputs && i < run->program->output_count; i++)
-    orr_tensor_free(run->outputs[i]);
+  run_free_outputs(run);
   run_free_workers(run);
-  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles, run->sums,
-                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials};
+  void *owned[] = {run->bound, run->single_at, run->base,    run->singles, run->sums,
+                   run->kept,  run->sizes,     run->entries, run->tiles,   run->partials};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
   engine_free_memory(engine, run);
@@ -101,16 +100,17 @@ orr_status orr_run_groups(orr_run *run, int members, const int64_t *sizes) {
   bool same = run->sizes && members == run->members &&
               memcmp(run->sizes, sizes, (size_t)members * sizeof *sizes) == 0;
   if (same) return ORR_OK;
-  int64_t *copy = engine_new(run->engine, (size_t)members, sizeof *copy);
-  if (!copy) return ORR_MEMORY;
-  memcpy(copy, sizes, (size_t)members * sizeof *sizes);
-  engine_free_memory(run->engine, run->sizes);
   if (members != run->members) {
+    int64_t *copy = engine_new(run->engine, (size_t)members, sizeof *copy);
+    if (!copy) return ORR_MEMORY;
+    engine_free_memory(run->engine, run->sizes);
     engine_free_memory(run->engine, run->entries);
     run->entries = NULL;
+    run->sizes = copy;
+    run->members = members;
+    run->settled = false;
   }
-  run->sizes = copy;
-  run->members = members;
+  memcpy(run->sizes, sizes, (size_t)members * sizeof *sizes);
   run->rows = rows;
   run->laid_out = false;
   return ORR_OK;
@@ -125,11 +125,13 @@ orr_status orr_run_rows(orr_run *run, int64_t rows, int members) {
     for (int i = 0; i < members; i++) equal = equal && run->sizes[i] == rows / members;
     if (equal) return ORR_OK;
   }
-  int64_t *sizes = engine_new(run->engine, (size_t)members, sizeof *sizes);
-  if (!sizes) return ORR_MEMORY;
+  int64_t few[16], *sizes = few;
+  if (members > (int)COUNT(few) &&
+      !(sizes = engine_new(run->engine, (size_t)members, sizeof *sizes)))
+    return ORR_MEMORY;
   for (int i = 0; i < members; i++) sizes[i] = rows / members;
   orr_status status = orr_run_groups(run, members, sizes);
-  engine_free_memory(run->engine, sizes);
+  if (sizes != few) engine_free_memory(run->engine, sizes);
   return status;
 }
 
@@ -159,7 +161,7 @@ void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration) {
 
 orr_tensor *orr_run_output(orr_run *run, const char *name) {
   for (int i = 0; i < run->program->named_outputs; i++)
-    if (strcmp(run->program->outputs[i].name, name) == 0) return run->outputs[i];
+    if (run->outputs && strcmp(run->program->outputs[i].name, name) == 0) return run->outputs[i];
   engine_fail(run->engine, ORR_FIELD, "no output '%s'", name);
   return NULL;
 }
@@ -318,9 +320,10 @@ static void copy_results(orr_run *run) {
 static orr_status check_updates(orr_run *run) {
   const orr_program *p = run->program;
   if (p->output_count > p->named_outputs && atomic_load(&run->engine->planning))
-    return engine_fail(run->engine, ORR_BUSY,
-                       "an mpc plans in the background, and may read what this would change: pause it "
-                       "first, as in mpc:pause()");
+    return engine_fail(
+        run->engine, ORR_BUSY,
+        "an mpc plans in the background, and may read what this would change: pause it "
+        "first, as in mpc:pause()");
   bool any = false;
   for (int i = p->named_outputs; i < p->output_count; i++)
     any = any || p->outputs[i].level == ORR_MEMBER;

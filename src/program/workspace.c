@@ -1,5 +1,6 @@
 /* workspace.c - the memory of a run, laid out for the rows it was given: single values, tiles and
-   batches of them, what workers need, outputs. */
+   batches of them, what workers need, outputs. Rows may shrink and grow again, as the populations of
+   planners do, without an allocation: memory only grows, and outputs of several sizes are kept. */
 #include <string.h>
 
 #include "program/execute.h"
@@ -7,6 +8,7 @@
 enum {
   TILES = 16, /* at least, where there are so many blocks: threads share tiles out */
   SLOTS = 8,  /* sums inside loops go through so many ordered slots, shared out over the groups */
+  KEPT_OUTPUTS = 1 << 18, /* numbers: larger outputs are not kept */
   LARGEST_STEP = 1 << 16 /* rows: more are not done member by member, which Ctrl-C would wait for */
 };
 
@@ -25,7 +27,9 @@ void run_free_workers(orr_run *run) {
 
 static int64_t pad(int64_t n) { return (n + 15) / 16 * 16; }
 
+/* Does not depend on the rows, and what follows from parameters alone stays. */
 static bool layout_singles(orr_run *run) {
+  if (run->singles && run->singles_members == run->members) return true;
   const orr_program *p = run->program;
   int64_t total = 0;
   for (int i = 0; i < p->value_count; i++) {
@@ -37,6 +41,8 @@ static bool layout_singles(orr_run *run) {
   engine_free_memory(run->engine, run->singles);
   run->singles = engine_new_zeroed(run->engine, (size_t)total + 1, sizeof *run->singles);
   if (!run->singles) return false;
+  run->singles_members = run->members;
+  run->settled = false;
   for (int i = 0; i < p->value_count; i++) {
     const value *v = &p->values[i];
     if (v->place == PLACE_SINGLE || v->place == PLACE_SUM)
@@ -58,9 +64,8 @@ static bool layout_tiles(orr_run *run) {
   run->blocks = blocks_in_a_tile(run);
   int64_t tile_rows = (int64_t)run->program->lanes * run->blocks, count = 0;
   for (int g = 0; g < run->members; g++) count += (run->sizes[g] + tile_rows - 1) / tile_rows;
-  engine_free_memory(run->engine, run->tiles);
-  run->tiles = engine_new(run->engine, (size_t)count + 1, sizeof *run->tiles);
-  if (!run->tiles) return false;
+  if (!engine_make_room(run->engine, (void **)&run->tiles, (size_t)count + 1, sizeof *run->tiles))
+    return false;
   int slots = (SLOTS + run->members - 1) / run->members, n = 0, units = 0, batch = 0, block = 0;
   int64_t start = 0;
   for (int g = 0; g < run->members; g++) {
@@ -89,15 +94,17 @@ static bool layout_storage(orr_run *run) {
   int64_t sums = 0, lanes = (int64_t)p->lanes * run->blocks;
   for (int s = 1; s < p->stage_count; s += 2)
     if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
-  engine_free_memory(run->engine, run->sums);
-  engine_free_memory(run->engine, run->kept);
-  engine_free_memory(run->engine, run->partials);
-  run->sums = engine_new(run->engine, (size_t)(sums * run->unit_count) + 1, sizeof *run->sums);
-  run->kept = engine_new(run->engine, (size_t)(p->kept_features * lanes * run->tile_count) + 1,
-                         sizeof *run->kept);
-  run->partials =
-      engine_new(run->engine, (size_t)(p->partials * run->members) + 1, sizeof *run->partials);
-  return run->sums && run->kept && run->partials;
+  const struct {
+    orr_real **memory;
+    int64_t numbers;
+  } rooms[] = {{&run->sums, sums * run->unit_count},
+               {&run->kept, p->kept_features * lanes * run->tile_count},
+               {&run->partials, p->partials * run->members}};
+  for (size_t i = 0; i < COUNT(rooms); i++)
+    if (!engine_make_room(run->engine, (void **)rooms[i].memory, (size_t)rooms[i].numbers + 1,
+                          sizeof(orr_real)))
+      return false;
+  return true;
 }
 
 static bool layout_workers(orr_run *run) {
@@ -131,24 +138,72 @@ static bool layout_workers(orr_run *run) {
   return true;
 }
 
+static void free_set(orr_run *run, orr_tensor **outputs) {
+  for (int i = 0; outputs && i < run->program->output_count; i++) orr_tensor_free(outputs[i]);
+  engine_free_memory(run->engine, outputs);
+}
+
+void run_free_outputs(orr_run *run) {
+  free_set(run, run->outputs);
+  for (int i = 0; i < OUTPUT_SETS; i++) free_set(run, run->kept_outputs[i].outputs);
+}
+
+/* Puts the outputs in force aside; large ones, and parts of them that a failure left, go. */
+static void put_aside(orr_run *run) {
+  int64_t numbers = 0;
+  for (int i = 0; i < run->program->named_outputs; i++)
+    numbers += run->outputs[i] ? orr_tensor_count(run->outputs[i]) : KEPT_OUTPUTS;
+  output_set now = {run->outputs_rows, run->outputs_members, run->outputs};
+  run->outputs = NULL;
+  if (numbers >= KEPT_OUTPUTS) {
+    free_set(run, now.outputs);
+    return;
+  }
+  output_set *to = &run->kept_outputs[run->oldest_outputs];
+  for (int i = 0; i < OUTPUT_SETS; i++)
+    if (!run->kept_outputs[i].outputs) to = &run->kept_outputs[i];
+  if (to->outputs) run->oldest_outputs = (run->oldest_outputs + 1) % OUTPUT_SETS;
+  free_set(run, to->outputs);
+  *to = now;
+}
+
+/* Not what somebody else still holds. */
+static bool take_back(orr_run *run) {
+  for (int i = 0; i < OUTPUT_SETS; i++) {
+    output_set *set = &run->kept_outputs[i];
+    if (!set->outputs || set->rows != run->rows || set->members != run->members) continue;
+    bool held = false;
+    for (int o = 0; o < run->program->named_outputs; o++)
+      held = held || atomic_load(&set->outputs[o]->references) > 1;
+    if (!held) run->outputs = set->outputs;
+    else free_set(run, set->outputs);
+    set->outputs = NULL;
+    return !held;
+  }
+  return false;
+}
+
 static bool layout_outputs(orr_run *run) {
   const orr_program *p = run->program;
-  for (int i = 0; i < p->named_outputs; i++) {
+  if (run->outputs) put_aside(run);
+  run->outputs_rows = run->rows;
+  run->outputs_members = run->members;
+  if (take_back(run)) return true;
+  run->outputs = engine_new_zeroed(run->engine, (size_t)p->output_count + 1, sizeof *run->outputs);
+  for (int i = 0; run->outputs && i < p->named_outputs; i++) {
     const binding *b = &p->outputs[i];
     int64_t shape[ORR_AXES + 1] = {b->level == ORR_ROW ? run->rows : run->members};
     int lead = b->level != ORR_UNIFORM;
     memcpy(shape + lead, b->shape, (size_t)b->axes * sizeof *shape);
-    orr_tensor_free(run->outputs[i]);
     if (!(run->outputs[i] = orr_tensor_new(run->engine, ORR_REAL, b->axes + lead, shape)))
       return false;
   }
-  return true;
+  return run->outputs != NULL;
 }
 
 bool run_lay_out(orr_run *run) {
   if (!layout_workers(run)) return false;
   if (run->laid_out) return true;
-  run->settled = false;
   run->apart = run->program->apart && run->rows <= LARGEST_STEP;
   return run->laid_out =
              layout_singles(run) && layout_tiles(run) && layout_storage(run) && layout_outputs(run);

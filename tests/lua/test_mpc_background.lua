@@ -87,6 +87,25 @@ local action, why = slow:act(observation)
 assert(clock() - start < 5)
 assert(why == nil or (why == "safe action" and math.abs(action.torque - 0.5) < 1e-6), why)
 
+-- the simulator plans from the state that the environment had, whatever the host does with it meanwhile
+local pushed = orrery.mpc { env = env, background = true, seed = 1,
+  planner = orrery.plan.cem { horizon = 15, population = 60, iterations = 3 } }
+observation = env:reset(4)
+local total = 0
+for i = 1, 150 do
+  local action = pushed:act(observation)
+  assert(valid(action))
+  local reward_now
+  observation, reward_now = env:step(action)
+  if i > 100 then total = total + reward_now end
+  if i % 3 == 0 then orrery.zeros(10000):sum() end
+end
+assert(pushed:statistics().fallbacks < 150 and pushed:statistics().non_finite == 0)
+fails("step that environment", pushed.act, pushed, { cos = 0.6, sin = 0.8, velocity = 7 })
+pushed:set_task { reward = function(s) return -s.velocity^2 end }
+pushed:act(env:reset(5))
+pushed:close()
+
 -- what cannot be planned on another thread says so
 fails("host's thread only", orrery.mpc, { model = model, background = true, task = orrery.interpret(reward) })
 fails("one state", orrery.mpc, { model = model, background = true, batch = 2, task = reward })

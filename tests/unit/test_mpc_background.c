@@ -1,5 +1,5 @@
 /* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a gate, so
-   that what is tested does not depend on how fast anything is. (Races: tests/tsan/mpc.c.) */
+   that what is tested does not depend on how fast anything is. (Races: tests/threads/mpc.c.) */
 #include <stdatomic.h>
 
 #include "drive.h"
@@ -141,6 +141,10 @@ Test(mpc_background, a_failure_keeps_its_message_and_the_last_plan) {
   cr_expect(strstr(orr_engine_message(loop.engine), "x of the observation"));
   orr_mpc_reset(loop.mpc);
   act_once(&loop, 0, ORR_NUMBER, &action);
+  orr_mpc_pause(loop.mpc);
+  orr_mpc_reset(loop.mpc);
+  info = act_once(&loop, 0, ORR_LATE, &action); /* nobody waits for a thread that rests */
+  cr_expect_eq(info.source, ORR_MPC_SAFE);
   close_loop(&loop);
 }
 
@@ -175,16 +179,57 @@ Test(mpc_background, it_ends_while_a_plan_is_made) {
   }
 }
 
+static orr_status pay_nothing(void *user, int rows, const orr_real *s, const orr_real *a,
+                              const orr_real *next, const orr_real *t, orr_real *rewards,
+                              orr_real *terminated) {
+  (void)user, (void)s, (void)a, (void)next, (void)t, (void)terminated;
+  memset(rewards, 0, (size_t)rows * sizeof *rewards);
+  return ORR_OK;
+}
+
 Test(mpc_background, what_keeps_to_the_hosts_thread_is_refused) {
   orr_engine *engine = orr_engine_new(NULL);
   orr_env *env = orr_env_new(engine, "pendulum", NULL);
-  orr_objective *objective = orr_objective_env(engine, env, NULL);
+  orr_simulator_options simulator = orr_simulator_options_defaults();
+  simulator.reward_function = pay_nothing;
+  orr_objective *objective = orr_objective_env(engine, env, &simulator);
   orr_planner *planner = orr_planner_new(engine, "cem", orr_env_action_space(env), NULL, 0);
   orr_mpc_options options = orr_mpc_options_defaults();
   options.background = true;
   cr_expect_null(orr_mpc_new(engine, objective, planner, &options));
   cr_expect(strstr(orr_engine_message(engine), "'pendulum' runs on the host's thread only"));
   orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_env_free(env);
+  orr_engine_free(engine);
+}
+
+/* The environment has moved on when plans are scored: they start where it was seen. */
+Test(mpc_background, a_simulator_scores_from_the_state_that_was_seen) {
+  orr_engine *engine = orr_engine_new(NULL);
+  orr_env *env = orr_env_new(engine, "pendulum", NULL);
+  orr_objective *objective = orr_objective_env(engine, env, NULL);
+  orr_real observation[3], plans[4 * HORIZON], first[4], again[4];
+  for (int i = 0; i < 4 * HORIZON; i++) plans[i] = (orr_real)(0.1 * i - 1);
+  orr_env_reset(env, 3, observation);
+  orr_scoring scoring = {
+      .observation = observation, .plans = plans, .n = 4, .horizon = HORIZON, .returns = first};
+  cr_assert_eq(orr_objective_score(objective, &scoring), ORR_OK);
+  double snapshot[16];
+  cr_assert_leq(orr_objective_snapshot_size(objective), sizeof snapshot);
+  cr_expect_eq(orr_objective_take_snapshot(objective, observation, snapshot), ORR_OK);
+  orr_real other[3];
+  orr_env_reset(env, 99, other);
+  cr_expect_eq(orr_objective_take_snapshot(objective, observation, snapshot + 8), ORR_STATE);
+  scoring.returns = again;
+  cr_expect_eq(orr_objective_score(objective, &scoring), ORR_STATE);
+  orr_objective_use_snapshot(objective, snapshot);
+  cr_expect_eq(orr_objective_score(objective, &scoring), ORR_OK);
+  cr_expect_arr_eq(again, first, sizeof first);
+  orr_objective_use_snapshot(objective, NULL);
+  scoring.observation = other;
+  cr_expect_eq(orr_objective_score(objective, &scoring), ORR_OK);
+  cr_expect_neq(again[0], first[0]);
   orr_objective_free(objective);
   orr_env_free(env);
   orr_engine_free(engine);

@@ -288,3 +288,43 @@ Test(plan_noise, splines_of_predictive_sampling) {
   free(record.plans);
   orr_engine_free(engine);
 }
+
+/* A plan that holds its knots is read back as it is, also where their times are no whole steps. */
+Test(plan_noise, held_knots_stay_where_they_are) {
+  orr_engine *engine = new_engine(1);
+  struct record record = new_record();
+  for (int knots = 2; knots <= 9; knots++) {
+    orr_planner_setting settings[] = {{"horizon", STEPS},
+                                      {"population", 2},
+                                      {"knots", knots},
+                                      {"degree", 0}};
+    orr_planner *planner;
+    plan_with(engine, "predictive_sampling", &record, settings, 4, &planner);
+    orr_real plan[STEPS];
+    memcpy(plan, record.plans + STEPS, sizeof plan); /* the one with noise */
+    orr_planner_set_plan(planner, plan);
+    orr_planner_setting quiet[] = {{"horizon", STEPS},
+                                   {"population", 2},
+                                   {"knots", knots},
+                                   {"degree", 0},
+                                   {"deviation", 1e-6}};
+    orr_planner_free(planner);
+    orr_real low = -100, high = 100;
+    orr_field field = {.name = "u", .low = &low, .high = &high};
+    orr_space *space = orr_space_new(engine, &field, 1);
+    planner = orr_planner_new(engine, "predictive_sampling", space, quiet, 5);
+    orr_planner_set_plan(planner, plan);
+    orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+    callbacks.user = &record;
+    callbacks.score = look;
+    orr_objective *objective = orr_objective_function(engine, &callbacks);
+    run(planner, objective);
+    for (int t = 0; t < STEPS; t++)
+      cr_expect_float_eq(record.plans[STEPS + t], plan[t], 1e-2, "%d knots, step %d", knots, t);
+    orr_objective_free(objective);
+    orr_planner_free(planner);
+    orr_space_free(space);
+  }
+  free(record.plans);
+  orr_engine_free(engine);
+}

@@ -223,7 +223,7 @@ Test(planners, many_states_in_one_call) {
 Test(planners, plans_that_keep_constraints_rank_first) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
-  bowl.limit = -0.75; /* the target of the second number is -0.7 */
+  bowl.limit = -0.75;
   bowl.target[1] = 0;
   orr_objective *objective = new_objective(engine, &bowl);
   cr_assert(orr_objective_has_violations(objective));
@@ -232,6 +232,10 @@ Test(planners, plans_that_keep_constraints_rank_first) {
     orr_plan_result result = settle(planner, objective);
     cr_expect_leq(result.best[1], (orr_real)-0.75, "%s: %g", name, (double)result.best[1]);
     cr_expect_eq(result.best_violation, 0, "%s", name);
+    cr_expect_leq(result.plan[1], (orr_real)-0.75, "%s executes %g", name, (double)result.plan[1]);
+    /* and the warm start is no mean of what breaks it */
+    if (strcmp(name, "cem"))
+      cr_expect_lt(result.mean[1], (orr_real)-0.7, "%s: %g", name, (double)result.mean[1]);
     double cost = 0;
     for (int v = 0; v < 2 * HORIZON; v++) cost += pow((double)(result.best[v] - bowl.target[v]), 2);
     cr_expect_float_eq(-(double)result.best_return, cost, 1e-4, "%s", name); /* as it was scored */
