@@ -4,9 +4,13 @@
      variance' = min(variance, ((mean - low) / 2)^2, ((high - mean) / 2)^2), so samples stay in bounds
      mean      = alpha mean + (1 - alpha) mean of elites, the variance likewise
 
+   With `refine`, the elites of the last iteration then climb up the gradients of their returns, by Adam
+   (ascent.c), and the best plan is the one scored best.
+
    A discrete number has a probability for each of its values instead, refitted to how often the
    elites have it; its mean is the most probable value. */
 #include <math.h>
+#include <string.h>
 
 #include "plan/plan.h"
 
@@ -21,6 +25,8 @@ typedef struct cem_state { /* arrays follow it */
   orr_real *variance;      /* [variables] */
   orr_real *deviation;     /* [variables], as constrained by the bounds, for sampling */
   orr_real *probabilities; /* [length][places] */
+  ascent ascent;           /* of the elites, with `refine` ... */
+  bool climbs;             /* ... once there were some */
 } cem_state;
 
 /* ---- making one ---- */
@@ -60,10 +66,15 @@ static orr_status open(orr_planner *planner) {
   planner->ranked = (int)(options->elites > 0 ? options->elites : options->population / 10);
   if (planner->ranked < 2) planner->ranked = 2;
   planner->population = (int)options->population;
-  planner->iterations = (int)options->iterations;
+  planner->iterations = (int)(options->iterations + options->refine);
+  planner->wants_gradients = options->refine > 0;
   orr_status status = count_places(planner, shared);
   size_t probabilities = (size_t)planner->length * (size_t)shared->places;
   planner->state_size = sizeof(cem_state) + (2 * variables + probabilities) * sizeof(orr_real);
+  if (options->refine > 0) planner->state_size += ascent_size(planner, planner->ranked);
+  if (!status && options->refine > 0 && shared->places)
+    status =
+        engine_fail(engine, ORR_ARGUMENT, "cem: discrete actions have no gradients to refine by");
   return status;
 }
 
@@ -89,6 +100,12 @@ static void begin(orr_planner *planner, search *s) {
   state->variance = (orr_real *)(state + 1);
   state->deviation = state->variance + planner->variables;
   state->probabilities = state->deviation + planner->variables;
+  if (options->refine > 0) {
+    orr_real *end = state->probabilities + planner->length * shared->places;
+    ascent_place(&state->ascent, end, planner, planner->ranked);
+    state->ascent.rate = options->refine_rate;
+    state->climbs = false;
+  }
   for (int v = 0; v < planner->variables; v++) {
     int action = v % planner->actions;
     double deviation = options->deviation * (double)planner->half[action];
@@ -140,7 +157,25 @@ static void shape(const orr_planner *planner, const search *s, orr_real draws[][
   }
 }
 
+static bool refines(const orr_planner *planner) {
+  const cem_options *options = planner->options;
+  return planner->iteration >= options->iterations;
+}
+
+static int batch(const orr_planner *planner) {
+  return refines(planner) ? planner->ranked : planner->population;
+}
+
 static orr_status sample(orr_planner *planner, search *s) {
+  const cem_state *state = s->state;
+  if (refines(planner)) {
+    planner->differentiate = true;
+    size_t variables = (size_t)planner->variables;
+    if (state->climbs) ascent_write(&state->ascent, planner, s->best, s->candidates);
+    for (int i = 0; i < planner->batch && !state->climbs; i++)
+      memcpy(s->candidates + (size_t)i * variables, s->mean, variables * sizeof(orr_real));
+    return ORR_OK;
+  }
   constrain(planner, s);
   planner_sample(planner, s, 0, planner->batch, shape);
   return ORR_OK;
@@ -168,10 +203,29 @@ static double refit_values(orr_planner *planner, search *s, int variable, int el
   return 1 - (double)p[best];
 }
 
+/* The elites begin to climb; where fewer are finite, the best one stands in for the rest. */
+static void begin_climb(orr_planner *planner, search *s, int elites) {
+  cem_state *state = s->state;
+  size_t bytes = (size_t)planner->variables * sizeof(orr_real);
+  orr_real *points = state->ascent.points; /* as a place to gather them */
+  for (int e = 0; e < planner->ranked; e++)
+    memcpy(points + (size_t)e * (size_t)planner->variables,
+           s->candidates + (size_t)s->order[e < elites ? e : 0] * (size_t)planner->variables,
+           bytes);
+  ascent_start(&state->ascent, planner, points);
+  state->climbs = true;
+}
+
 static void update(orr_planner *planner, search *s) {
   const cem_options *options = planner->options;
   const cem_shared *shared = planner->shared;
   cem_state *state = s->state;
+  if (refines(planner)) {
+    if (!state->climbs) return;
+    s->non_finite += ascent_step(&state->ascent, planner, s->returns, s->gradients);
+    memcpy(s->mean, s->best, (size_t)planner->variables * sizeof(orr_real));
+    return;
+  }
   int elites = planner->ranked < s->finite ? planner->ranked : s->finite;
   double keep = options->alpha, largest = 0;
   elite_moments(planner, s, elites, shared->mean, shared->variance);
@@ -187,8 +241,14 @@ static void update(orr_planner *planner, search *s) {
     }
     if (uncertain > largest) largest = uncertain;
   }
-  if (largest < options->minimum_variance) s->done = true;
+  if (options->refine == 0 && largest < options->minimum_variance) s->done = true;
+  if (options->refine > 0 && planner->iteration == options->iterations - 1)
+    begin_climb(planner, s, elites);
 }
 
-const planner_type cem_planner = {
-    .open = open, .begin = begin, .sample = sample, .update = update, .discrete = true};
+const planner_type cem_planner = {.open = open,
+                                  .begin = begin,
+                                  .batch = batch,
+                                  .sample = sample,
+                                  .update = update,
+                                  .discrete = true};

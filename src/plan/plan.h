@@ -90,8 +90,10 @@ struct orr_planner {
   int proposals;     /* candidates of each iteration that the objective's policy proposes */
   size_t state_size; /* bytes of search.state */
   int length, actions, variables; /* decisions, numbers in an action, length * actions */
-  int draws;   /* numbers drawn for a candidate; `variables` unless open() says */
-  bool normal; /* draws are standard normal ones; else uniform in [0, 1) */
+  int draws;            /* numbers drawn for a candidate; `variables` unless open() says */
+  bool normal;          /* draws are standard normal ones; else uniform in [0, 1) */
+  bool wants_gradients; /* of the return, in some iterations; type->gradients, unless open() says */
+  bool differentiate;   /* in this one; sample() may say */
   orr_random random;
   bool busy;
   double pace; /* seconds that scoring one plan takes, as calls with a limit learn it; 0: unknown */

@@ -178,7 +178,7 @@ static orr_status new_extras(orr_planner *planner, size_t plans, size_t wide) {
     planner->proposed = engine_new_zeroed(engine, proposed, sizeof(orr_real));
     if (!planner->proposed) return ORR_MEMORY;
   }
-  if (planner->type->gradients) {
+  if (planner->wants_gradients) {
     planner->gradients = engine_new_zeroed(engine, numbers, sizeof(orr_real));
     if (!planner->gradients) return ORR_MEMORY;
   }
@@ -187,7 +187,7 @@ static orr_status new_extras(orr_planner *planner, size_t plans, size_t wide) {
   planner->wide = orr_tensor_new(engine, ORR_REAL, 3, shape);
   planner->out = engine_new_zeroed(engine, states * 3 * wide, sizeof(orr_real));
   if (!planner->wide || !planner->out) return ORR_MEMORY;
-  if (!planner->type->gradients) return ORR_OK;
+  if (!planner->wants_gradients) return ORR_OK;
   planner->wide_gradients = engine_new_zeroed(engine, plans * wide, sizeof(orr_real));
   return planner->wide_gradients ? ORR_OK : ORR_MEMORY;
 }
@@ -271,6 +271,7 @@ orr_planner *orr_planner_new(orr_engine *engine, const char *name, orr_space *ac
   orr_status status = read_options(planner, settings, count);
   if (!status) status = read_space(planner, actions);
   planner->draws = planner->variables;
+  planner->wants_gradients = planner->type->gradients;
   if (!status) status = check_discrete(planner);
   if (!status) status = planner->type->open(planner);
   if (!status && planner->proposals > planner->population)
@@ -310,7 +311,7 @@ int orr_planner_horizon(const orr_planner *planner) { return planner->horizon; }
 int orr_planner_action_repeat(const orr_planner *planner) { return planner->repeat; }
 int orr_planner_population(const orr_planner *planner) { return planner->population; }
 
-bool orr_planner_wants_gradients(const orr_planner *planner) { return planner->type->gradients; }
+bool orr_planner_wants_gradients(const orr_planner *planner) { return planner->wants_gradients; }
 
 bool orr_planner_wants_linearisation(const orr_planner *planner) {
   return planner->type->derivatives;

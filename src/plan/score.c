@@ -142,13 +142,14 @@ orr_status planner_score(orr_planner *planner) {
                          .returns = values,
                          .deadline = planner->deadline,
                          .violations = limited ? planner->violations : NULL,
-                         .gradients = planner->wide_gradients ? planner->wide_gradients
-                                                              : planner->gradients};
+                         .gradients = !planner->differentiate   ? NULL
+                                      : planner->wide_gradients ? planner->wide_gradients
+                                                                : planner->gradients};
   for (int i = 0; i < n; i++) values[i] = NAN;
   for (int i = 0; i < planner->states; i++) planner->searches[i].finite = 0;
   orr_status status = orr_objective_score(planner->objective, &scoring);
   if (status) return status;
-  if (planner->wide_gradients) narrow_gradients(planner);
+  if (planner->wide_gradients && planner->differentiate) narrow_gradients(planner);
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     size_t first = (size_t)i * (size_t)planner->batch;

@@ -85,7 +85,7 @@ static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
     return engine_fail(engine, ORR_ARGUMENT,
                        "objective '%s' scores plans from one state at a time, but %s plans for %d",
                        name, own, planner->states);
-  if (planner->type->gradients && !orr_objective_has_gradients(objective))
+  if (planner->wants_gradients && !orr_objective_has_gradients(objective))
     return engine_fail(engine, ORR_ARGUMENT,
                        "%s follows gradients of the return, which objective '%s' does not have",
                        own, name);
@@ -180,6 +180,7 @@ static void learn_pace(orr_planner *planner, double seconds) {
 /* A search that is done stays in the batch, as it is, until the others are. */
 static orr_status iterate(orr_planner *planner, int whole) {
   const planner_type *type = planner->type;
+  planner->differentiate = type->gradients;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     size_t first = (size_t)i * (size_t)planner->batch, numbers = first * (size_t)planner->variables;
@@ -189,7 +190,8 @@ static orr_status iterate(orr_planner *planner, int whole) {
     s->gradients = planner->gradients ? planner->gradients + numbers : NULL;
     orr_status status = type->sample(planner, s);
     if (status) return status;
-    if (planner->proposals && (!type->starts || planner->iteration == 0)) add_proposals(planner, i);
+    bool climbs = type->starts || planner->differentiate;
+    if (planner->proposals && (!climbs || planner->iteration == 0)) add_proposals(planner, i);
   }
   orr_status status = planner_score(planner);
   if (status || planner->batch < whole) return status;

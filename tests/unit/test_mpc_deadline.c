@@ -44,7 +44,9 @@ Test(mpc_deadline, of_a_population_that_is_too_large_as_much_is_tried_as_fits) {
     cr_expect(status == ORR_OK || status == ORR_LATE);
     cr_expect_eq(info.source, ORR_MPC_PLANNED);
     cr_expect(info.scored >= 1 && info.scored < 100, "%d plans", (int)info.scored);
-    cr_expect(action > 0 && action <= 0.5f, "the best of a few: %g", (double)action);
+    /* a machine that is busy may let no more than one or two be tried */
+    cr_expect(fabs((double)action) <= 0.5 && (action > 0 || info.scored < 12), "the best of %d: %g",
+              (int)info.scored, (double)action);
     cr_expect_eq(after.scored - before.scored, info.scored);
   }
   close_rig(&rig);

@@ -314,3 +314,32 @@ Test(plan, every_planner_is_described) {
   }
   cr_expect_null(orr_planner_name_at(orr_planner_count()));
 }
+
+/* Few samples in eight dimensions leave the elites far from the optimum: their gradients lead there. */
+Test(plan, cem_refines_its_elites_by_gradients) {
+  orr_engine *engine = new_engine(1);
+  struct bowl bowl = new_bowl();
+  orr_objective *objective = new_objective(engine, &bowl);
+  double error[2];
+  for (int i = 0; i < 2; i++) {
+    orr_space *space = new_space(engine, -1, 1);
+    orr_planner_setting settings[] = {{"horizon", HORIZON},
+                                      {"population", 40},
+                                      {"iterations", 3},
+                                      {"refine", i * 50},
+                                      {"elites", 5}};
+    orr_planner *planner = orr_planner_new(engine, "cem", space, settings, 5);
+    cr_assert(planner, "%s", orr_engine_message(engine));
+    orr_plan_result result = run(planner, objective);
+    cr_expect_eq(result.iterations, i ? 53 : 3);
+    cr_expect_eq(result.scored, 120 + i * 250);
+    cr_expect_eq(orr_planner_wants_gradients(planner), i == 1);
+    error[i] = error_of(result.plan, 2 * HORIZON, &bowl);
+    orr_planner_free(planner);
+    orr_space_free(space);
+  }
+  cr_expect_gt(error[0], 0.1, "%g", error[0]);
+  cr_expect_lt(error[1], 0.02, "%g", error[1]);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
