@@ -19,6 +19,7 @@ local modules = {
   nn = "orrery.nn",
   options = "orrery.options",
   policy = "orrery.policy",
+  q_objective = "orrery.q_objective",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   scan = "orrery.trace_transforms#scan",
