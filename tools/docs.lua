@@ -140,7 +140,7 @@ local CHAPTERS = {
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",
-    "risks.def", "tasks", "policy", "evaluate" },
+    "q_objective", "risks.def", "tasks", "policy", "evaluate" },
   { "Learning loops", "loop" },
   { "Networks and updates", "nn", "net", "layers.def", "inits.def", "update", "optimiser", "optimisers.def" },
   { "Compiled functions", "rowwise", "trace", "trace_transforms", "program", "symbol", "symbol_ops" },
