@@ -1,8 +1,8 @@
 /* plan.h - planning: objectives score plans, planners improve them.
 
-   A plan is `horizon` actions; a batch of plans is [n][horizon][action size]. An objective answers one
-   return per plan, the higher the better: a learned rollout, a true simulator and a function of the
-   host are all objectives. A planner knows nothing but the action space and the objective.
+   A plan is `horizon` actions; a batch of plans is [n][horizon][action size]. An objective answers
+   one return per plan, the higher the better: a learned rollout, a true simulator and a function of
+   the host are all objectives. A planner knows nothing but the action space and the objective.
 
      orr_objective *objective = orr_objective_env(engine, env, NULL);
      orr_planner_setting settings[] = {{"horizon", 25}, {"population", 40}};
@@ -39,8 +39,8 @@ typedef struct orr_scoring {
   uint32_t iteration;  /* ... drawn anew for every iteration of a planner */
   orr_real *returns;   /* [n], to be filled; not finite: the plan ranks last */
   orr_real *gradients; /* NULL, or [n][horizon][action size]: d return / d plan */
-  /* So many plans in a row are variants of one plan, to be compared: they meet the same noise, where
-     the objective has a say in it. 0 stands for 1. */
+  /* So many plans in a row are variants of one plan, to be compared: they meet the same noise,
+     where the objective has a say in it. 0 stands for 1. */
   int variants;
   /* NULL, or [n], to be filled with by how much each plan breaks side constraints: 0 when it keeps
      them. Plans that keep them rank before those that do not. */
@@ -48,8 +48,8 @@ typedef struct orr_scoring {
   /* NULL, or a tensor [n or more, horizon, action size] whose memory `plans` points at, for
      objectives that would else copy them. */
   orr_tensor *tensor;
-  /* By orr_clock(); 0: none. Once it is past, the answer is wanted no more: an objective may stop midway and
-     fail with ORR_LATE, which ends planning with the best plan so far. */
+  /* By orr_clock(); 0: none. Once it is past, the answer is wanted no more: an objective may stop
+     midway and fail with ORR_LATE, which ends planning with the best plan so far. */
   double deadline;
 } orr_scoring;
 
@@ -76,8 +76,8 @@ typedef struct orr_linearisation {
   orr_real *value_s, *value_ss;                /* [S], [S][S]: of the value at the horizon */
 } orr_linearisation;
 
-/* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with a
-   status, for which planning stops; a bad plan is no failure, its return is not finite. */
+/* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with
+   a status, for which planning stops; a bad plan is no failure, its return is not finite. */
 typedef struct orr_objective_callbacks {
   size_t size; /* of this struct, set by _defaults */
   const char *name;
@@ -89,6 +89,7 @@ typedef struct orr_objective_callbacks {
   orr_status (*set_input)(void *user, const char *name, orr_tensor *tensor);
   void (*free_user)(void *user);   /* optional: called once */
   orr_space *observation, *action; /* held, not taken over; NULL: any */
+  int action_size;                 /* numbers of an action, where `action` does not say; 0: any */
   int horizon;                     /* the only one it scores; 0: any */
   bool gradients;                  /* whether it can fill scoring->gradients */
   /* Without such: whether gradients may be had by central differences of the returns, for which a
@@ -98,9 +99,9 @@ typedef struct orr_objective_callbacks {
   bool many_states; /* whether it can score plans from several states in one batch */
   bool any_thread;  /* whether it may be called on another thread than the host's */
   /* Optional, for an objective that looks at something of the host's, as a simulator does at its
-     environment, and yet runs on any thread: the host's thread takes what it sees now, snapshot_size
-     bytes, and another thread scores by that, which stays until the next use. The first may be called
-     while the other thread scores; the latter is not. */
+     environment, and yet runs on any thread: the host's thread takes what it sees now,
+     snapshot_size bytes, and another thread scores by that, which stays until the next use. The
+     first may be called while the other thread scores; the latter is not. */
   size_t snapshot_size;
   orr_status (*take_snapshot)(void *user, const orr_real *observation, void *snapshot);
   void (*use_snapshot)(void *user, const void *snapshot); /* NULL: what it sees itself, as before */
@@ -108,7 +109,8 @@ typedef struct orr_objective_callbacks {
   int state_size;                                                      /* S; 0: cannot linearise */
   orr_status (*linearise)(void *user, const orr_linearisation *along); /* optional */
   /* Optional: how far the members of an ensemble are apart along a plan: disagreement[horizon], the
-     standard deviation over members of the predicted state, in units of what the state usually is. */
+     standard deviation over members of the predicted state, in units of what the state usually
+     is. */
   orr_status (*disagree)(void *user, const orr_real *observation, const orr_real *plan, int horizon,
                          orr_real *disagreement);
 } orr_objective_callbacks;
@@ -119,8 +121,8 @@ ORR_API orr_objective *orr_objective_function(orr_engine *engine,
                                               const orr_objective_callbacks *callbacks);
 
 /* A reward of the host's for many rows at once: rewards[rows] of s[rows][observation size],
-   a[rows][action size], next (as s) and t[rows]. terminated[rows] comes as zeros and may be set to 1.
-   Called on the thread that plans. A failure stops planning. */
+   a[rows][action size], next (as s) and t[rows]. terminated[rows] comes as zeros and may be set to
+   1. Called on the thread that plans. A failure stops planning. */
 typedef orr_status (*orr_reward_function)(void *user, int rows, const orr_real *s,
                                           const orr_real *a, const orr_real *next,
                                           const orr_real *t, orr_real *rewards,
@@ -155,23 +157,23 @@ ORR_API double orr_risk_default(int risk);
      "events"  ROW [constraints], with side constraints: the probability that each event happens
                within the horizon; its mean over particles is not to exceed its limit
    With an ensemble, particle p of every plan uses the elite p % elites for the whole horizon
-   (TS-infinity: Chua et al. 2018); the plan's return is the mean over particles, or what `risk` makes of
-   them. A particle that is not finite makes its plan rank last. Other inputs of the program are set by orr_objective_set_input.
-   With a reward function the output is "states" instead, ROW [horizon, observation size]: the states
-   after each action.
-   What particles have in common, `first` works out once: a program without draws, with inputs among
-   "state", "plan" and "time", as above. Its rows are group * n + plan, for n plans, where groups are the
-   elites in order (as many as have particles; without an ensemble all particles are one group); each
-   group uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the
-   same name, each particle reading the row of its group and plan.
-   Derivatives take programs of their own, which may have the rollout's inputs, "state" also as ROW:
+   (TS-infinity: Chua et al. 2018); the plan's return is the mean over particles, or what `risk`
+   makes of them. A particle that is not finite makes its plan rank last. Other inputs of the
+   program are set by orr_objective_set_input. With a reward function the output is "states"
+   instead, ROW [horizon, observation size]: the states after each action. What particles have in
+   common, `first` works out once: a program without draws, with inputs among "state", "plan" and
+   "time", as above. Its rows are group * n + plan, for n plans, where groups are the elites in
+   order (as many as have particles; without an ensemble all particles are one group); each group
+   uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the same
+   name, each particle reading the row of its group and plan. Derivatives take programs of their
+   own, which may have the rollout's inputs, "state" also as ROW:
      gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
                ask for gradients are scored by it
      path      "plan"; output "states" ROW [horizon, S], after each action, without draws
      linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
                reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
                0 where nothing counts any more. S is the observation size. Each elite follows its own
-               path; orr_objective_linearise averages over elites. It gives no value at the horizon. */
+               path; orr_objective_linearise averages over elites; no value at the horizon. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -191,17 +193,17 @@ typedef struct orr_rollout_options {
        "carry"   ROW [observation size + start_count], as an input and as the output: the state first,
                  then what is carried along, which starts as `start`
        "action"  ROW [action size]     "time"  UNIFORM [], optional
-     and after each of `horizon` steps the particles of a plan change members, in an order drawn anew.
-     `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
+     and after each of `horizon` steps the particles of a plan change members, in an order drawn
+     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
   orr_program *finish; /* retained */
   const orr_real *start;
   int start_count, horizon;
   /* Proposes plans: "state" ROW [observation size], "time" UNIFORM [], optional; output "plans" ROW
      [horizon, action size]. Has no members. Retained. */
   orr_program *policy;
-  /* [observation size], with members: what orr_objective_disagree multiplies numbers of a state by, to
-     be comparable; needs `states`: "state", "plan"; output "states" ROW [horizon, observation size]
-     without draws. */
+  /* [observation size], with members: what orr_objective_disagree multiplies numbers of a state by,
+     to be comparable; needs `states`: "state", "plan"; output "states" ROW [horizon, observation
+     size] without draws. */
   const orr_real *scale;
   orr_program *states; /* retained */
 } orr_rollout_options;
@@ -210,19 +212,19 @@ ORR_API orr_rollout_options orr_rollout_options_defaults(void);
 ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
                                              const orr_rollout_options *options);
 
-/* The true simulator: plans start from the state that env is in when they are scored, on copies of env in all threads, or one after the other when it is not
-   thread-safe. A noisy environment is averaged over particles. The reward is the environment's own, or
-   a program over rows
+/* The true simulator: plans start from the state that env is in when they are scored, on copies of
+   env in all threads, or one after the other when it is not thread-safe. A noisy environment is
+   averaged over particles. The reward is the environment's own, or a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
      "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
                   probably; what happens after the end does not count
-   any input of which may be missing, or a callback. Without an output "reward" the program leaves the
-   environment's rewards. Nothing counts after a termination but `afterwards`.
-   Gradients are central differences of returns (see orr_objective_callbacks.differences). Derivatives
-   along a plan are differences on the flat state of the environment, S being its size: for m numbers in
-   state and action, m^2 + m + 2 transitions are played for each step of the plan. They are of rewards
-   alone: a value at the horizon and `afterwards` are left out. */
+   any input of which may be missing, or a callback. Without an output "reward" the program leaves
+   the environment's rewards. Nothing counts after a termination but `afterwards`. Gradients are
+   central differences of returns (see orr_objective_callbacks.differences). Derivatives along a
+   plan are differences on the flat state of the environment, S being its size: for m numbers in
+   state and action, m^2 + m + 2 transitions are played for each step of the plan. They are of
+   rewards alone: a value at the horizon and `afterwards` are left out. */
 typedef struct orr_simulator_options {
   size_t size; /* of this struct, set by _defaults */
   int particles;
@@ -252,6 +254,7 @@ ORR_API const char *orr_objective_name(const orr_objective *objective);
 ORR_API orr_space *
 orr_objective_observation_space(const orr_objective *objective);               /* lent; or NULL */
 ORR_API orr_space *orr_objective_action_space(const orr_objective *objective); /* lent; or NULL */
+ORR_API int64_t orr_objective_action_size(const orr_objective *objective);     /* 0: any */
 ORR_API int orr_objective_horizon(const orr_objective *objective);             /* 0: any */
 /* Its own ones, or by central differences. */
 ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
@@ -317,8 +320,8 @@ ORR_API bool orr_planner_wants_linearisation(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
                                                                    each state */
 
-/* Plans for that many start states in every call, each with a warm start of its own; 1 at first. What
-   was kept of earlier plans is forgotten. */
+/* Plans for that many start states in every call, each with a warm start of its own; 1 at first.
+   What was kept of earlier plans is forgotten. */
 ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states);
 ORR_API int orr_planner_states(const orr_planner *planner);
 
@@ -338,9 +341,9 @@ typedef struct orr_plan_request {
   const orr_real *observation; /* [states][observation size] */
   int64_t step;                /* of the episode */
   int iterations;              /* at most; 0: the planner's own number */
-  /* At most; 0: no limit. No iteration is begun that would not end in time, judged by how long plans
-     took lately, and one that does not is cut short where the objective can. Of a population that is too
-     large for the time, as many plans are scored as it allows, but one at least. */
+  /* At most; 0: no limit. No iteration is begun that would not end in time, judged by how long
+     plans took lately, and one that does not is cut short where the objective can. Of a population
+     that is too large for the time, as many plans are scored as it allows, but one at least. */
   double seconds;
 } orr_plan_request;
 
@@ -361,7 +364,8 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
 } orr_plan_result;
 
 /* result[states], or NULL. Fails with what the objective failed with, or with ORR_INTERRUPTED; the
-   result is then the best so far. When there was no finite return the status is ORR_OK and `usable` false. */
+   result is then the best so far. When there was no finite return the status is ORR_OK and `usable`
+   false. */
 ORR_API orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                                     const orr_plan_request *request, orr_plan_result *result);
 

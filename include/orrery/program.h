@@ -7,7 +7,8 @@
    Levels say how often a value exists: once (ORR_UNIFORM), once per ensemble member (ORR_MEMBER),
    or once per row (ORR_ROW). Shapes never include the member or the row axis: they speak of one
    sample. An op's result has the highest level of its operands; a lower one is given to every row.
-   Binary ops broadcast over sample axes as NumPy does. Axes count from 0; negative ones from the end. */
+   Binary ops broadcast over sample axes as NumPy does. Axes count from 0; negative ones from the
+   end. */
 #ifndef ORR_PROGRAM_H
 #define ORR_PROGRAM_H
 
@@ -92,7 +93,8 @@ ORR_API orr_node orr_scatter(orr_graph *graph, orr_node values, orr_node index, 
 /* x[..., n] by index[..., m], the leading axes being equal. */
 ORR_API orr_node orr_gather_along(orr_graph *graph, orr_node x, orr_node index);
 ORR_API orr_node orr_scatter_along(orr_graph *graph, orr_node values, orr_node index, int64_t n);
-/* a[..., n, k] b[..., k, m]; a vector a is a row, a vector b a column; leading axes equal or absent. */
+/* a[..., n, k] b[..., k, m]; a vector a is a row, a vector b a column; leading axes equal or
+   absent. */
 ORR_API orr_node orr_matmul(orr_graph *graph, orr_node a, orr_node b);
 ORR_API orr_node orr_solve(orr_graph *graph, orr_node a, orr_node b); /* a[n, n], b[n] or b[n, m] */
 /* Draws at ORR_ROW; every call is a draw of its own. */
@@ -109,13 +111,14 @@ ORR_API orr_node orr_row_count(orr_graph *graph, orr_level level);
    lower-level wrt this is the gradient of the sum over rows. */
 ORR_API orr_status orr_gradient(orr_graph *graph, orr_node y, int count, const orr_node *wrt,
                                 orr_node *gradients);
-/* The same with a given cotangent for each y: vector-Jacobian products. seeds[i] may be ORR_NONE. */
+/* The same with a given cotangent for each y: vector-Jacobian products. seeds[i] may be
+   ORR_NONE. */
 ORR_API orr_status orr_gradient_from(orr_graph *graph, int outputs, const orr_node *y,
                                      const orr_node *seeds, int count, const orr_node *wrt,
                                      orr_node *gradients);
 
-/* ---- scan: a loop of `length` steps with carried state ----
-   body = orr_scan_begin(...); make carries, slices and captures in it, compute, then orr_scan_end. */
+/* ---- scan: a loop of `length` steps with carried state ---- body = orr_scan_begin(...); make
+   carries, slices and captures in it, compute, then orr_scan_end. */
 ORR_API orr_graph *orr_scan_begin(orr_graph *graph, int64_t length, bool backwards);
 ORR_API orr_graph *orr_graph_parent(const orr_graph *body);
 ORR_API orr_node orr_scan_carry(orr_graph *body, orr_node initial); /* of the parent graph */
@@ -158,8 +161,8 @@ orr_program_listing(orr_program *program); /* for a person; owned by the program
 ORR_API orr_run *orr_run_new(orr_program *program);
 ORR_API void orr_run_free(orr_run *run);
 /* Binds a tensor, which is retained. ROW inputs are [n, ...] and are read row by row, or, with an
-   int32 index[rows], at those rows. UNIFORM inputs have the input's shape, MEMBER ones a member axis
-   in front. Bytes and int32 are converted on the way in. */
+   int32 index[rows], at those rows. UNIFORM inputs have the input's shape, MEMBER ones a member
+   axis in front. Bytes and int32 are converted on the way in. */
 ORR_API orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor,
                                  orr_tensor *index);
 /* Rows in total; members > 1 cuts them into that many equal groups, in order. */
@@ -169,8 +172,9 @@ ORR_API orr_status orr_run_groups(orr_run *run, int members, const int64_t *size
 /* Which entry of the MEMBER parameters each group uses; NULL: group i uses entry i. */
 ORR_API orr_status orr_run_members(orr_run *run, const int *entries);
 ORR_API void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration);
-/* The run stops with ORR_LATE once orr_clock() is past `deadline`; 0, at first: never. It looks at the clock
-   between tiles of rows. Its outputs are then undefined; nothing that it updates has changed. */
+/* The run stops with ORR_LATE once orr_clock() is past `deadline`; 0, at first: never. It looks at
+   the clock between tiles of rows. Its outputs are then undefined; nothing that it updates has
+   changed. */
 ORR_API void orr_run_until(orr_run *run, double deadline);
 ORR_API orr_status orr_run_go(orr_run *run);
 /* The output's tensor, owned by the run and overwritten by the next one: [rows, ...] for ROW,

@@ -247,12 +247,10 @@ static int linearise(lua_State *L) {
   lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plan, ORR_REAL));
   lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
   plan = lua_check_tensor(L, -1);
-  orr_space *space = orr_objective_action_space(objective);
+  int64_t actions = orr_objective_action_size(objective);
   const int64_t *given = orr_tensor_shape(plan);
-  if (orr_tensor_axes(plan) != 2 || given[0] > 10000 ||
-      (space && given[1] != orr_space_size(space)))
-    return lua_complain(L, "a plan must be a tensor of horizon x %d",
-                        space ? (int)orr_space_size(space) : 0);
+  if (orr_tensor_axes(plan) != 2 || given[0] > 10000 || (actions && given[1] != actions))
+    return lua_complain(L, "a plan must be a tensor of horizon x %d", (int)actions);
   int64_t horizon = given[0], s = orr_objective_state_size(objective), a = given[1];
   const int64_t ss[] = {horizon, s, s}, sa[] = {horizon, s, a}, as[] = {horizon, a, s},
                 aa[] = {horizon, a, a}, path[] = {horizon + 1, s};

@@ -21,15 +21,15 @@ static orr_real *read_observations(lua_State *L, int index, const orr_objective 
 /* The tensor at `index` with `axes` axes, of which the last has the numbers of an action; pushed. */
 static orr_tensor *read_plans(lua_State *L, int index, const orr_objective *objective, int axes,
                               const char *what) {
-  orr_space *done = orr_objective_action_space(objective);
+  int64_t done = orr_objective_action_size(objective);
   orr_tensor *plans = lua_to_tensor(L, index);
   lua_push_object(L, &lua_tensor_class, orr_tensor_convert(plans, ORR_REAL));
   lua_push_object(L, &lua_tensor_class, orr_tensor_contiguous(lua_check_tensor(L, -1)));
   plans = lua_check_tensor(L, -1);
   const int64_t *shape = orr_tensor_shape(plans);
-  bool fits = orr_tensor_axes(plans) == axes && (!done || shape[axes - 1] == orr_space_size(done));
+  bool fits = orr_tensor_axes(plans) == axes && (!done || shape[axes - 1] == done);
   for (int i = 0; i < axes && fits; i++) fits = shape[i] <= INT32_MAX / 16;
-  if (!fits) lua_complain(L, "%s %d", what, done ? (int)orr_space_size(done) : 0);
+  if (!fits) lua_complain(L, "%s %d", what, (int)done);
   return plans;
 }
 

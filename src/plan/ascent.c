@@ -1,5 +1,5 @@
-/* ascent.c - Adam (Kingma and Ba 2015) on several plans at once, up the gradients of their returns. A
-   plan is moved as a point in units of halves of the actions' ranges,
+/* ascent.c - Adam (Kingma and Ba 2015) on several plans at once, up the gradients of their returns.
+   A plan is moved as a point in units of halves of the actions' ranges,
 
      action = middle + half * point,   or, squashed,   action = middle + half * tanh(point),
 

@@ -4,8 +4,8 @@
      variance' = min(variance, ((mean - low) / 2)^2, ((high - mean) / 2)^2), so samples stay in bounds
      mean      = alpha mean + (1 - alpha) mean of elites, the variance likewise
 
-   With `refine`, the elites of the last iteration then climb up the gradients of their returns, by Adam
-   (ascent.c), and the best plan is the one scored best.
+   With `refine`, the elites of the last iteration then climb up the gradients of their returns, by
+   Adam (ascent.c), and the best plan is the one scored best.
 
    A discrete number has a probability for each of its values instead, refitted to how often the
    elites have it; its mean is the most probable value. */

@@ -1,10 +1,10 @@
-/* differences.c - gradients of returns by central differences, for objectives that have none of their
-   own: for each of the V = horizon * action size numbers of a plan, two plans are scored.
+/* differences.c - gradients of returns by central differences, for objectives that have none of
+   their own: for each of the V = horizon * action size numbers of a plan, two plans are scored.
 
      d return / d x = (return(x + h) - return(x - h)) / 2 h,   h = cube root of the rounding error,
 
-   in halves of the action's range; at a bound the difference is one-sided. Both plans of a pair, and
-   all pairs of a plan, meet the same noise (orr_scoring.variants). */
+   in halves of the action's range; at a bound the difference is one-sided. Both plans of a pair,
+   and all pairs of a plan, meet the same noise (orr_scoring.variants). */
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* gradient.c - planning by gradients of the return: several starts climb by Adam, through the model
-   where it is a learned one, and the best plan that was scored on the way is executed. The first start
-   is what is left of the last plan, the others are random. A start whose gradient or return is not
-   finite is given up, and counted. */
+   where it is a learned one, and the best plan that was scored on the way is executed. The first
+   start is what is left of the last plan, the others are random. A start whose gradient or return
+   is not finite is given up, and counted. */
 #include <math.h>
 #include <string.h>
 
@@ -30,7 +30,8 @@ static void begin(orr_planner *planner, search *s) {
   state->started = false;
 }
 
-/* Starts keep their direction for a while: white noise would push nowhere, and all starts be alike. */
+/* Starts keep their direction for a while: white noise would push nowhere, and all starts be
+   alike. */
 static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
                   orr_real plan[][BLOCK]) {
   const gradient_options *options = planner->options;

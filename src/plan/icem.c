@@ -1,6 +1,6 @@
 /* icem.c - iCEM, the improved cross-entropy method (Pinneri et al. 2020): noise that is correlated
-   over time, a shrinking population, elites kept between iterations and, shifted, between steps; the
-   best plan scored is executed, not the mean.
+   over time, a shrinking population, elites kept between iterations and, shifted, between steps;
+   the best plan scored is executed, not the mean.
 
      noise: Gaussian, its power falling as 1 / frequency^exponent, of deviation 1 at every step
      population of iteration i: max(2 elites, population / decay^i) */
@@ -22,9 +22,9 @@ typedef struct icem_state { /* arrays follow it */
   bool shifted;             /* since: their last decisions are to be drawn */
 } icem_state;
 
-/* Column 2k-1 and 2k: cosine and sine of frequency k, by amplitude k^(-exponent / 2); column 0 is the
-   constant, which gets the amplitude of frequency 1 as in the paper's code. Rows are then scaled to
-   length 1: independent draws give every step the deviation 1. */
+/* Column 2k-1 and 2k: cosine and sine of frequency k, by amplitude k^(-exponent / 2); column 0 is
+   the constant, which gets the amplitude of frequency 1 as in the paper's code. Rows are then
+   scaled to length 1: independent draws give every step the deviation 1. */
 static void fill_colour(orr_real *colour, int n, double exponent) {
   const double turn = 6.283185307179586;
   for (int t = 0; t < n; t++) {

@@ -1,14 +1,15 @@
 /* ilqr.c - iterative linear-quadratic regulation with bounds on actions (Tassa, Mansard and Todorov
    2014): along the plan so far the dynamics are linear and the rewards quadratic; the plan that is
-   best then, u + alpha k + K dx, is tried with several step sizes alpha in one batch, and the objective
-   decides. In costs, the rewards' negatives, with decisions in halves of their range:
+   best then, u + alpha k + K dx, is tried with several step sizes alpha in one batch, and the
+   objective decides. In costs, the rewards' negatives, with decisions in halves of their range:
 
      Q = cost + V'(A dx + B du)          for each of the steps that a decision is held
      k = argmin Q inside the bounds (box_qp.c), on Q_uu + mu I
      K = - Q_uu^-1 Q_ux, rows of what bounds hold being 0
 
-   mu falls after a step that gains, and grows after one that does not, or where Q_uu is not positive
-   definite. The first batch has random plans besides the plan so far, and the best of them begins. */
+   mu falls after a step that gains, and grows after one that does not, or where Q_uu is not
+   positive definite. The first batch has random plans besides the plan so far, and the best of them
+   begins. */
 #include <math.h>
 #include <string.h>
 
@@ -119,11 +120,11 @@ static orr_status prepare(orr_planner *planner) {
                        "ilqr plans for %d states, but objective '%s' does not tell their size",
                        planner->states, orr_objective_name(planner->objective));
   if (shared->states == states) return ORR_OK;
-  double bytes = 8.0 * states * states * (planner->horizon + 8.0 * planner->length);
-  if (bytes > 1e9)
+  double m = (double)states + planner->actions;
+  if (8.0 * m * m * (planner->horizon + 8.0 * planner->length) > 1e9)
     return engine_fail(planner->engine, ORR_ARGUMENT,
-                       "ilqr: the derivatives of %d steps of %d states are too many",
-                       planner->horizon, states);
+                       "ilqr: the derivatives of %d steps of %d states and %d actions are too many",
+                       planner->horizon, states, planner->actions);
   engine_free_memory(planner->engine, shared->memory);
   shared->memory = NULL;
   shared->states = 0;

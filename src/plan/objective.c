@@ -1,5 +1,5 @@
-/* objective.c - the objective interface, and objectives of the host. Learned rollouts and simulators
-   are made on the same callbacks (objective_program.c, objective_env.c). */
+/* objective.c - the objective interface, and objectives of the host. Learned rollouts and
+   simulators are made on the same callbacks (objective_program.c, objective_env.c). */
 #include <string.h>
 
 #include "plan/plan.h"
@@ -28,6 +28,10 @@ orr_objective *orr_objective_function(orr_engine *engine,
   if (callbacks->differences && !callbacks->action) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective whose gradients are differences needs an action space");
+    return NULL;
+  }
+  if (!callbacks->take_snapshot != !callbacks->use_snapshot) {
+    engine_fail(engine, ORR_ARGUMENT, "an objective takes snapshots and uses them, or neither");
     return NULL;
   }
   orr_objective *objective = engine_new_zeroed(engine, 1, sizeof *objective);
@@ -65,6 +69,11 @@ void orr_objective_free(orr_objective *objective) {
 
 orr_engine *orr_objective_engine(const orr_objective *objective) { return objective->engine; }
 const char *orr_objective_name(const orr_objective *objective) { return objective->name; }
+int64_t orr_objective_action_size(const orr_objective *objective) {
+  const orr_objective_callbacks *callbacks = &objective->callbacks;
+  return callbacks->action ? orr_space_size(callbacks->action) : callbacks->action_size;
+}
+
 int orr_objective_horizon(const orr_objective *objective) { return objective->callbacks.horizon; }
 
 orr_space *orr_objective_observation_space(const orr_objective *objective) {

@@ -66,7 +66,7 @@ static orr_status make_copies(simulator *sim) {
   if (!copies) return ORR_MEMORY;
   sim->copies = copies;
   for (; sim->workers < workers; sim->workers++) {
-    copies[sim->workers] = orr_env_copy(sim->env);
+    copies[sim->workers] = orr_env_copy(sim->workers ? copies[0] : sim->env);
     if (!copies[sim->workers]) return orr_engine_status(sim->engine);
   }
   return ORR_OK;
@@ -94,7 +94,8 @@ static size_t state_bytes(const simulator *sim) {
   return (size_t)orr_space_size(orr_env_state_space(sim->env)) * sizeof(double);
 }
 
-/* On the host's thread: env and `seen` are not looked at by another one that scores by a snapshot. */
+/* On the host's thread: env and `seen` are not looked at by another one that scores by a
+   snapshot. */
 static orr_status take_snapshot(void *user, const orr_real *observation, void *snapshot) {
   simulator *sim = user;
   orr_status status = check_observation(sim, observation);
@@ -109,7 +110,9 @@ static void use_snapshot(void *user, const void *snapshot) {
 orr_status simulator_score(void *user, const orr_scoring *scoring) {
   simulator *sim = user;
   orr_status status = ORR_OK;
-  if (sim->snapshot) {
+  if (sim->starts) {
+    /* every rollout has a start of its own: env is not looked at */
+  } else if (sim->snapshot) {
     memcpy(sim->state, sim->snapshot, state_bytes(sim));
   } else {
     if (scoring->iteration == 0) status = check_observation(sim, scoring->observation);

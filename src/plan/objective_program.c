@@ -1,5 +1,5 @@
-/* objective_program.c - a learned rollout as an objective. Rows of the program are particles of plans
-   (rollout_layout.c); their returns become one for each plan. */
+/* objective_program.c - a learned rollout as an objective. Rows of the program are particles of
+   plans (rollout_layout.c); their returns become one for each plan. */
 #include <math.h>
 #include <string.h>
 
@@ -77,7 +77,8 @@ static void reduce(const learned *model, const orr_real *returns, const orr_scor
   }
 }
 
-/* events[row * event_stride + constraint], of which the mean over particles is held against limits. */
+/* events[row * event_stride + constraint], of which the mean over particles is held against
+   limits. */
 static void constrain(const learned *model, const orr_real *events, const orr_scoring *scoring) {
   for (int plan = 0; plan < scoring->n; plan++) {
     for (int c = 0; c < model->constraints; c++) {
@@ -301,6 +302,14 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.observation = options->observation;
   callbacks.action = options->action;
   orr_status status = open_learned(model, options);
+  /* whoever gives an observation must know how large it is */
+  orr_field field = {.name = "state", .axes = 1, .shape = {model->observation}};
+  orr_space *unnamed = status || callbacks.observation ? NULL : orr_space_new(engine, &field, 1);
+  if (!status && !callbacks.observation) {
+    callbacks.observation = unnamed;
+    if (!unnamed) status = orr_engine_status(engine);
+  }
+  callbacks.action_size = model->actions;
   callbacks.horizon = model->horizon;
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
@@ -311,6 +320,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
   callbacks.state_size = model->linear ? model->observation : 0;
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
+  orr_space_free(unnamed);
   if (!objective) free_learned(model);
   else model->free_user = options->free_user;
   return objective;

@@ -2,9 +2,9 @@
 
    A planner is a type: open() reads the options and sets population and iterations, sample() makes
    candidates, update() learns from their returns. The loop over iterations, the clock, scoring,
-   ranking, the best plan and the statistics are shared (search.c, score.c). A planner plans for one or
-   several start states at once; a `search` is what it has of each. Plans here have `length` decisions,
-   each of which is held for `repeat` steps of the horizon. */
+   ranking, the best plan and the statistics are shared (search.c, score.c). A planner plans for one
+   or several start states at once; a `search` is what it has of each. Plans here have `length`
+   decisions, each of which is held for `repeat` steps of the horizon. */
 #ifndef PLAN_H
 #define PLAN_H
 
@@ -12,7 +12,8 @@
 #include "kernel/kernel.h"
 #include "orrery/plan.h"
 
-/* An options struct for each row: doubles only, so that it is also an array in the table's order. */
+/* An options struct for each row: doubles only, so that it is also an array in the table's
+   order. */
 #define OPTION(kind, name, ...) double name;
 #define PLANNER(planner, doc, options) \
   typedef struct planner##_options {   \
@@ -51,8 +52,8 @@ typedef struct search {
 } search;
 
 typedef struct planner_type {
-  /* Sets population, iterations and state_size, and what else follows from the options; refuses those
-     that do not fit. */
+  /* Sets population, iterations and state_size, and what else follows from the options; refuses
+     those that do not fit. */
   orr_status (*open)(orr_planner *planner);
   /* Fills candidates 0 .. batch-1. */
   orr_status (*sample)(orr_planner *planner, search *s);
@@ -127,7 +128,8 @@ struct orr_planner {
   bool updated;        /* the mean has learned something in this call */
 };
 
-/* Scores the batch of every search: fills returns, order and finite, and remembers the best plans. */
+/* Scores the batch of every search: fills returns, order and finite, and remembers the best
+   plans. */
 orr_status planner_score(orr_planner *planner);
 /* Buffers for `states` searches, which start anew. */
 orr_status planner_make_searches(orr_planner *planner, int states);
@@ -135,8 +137,8 @@ void planner_free_searches(orr_planner *planner);
 /* Scratch for as many threads as the engine has now. */
 orr_status planner_make_scratch(orr_planner *planner);
 
-/* Makes candidates of BLOCK lanes out of draws, plan[variables][BLOCK] of draws[draws][BLOCK]; it must
-   depend on its arguments only. */
+/* Makes candidates of BLOCK lanes out of draws, plan[variables][BLOCK] of draws[draws][BLOCK]; it
+   must depend on its arguments only. */
 typedef void (*planner_shape)(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
                               orr_real plan[][BLOCK]);
 /* Makes candidates first .. last-1, on all threads. Each draw is keyed by (key of the search,
@@ -152,8 +154,8 @@ void lower_violators(orr_real *returns, const orr_real *violations, int n);
 /* Mean and variance of the first `elites` plans in order, each [variables]. */
 void elite_moments(const orr_planner *planner, const search *s, int elites, double *mean,
                    double *variance);
-/* The mean becomes that of the candidates, weighted by exp((return - the highest) / temperature), as
-   information theory has it (Williams et al. 2017). sums: [variables] to work in. */
+/* The mean becomes that of the candidates, weighted by exp((return - the highest) / temperature),
+   as information theory has it (Williams et al. 2017). sums: [variables] to work in. */
 void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums);
 
 /* Adam on plans: see ascent.c. Arrays are [plans][variables]. */
@@ -170,8 +172,8 @@ typedef struct ascent {
 size_t ascent_size(const orr_planner *planner, int plans);
 void ascent_place(ascent *a, void *memory, const orr_planner *planner, int plans);
 void ascent_start(ascent *a, const orr_planner *planner, const orr_real *plans);
-/* Moves plans up their gradients; those with numbers that are not finite are given up. Answers how many
-   that were whose return is finite. */
+/* Moves plans up their gradients; those with numbers that are not finite are given up. Answers how
+   many that were whose return is finite. */
 int ascent_step(ascent *a, const orr_planner *planner, const orr_real *returns,
                 const orr_real *gradients);
 /* Writes the plans; `instead` in place of those given up. */

@@ -1,5 +1,6 @@
-/* planner.c - what all planners share: the table of options, the buffers, sampling on all threads,
-   scoring, the best plan. A planner's own idea is in its own file. */
+/* planner.c - what all planners share: the table of options, and buffers. A planner's own idea is
+   in its own file; the loop is in search.c, sampling in draws.c, scoring and the best plan in
+   score.c. */
 #include <math.h>
 #include <string.h>
 
@@ -162,6 +163,7 @@ void planner_free_searches(orr_planner *planner) {
   orr_tensor_free(planner->plans);
   orr_tensor_free(planner->wide);
   planner->searches = NULL;
+  planner->candidates = NULL;
   planner->returns = planner->values = planner->violations = planner->gradients = NULL;
   planner->order = NULL;
   planner->proposed = planner->wide_gradients = planner->out = NULL;
@@ -211,7 +213,10 @@ orr_status planner_make_searches(orr_planner *planner, int states) {
   orr_status status = planner->plans && planner->returns && planner->order ? ORR_OK : ORR_MEMORY;
   for (int i = 0; i < states && !status; i++) status = new_search(planner, &planner->searches[i]);
   if (!status) status = new_extras(planner, plans, wide);
-  if (status) return status;
+  if (status) {
+    planner_free_searches(planner);
+    return status;
+  }
   planner->candidates = orr_tensor_data(planner->plans);
   orr_planner_reset(planner);
   return ORR_OK;

@@ -1,5 +1,5 @@
-/* predictive_sampling.c - predictive sampling (Howell et al. 2022, MuJoCo MPC): noise on the knots of
-   a spline, the best of the noisy plans and the plan so far is kept. */
+/* predictive_sampling.c - predictive sampling (Howell et al. 2022, MuJoCo MPC): noise on the knots
+   of a spline, the best of the noisy plans and the plan so far is kept. */
 #include <math.h>
 #include <string.h>
 
@@ -74,7 +74,8 @@ static orr_status open(orr_planner *planner) {
   return ORR_OK;
 }
 
-/* The knots are where the plan so far is at their times; one that is held starts at its time, not before. */
+/* The knots are where the plan so far is at their times; one that is held starts at its time, not
+   before. */
 static void read_knots(const orr_planner *planner, search *s) {
   const spline *shared = planner->shared;
   const predictive_sampling_options *options = planner->options;

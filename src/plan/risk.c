@@ -1,7 +1,8 @@
-/* risk.c - from the returns of a plan's particles to what the plan is worth (include/orrery/risks.def).
+/* risk.c - from the returns of a plan's particles to what the plan is worth
+   (include/orrery/risks.def).
 
-   CVaR is exact for any share: of n returns in rising order the worst alpha n are averaged, the last of
-   them with the part of it that is still within the share. */
+   CVaR is exact for any share: of n returns in rising order the worst alpha n are averaged, the
+   last of them with the part of it that is still within the share. */
 #include "plan/risk.h"
 
 #include <math.h>

@@ -12,7 +12,8 @@ double risk_measure(const orr_risk_options *options, double *values, int count);
    values. */
 double risk_measure_groups(const orr_risk_options *options, double *values, const int *sizes,
                            int groups);
-/* The derivative of a measure by each of the returns, which are finite; sorted: [count] to work in. */
+/* The derivative of a measure by each of the returns, which are finite; sorted: [count] to work
+   in. */
 void risk_weights(const orr_risk_options *options, const double *values, int count, double *sorted,
                   double *weights);
 /* The same by groups; weights of all returns. Overwrites values. */

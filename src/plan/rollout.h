@@ -1,5 +1,5 @@
-/* rollout.h - a learned rollout, as its files share it: objective_program.c (scores, and makes one),
-   rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_gradient.c and
+/* rollout.h - a learned rollout, as its files share it: objective_program.c (scores, and makes
+   one), rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_gradient.c and
    rollout_linear.c (its derivatives). */
 #ifndef PLAN_ROLLOUT_H
 #define PLAN_ROLLOUT_H
@@ -60,7 +60,8 @@ int rollout_find_input(const orr_program *program, const char *name);
 
 int rollout_find_output(const orr_program *program, const char *name);
 
-/* Rows for n plans from so many states, read from `plans`; keeps what it did for the last few sizes. */
+/* Rows for n plans from so many states, read from `plans`; keeps what it did for the last few
+   sizes. */
 orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans);
 void rollout_free_layouts(learned *model);
 /* Rows of a run: model->sizes of each group, or all of them where there are no members. */

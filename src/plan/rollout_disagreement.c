@@ -1,6 +1,7 @@
-/* rollout_disagreement.c - how far the elites are apart along a plan. Each follows it by its own mean
-   predictions; at each step the variance over elites of every number of the state, in units of the
-   scale, is averaged over numbers: disagreement = sqrt(mean over numbers of variance * scale^2). */
+/* rollout_disagreement.c - how far the elites are apart along a plan. Each follows it by its own
+   mean predictions; at each step the variance over elites of every number of the state, in units of
+   the scale, is averaged over numbers: disagreement = sqrt(mean over numbers of variance *
+   scale^2). */
 #include <math.h>
 #include <string.h>
 

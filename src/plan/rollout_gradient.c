@@ -1,7 +1,7 @@
 /* rollout_gradient.c - gradients of a learned rollout's returns with respect to plans. A program of
    its own gives every particle's return and the gradient of it; rows are those of rollout_layout.c,
-   row = slot * n + plan. The gradient of a mean over particles is the mean of their gradients; of another
-   measure of risk it is the sum of theirs by the measure's derivatives. */
+   row = slot * n + plan. The gradient of a mean over particles is the mean of their gradients; of
+   another measure of risk it is the sum of theirs by the measure's derivatives. */
 #include <math.h>
 #include <string.h>
 

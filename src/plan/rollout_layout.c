@@ -1,8 +1,8 @@
 /* rollout_layout.c - which row of a learned rollout is which particle of which plan.
 
    row = slot * n + plan, where slots are the particles sorted by the member that they use, so that
-   rows are grouped by member and a tile of them has one member's weights in cache. What the slots of
-   one group have in common for a plan, a program of its own works out before, its rows being
+   rows are grouped by member and a tile of them has one member's weights in cache. What the slots
+   of one group have in common for a plan, a program of its own works out before, its rows being
    group * n + plan. */
 #include "plan/rollout.h"
 #include "tensor/tensor.h"

@@ -1,7 +1,8 @@
-/* rollout_linear.c - the dynamics and rewards of a learned rollout to first and second order along a
-   plan. Each elite follows the plan on its own path of mean predictions (program `path`, a row for each
-   elite); the derivatives at every step of every path come at once (program `linear`, a row for each
-   elite and step) and are averaged over elites, weighted by the particles that each one has. */
+/* rollout_linear.c - the dynamics and rewards of a learned rollout to first and second order along
+   a plan. Each elite follows the plan on its own path of mean predictions (program `path`, a row
+   for each elite); the derivatives at every step of every path come at once (program `linear`, a
+   row for each elite and step) and are averaged over elites, weighted by the particles that each
+   one has. */
 #include <math.h>
 #include <string.h>
 

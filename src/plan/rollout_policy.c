@@ -1,5 +1,5 @@
-/* rollout_policy.c - plans that a policy proposes: a program rolls it out in the model (TD-MPC: Hansen
-   et al. 2022). A row is a proposal. */
+/* rollout_policy.c - plans that a policy proposes: a program rolls it out in the model (TD-MPC:
+   Hansen et al. 2022). A row is a proposal. */
 #include <string.h>
 
 #include "plan/rollout.h"

@@ -1,7 +1,7 @@
-/* rollout_steps.c - TS1: at every step each particle is predicted by a member drawn anew (Chua et al.
-   2018). The program makes one step. Rows keep their members, so that a tile has one member's weights;
-   between steps what the particles carry moves to other rows: for every plan one of all orders of its
-   particles, each equally likely, so that members stay balanced. */
+/* rollout_steps.c - TS1: at every step each particle is predicted by a member drawn anew (Chua et
+   al. 2018). The program makes one step. Rows keep their members, so that a tile has one member's
+   weights; between steps what the particles carry moves to other rows: for every plan one of all
+   orders of its particles, each equally likely, so that members stay balanced. */
 #include <string.h>
 
 #include "plan/rollout.h"
@@ -58,6 +58,13 @@ static orr_status check_steps(learned *model, const orr_rollout_options *options
     return engine_fail(engine, ORR_ARGUMENT,
                        "rollout: with TS1 there is no program of the first step, no gradient "
                        "and no reward function");
+  int elites = options->elites ? options->elites_count : options->members;
+  if (model->particles < elites)
+    return engine_fail(
+        engine, ORR_ARGUMENT,
+        "rollout: with TS1 every step deals out all %d elites, so %d particles are too "
+        "few; give as many, or more",
+        elites, model->particles);
   if (options->risk.over_members)
     return engine_fail(engine, ORR_ARGUMENT,
                        "risk: over members, but with TS1 particles have no member of their own");

@@ -1,4 +1,5 @@
-/* score.c - candidates of all searches scored in one batch, ranked, and the best plans remembered. */
+/* score.c - candidates of all searches scored in one batch, ranked, and the best plans
+   remembered. */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* search.c - a planner at work: what is kept between calls, and the loop over iterations with its
-   clock. How long a plan takes to score is learned from call to call, so that iterations end in time. Where
-   a whole population would not, pieces of it are tried: the best of some is better than none. */
+   clock. How long a plan takes to score is learned from call to call, so that iterations end in
+   time. Where a whole population would not, pieces of it are tried: the best of some is better than
+   none. */
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ void orr_planner_reset_one(orr_planner *planner, int state) {
   for (int v = 0; v < planner->variables; v++) s->mean[v] = planner->middle[v % planner->actions];
   memcpy(s->previous, planner->middle, (size_t)planner->actions * sizeof(orr_real));
   s->warm = false;
+  s->best_return = NAN;
   if (planner->type->forget) planner->type->forget(planner, s);
 }
 
@@ -24,9 +26,9 @@ void orr_planner_reset(orr_planner *planner) {
   for (int i = 0; i < planner->states; i++) orr_planner_reset_one(planner, i);
 }
 
-/* The plan to execute: the best, or the mean; the mean where nothing was finite, the best where there was
-   no time to learn from what was scored, and under side constraints, which a mean that nobody scored
-   may break. */
+/* The plan to execute: the best, or the mean; the mean where nothing was finite, the best where
+   there was no time to learn from what was scored, and under side constraints, which a mean that
+   nobody scored may break. */
 static const orr_real *chosen_plan(const orr_planner *planner, const search *s) {
   bool best = planner->type->executes_best || !planner->updated || planner->constrained;
   return best && !isnan(s->best_return) ? s->best : s->mean;
@@ -71,13 +73,13 @@ orr_plan_request orr_plan_request_defaults(void) {
 
 static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
   orr_engine *engine = planner->engine;
-  orr_space *space = orr_objective_action_space(objective);
+  int64_t size = orr_objective_action_size(objective);
   const char *name = orr_objective_name(objective), *own = orr_planner_name(planner);
   int horizon = orr_objective_horizon(objective);
-  if (space && orr_space_size(space) != planner->actions)
+  if (size && size != planner->actions)
     return engine_fail(engine, ORR_SHAPE,
                        "objective '%s' takes actions of %lld numbers, %s plans %d", name,
-                       (long long)orr_space_size(space), own, planner->actions);
+                       (long long)size, own, planner->actions);
   if (horizon && horizon != planner->horizon)
     return engine_fail(engine, ORR_SHAPE, "objective '%s' looks %d steps ahead, but %s plans %d",
                        name, horizon, own, planner->horizon);
@@ -97,7 +99,8 @@ static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
   return orr_objective_prepare(objective, planner->population * planner->states, planner->horizon);
 }
 
-/* Room for returns as scored and for violations, when the first objective with constraints comes. */
+/* Room for returns as scored and for violations, when the first objective with constraints
+   comes. */
 static orr_status make_room_for_violations(orr_planner *planner, const orr_objective *objective) {
   planner->constrained = orr_objective_has_violations(objective);
   if (planner->violations || !planner->constrained) return ORR_OK;
@@ -137,13 +140,21 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   return orr_objective_propose(objective, &proposing);
 }
 
-/* Proposals take the place of the last candidates. */
+static bool all_finite(const orr_real *x, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    if (!isfinite(x[i])) return false;
+  return true;
+}
+
+/* Proposals take the place of the last candidates, but for those with numbers that are not
+   finite. */
 static void add_proposals(orr_planner *planner, int state) {
   size_t action = (size_t)planner->actions, wide = (size_t)planner->horizon * action;
   search *s = &planner->searches[state];
   for (int p = 0; p < planner->proposals; p++) {
     const orr_real *plan = planner->proposed + (size_t)(state * planner->proposals + p) * wide;
     orr_real *to = s->candidates + (size_t)(planner->batch - 1 - p) * (size_t)planner->variables;
+    if (!all_finite(plan, wide)) continue;
     for (int step = 0; step < planner->length; step++, to += action) {
       memcpy(to, plan + (size_t)(step * planner->repeat) * action, action * sizeof(orr_real));
       orr_space_clip(planner->space, to);
@@ -158,7 +169,8 @@ static int whole_batch(const orr_planner *planner) {
 }
 
 /* How many plans of each state to score next, all of them being `whole`; 0: time is up. Pieces are
-   halves of halves, so that objectives meet few sizes; the first ever finds out how long plans take. */
+   halves of halves, so that objectives meet few sizes; the first ever finds out how long plans
+   take. */
 static int next_batch(const orr_planner *planner, int whole) {
   int least = planner->proposals + 1, piece = whole;
   if (planner->deadline <= 0) return whole;

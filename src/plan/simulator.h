@@ -1,6 +1,6 @@
-/* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes one),
-   simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are worth),
-   simulator_linear.c (derivatives along a plan). */
+/* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes
+   one), simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are
+   worth), simulator_linear.c (derivatives along a plan). */
 #ifndef PLAN_SIMULATOR_H
 #define PLAN_SIMULATOR_H
 

@@ -1,7 +1,7 @@
-/* simulator_linear.c - the true dynamics and rewards to first and second order along a plan, by finite
-   differences on the environment's flat state. At every step single transitions are played, on all
-   threads, from states and actions around those of the plan: with m numbers in state and action, m^2 +
-   m + 2 of them, of which
+/* simulator_linear.c - the true dynamics and rewards to first and second order along a plan, by
+   finite differences on the environment's flat state. At every step single transitions are played,
+   on all threads, from states and actions around those of the plan: with m numbers in state and
+   action, m^2 + m + 2 of them, of which
 
      d f / d x      = (f(x + h) - f(x - h)) / 2 h
      d2 f / dx dy   = (f(x + h, y + k) - f(x + h) - f(y + k) + 2 f - f(x - h) - f(y - k)
@@ -89,7 +89,9 @@ static orr_status new_single(simulator *sim) {
   options.constraints = 0;
   options.afterwards = 0;
   options.value = NULL;
-  simulator *single = simulator_new(sim->engine, sim->env, &options);
+  /* a copy where there is one: the host may be stepping the environment meanwhile */
+  simulator *single =
+      simulator_new(sim->engine, sim->workers ? sim->copies[0] : sim->env, &options);
   if (!single) return orr_engine_status(sim->engine);
   linear->single = single;
   single->starts = linear->starts;

@@ -1,7 +1,9 @@
-/* simulator_worth.c - what plans are worth that were played on the true simulator: returns of rollouts,
-   with what counts after the end and the value at the horizon; risk over particles; side constraints.
+/* simulator_worth.c - what plans are worth that were played on the true simulator: returns of
+   rollouts, with what counts after the end and the value at the horizon; risk over particles; side
+   constraints.
 
-   An event of probability p at each step happens within the horizon with probability 1 - prod (1 - p). */
+   An event of probability p at each step happens within the horizon with probability 1 - prod (1 -
+   p). */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
-/* weights.c - how distributions move towards the plans that scored well: the moments of the elites, and
-   means weighted by exponentials of returns. */
+/* weights.c - how distributions move towards the plans that scored well: the moments of the elites,
+   and means weighted by exponentials of returns. */
 #include <math.h>
 
 #include "plan/plan.h"

@@ -1,4 +1,6 @@
 /* What holds for every planner there is: bounds, bad plans, resets, threads, many states, constraints. */
+#include <stdlib.h>
+
 #include "bowl.h"
 
 #define EACH_PLANNER(name)                            \
@@ -358,5 +360,92 @@ Test(planners, discrete_actions) {
     orr_objective_free(objective);
   }
   orr_space_free(space);
+  orr_engine_free(engine);
+}
+
+/* ---- what a policy proposes may be nonsense ---- */
+
+static orr_status propose_nonsense(void *user, const orr_proposing *proposing) {
+  (void)user;
+  for (int i = 0; i < proposing->n * proposing->horizon; i++) proposing->plans[i] = (orr_real)NAN;
+  return ORR_OK;
+}
+
+static orr_status never_mind(void *user, const orr_scoring *scoring) {
+  (void)user;
+  for (int i = 0; i < scoring->n; i++) {
+    scoring->returns[i] = 1;
+    for (int t = 0; t < scoring->horizon; t++)
+      cr_assert(isfinite(scoring->plans[i * scoring->horizon + t]));
+  }
+  return ORR_OK;
+}
+
+Test(planners, proposals_that_are_not_finite_are_left_out) {
+  orr_engine *engine = new_engine(1);
+  orr_real low = -1, high = 1;
+  orr_field fields[] = {{.name = "button", .n = 3}, {.name = "u", .low = &low, .high = &high}};
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.score = never_mind;
+  callbacks.propose = propose_nonsense;
+  orr_objective *objective = orr_objective_function(engine, &callbacks);
+  for (int f = 0; f < 2; f++) {
+    orr_space *space = orr_space_new(engine, &fields[f], 1);
+    orr_planner_setting settings[] = {{"horizon", 3}, {"proposals", 20}, {"population", 40}};
+    orr_planner *planner = orr_planner_new(engine, "cem", space, settings, 3);
+    orr_plan_result result = run(planner, objective);
+    for (int t = 0; t < 3; t++) cr_expect(isfinite(result.plan[t]));
+    orr_planner_free(planner);
+    orr_space_free(space);
+  }
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
+/* ---- memory ---- */
+
+static int allowed;
+
+static void *allocate(void *user, void *old, size_t old_size, size_t size) {
+  (void)user;
+  (void)old_size;
+  if (size == 0) {
+    free(old);
+    return NULL;
+  }
+  if (allowed == 0) return NULL;
+  if (allowed > 0) allowed--;
+  return realloc(old, size);
+}
+
+Test(planners, without_memory_for_more_states_a_planner_is_refused_not_half_made) {
+  orr_engine_options options = orr_engine_options_defaults();
+  allowed = -1;
+  options.allocate = allocate;
+  orr_engine *engine = orr_engine_new(&options);
+  struct bowl bowl = new_bowl();
+  orr_objective *objective = new_objective(engine, &bowl);
+  orr_real observations[3] = {0};
+  orr_plan_request request = orr_plan_request_defaults();
+  request.observation = observations;
+  for (int limit = 0; limit < 200; limit++) {
+    orr_planner *planner = new_one(engine, "cem", -1, 1);
+    allowed = limit;
+    orr_status status = orr_planner_set_states(planner, 3);
+    allowed = -1;
+    if (status) {
+      cr_expect_eq(status, ORR_MEMORY);
+      orr_planner_reset(planner);
+      cr_expect_neq(orr_planner_plan(planner, objective, &request, NULL), ORR_OK);
+      cr_expect_eq(orr_planner_set_states(planner, 3), ORR_OK);
+    }
+    cr_expect_eq(orr_planner_plan(planner, objective, &request, NULL), ORR_OK);
+    orr_planner_free(planner);
+    if (!status) {
+      cr_expect_gt(limit, 5);
+      limit = 200;
+    }
+  }
+  orr_objective_free(objective);
   orr_engine_free(engine);
 }
