@@ -7,7 +7,7 @@
 --- and then, with no further data, balances elsewhere.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,               -- of every random number
   steps = 3000,           -- environment steps of random experience
   members = 5,            -- nets in the ensemble
@@ -21,13 +21,10 @@ local options = orrery.options {
   film = true,            -- save a film strip and an animation of each task
   carts = 0,              -- cart-poles that learn, each from a seed of its own: about a minute each
   rounds = 5,             -- of fitting and playing, for each of them
-  brief = false,          -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.steps, options.epochs, options.hidden, options.episodes = 400, 3, { 16 }, 1
-  options.horizon, options.population, options.iterations, options.film = 5, 20, 2, false
-  options.carts, options.rounds = 1, 1
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  steps = 400, epochs = 3, hidden = { 16 }, episodes = 1, horizon = 5, population = 20, iterations = 2, film
+  = false, carts = 1, rounds = 1
+} })
 
 -- The rewards. s: observation before the step, a: action; also given: the next observation, and the time.
 local tasks = {

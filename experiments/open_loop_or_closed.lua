@@ -6,7 +6,7 @@
 --- spoil the long plan; replanning corrects what the model got wrong.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,                                    -- the first seed
   seeds = 5,                                   -- how often everything is done
   data = { 100, 200, 400, 800, 1600 },         -- steps of random experience, a model for each
@@ -18,12 +18,10 @@ local options = orrery.options {
   population = 100,                            -- plans per iteration of replanning
   iterations = 4,                              -- of the cross-entropy method, at every step
   episodes = 5,                                -- from the same starts with every model
-  brief = false,                               -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.seeds, options.data, options.hidden, options.updates, options.steps = 2, { 50, 100 }, { 8 }, 10, 12
-  options.horizon, options.population, options.iterations, options.episodes = 5, 10, 2, 1
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  seeds = 2, data = { 50, 100 }, hidden = { 8 }, updates = 10, steps = 12, horizon = 5, population = 10,
+  iterations = 2, episodes = 1
+} })
 
 local env, task = orrery.env("pendulum", { max_steps = options.steps }), orrery.tasks.pendulum()
 local run <close> = orrery.run { name = "open_loop_or_closed", options = options }

@@ -6,7 +6,7 @@
 --- where it should be at that very moment.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,               -- of every random number
   repeats = 5,            -- models, each of its own data, that draw all shapes
   steps = 500,            -- environment steps of random torques
@@ -19,12 +19,10 @@ local options = orrery.options {
   population = 200,       -- plans per iteration
   iterations = 3,         -- of the planner, at every step
   speed = 0.5,            -- of the pencil on its way, in m/s
-  brief = false,          -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.steps, options.round_steps, options.epochs, options.hidden = 300, 100, 3, { 16 }
-  options.repeats, options.rounds, options.population, options.speed = 1, 1, 10, 3
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  steps = 300, round_steps = 100, epochs = 3, hidden = { 16 }, repeats = 1, rounds = 1, population = 10,
+  speed = 3
+} })
 local env = orrery.env("pencil", { max_steps = 300 })
 local steps, time_step, arm = env.max_steps, 0.04, 1 -- the arm's length in m
 local middle, size = 0.55, 0.42                      -- of a drawing on the sheet: metres ahead, and its height

@@ -6,7 +6,7 @@
 --- first far too much, because the planner finds the model's errors; refitting closes the gap.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,               -- the first seed
   seeds = 5,              -- how often everything is done
   rounds = 6,             -- of fitting and playing an episode of 200 steps
@@ -20,13 +20,10 @@ local options = orrery.options {
   iterations = 4,         -- of the cross-entropy method, at every step
   baseline_episodes = 3,  -- of the random policy and the true dynamics, for each seed
   film = true,            -- save a film strip of the last episode of the first seed
-  brief = false,          -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.seeds, options.rounds, options.members, options.hidden, options.updates = 2, 1, 2, { 8 }, 5
-  options.horizon, options.population, options.iterations, options.film = 10, 10, 1, false
-  options.baseline_episodes = 1
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  seeds = 2, rounds = 1, members = 2, hidden = { 8 }, updates = 5, horizon = 10, population = 10, iterations
+  = 1, film = false, baseline_episodes = 1
+} })
 
 local env, task = orrery.env "cartpole", orrery.tasks.cartpole()
 local run <close> = orrery.run { name = "pets_cartpole", options = options }

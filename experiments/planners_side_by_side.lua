@@ -6,7 +6,7 @@
 --- plans on the true dynamics is 1.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,               -- of every random number
   environments = { "pendulum", "cartpole", "reacher", "point_mass", "pencil", "cliff" },
   plans = 200,            -- scored at every step, by each planner
@@ -18,13 +18,10 @@ local options = orrery.options {
   steps = 600,            -- of random experience before the first round
   hidden = { 128, 128 },  -- layers of the model's nets
   members = 3,            -- nets of the model
-  brief = false,          -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.environments, options.plans, options.horizon, options.episodes = { "pendulum" }, 24, 6, 1
-  options.learned_episodes, options.rounds, options.steps, options.hidden = 1, 1, 200, { 16 }
-  options.milliseconds = 0.2
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  environments = { "pendulum" }, plans = 24, horizon = 6, episodes = 1, learned_episodes = 1, rounds = 1,
+  steps = 200, hidden = { 16 }, milliseconds = 0.2
+} })
 
 -- Every planner with its share of `plans` at a step; where time is the limit, iterations go on. Derivatives
 -- count as the plans that they take: on the true dynamics they are differences, two plans for each number
@@ -129,6 +126,7 @@ local function hold(contest)
       cells[i] = ("%.1f \u{b1} %.1f"):format(result.mean, result.std)
       s.x[r], s.y[r] = r + 0.12 * (i - (#worlds + 1) / 2), score(result.mean)
       s.low[r], s.high[r] = score(result.mean - result.std), score(result.mean + result.std)
+      s.y[r] = math.max(-0.49, math.min(1.49, s.y[r])) -- what is outside the picture is at its edge
       run:log { contest = contest.name, environment = world.name, planner = row.name, mean = result.mean,
         std = result.std, score = score(result.mean) }
     end

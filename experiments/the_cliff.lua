@@ -10,7 +10,7 @@
 --- where a step leads how likely it is to end in a fall; risk modes tell what caution adds.
 local orrery = require "orrery"
 
-local options = orrery.options {
+local options = orrery.options({
   seed = 1,             -- the first seed
   seeds = 10,           -- how often everything is done
   random_episodes = 50, -- of random walks, before anything is planned
@@ -24,12 +24,10 @@ local options = orrery.options {
   iterations = 4,       -- of the cross-entropy method, at every step
   tests = 10,           -- walks on which every controller is judged, for each seed
   gusts = 0.3,          -- the stronger wind, as a standard deviation in m; otherwise it is 0.1
-  brief = false,        -- a tiny budget, to see that everything runs
-}
-if options.brief then
-  options.seeds, options.random_episodes, options.refits, options.episodes, options.tests = 2, 2, 1, 1, 1
-  options.epochs, options.hidden, options.population, options.iterations = 2, { 8 }, 10, 2
-end
+}, { brief = { -- a tiny budget, to see that everything runs
+  seeds = 2, random_episodes = 2, refits = 1, episodes = 1, tests = 1, epochs = 2, hidden = { 8 },
+  population = 10, iterations = 2
+} })
 
 local function falls(_, _, next) return next.height < next.position end
 local task = { name = "high up", reward = function(_, _, next) return next.height end }

@@ -7,15 +7,19 @@ local record = require "orrery.record"
 local Result = { __name = "evaluation" }
 Result.__index = Result
 
-function Result:__tostring()
-  return ("mean %.1f ± %.1f over %d episode%s"):format(self.mean, self.std, #self.returns,
-    #self.returns == 1 and "" or "s")
-end
-
 local function sum_of(list)
   local sum = 0
   for _, value in ipairs(list) do sum = sum + value end
   return sum
+end
+
+function Result:__tostring()
+  local text = ("mean %.1f ± %.1f over %d episode%s"):format(self.mean, self.std, #self.returns,
+    #self.returns == 1 and "" or "s")
+  local unplanned, steps = (self.notes["last plan"] or 0) + (self.notes["safe action"] or 0), sum_of(self.lengths)
+  if unplanned == 0 then return text end
+  return ("%s; %d of %d actions were not planned (last plan %d, safe action %d)"):format(text, unplanned, steps,
+    self.notes["last plan"] or 0, self.notes["safe action"] or 0)
 end
 
 local function summarise(result)
@@ -32,6 +36,18 @@ local function function_of(f)
   return type(f) == "table" and require("orrery.trace").is_interpreted(f) or nil
 end
 
+-- Of one thing or a list what a real episode may end by: what a model learned, a name, tells nothing of that.
+local function termination_of(given)
+  if type(given) ~= "table" or function_of(given) then return function_of(given) end
+  return function(...)
+    for _, entry in ipairs(given) do
+      local f = function_of(entry)
+      if f and f(...) then return true end
+    end
+    return false
+  end
+end
+
 local function task_of(task)
   if task == nil then return {} end
   if function_of(task) then return { reward = function_of(task) } end
@@ -40,7 +56,12 @@ local function task_of(task)
     check.fail("evaluate: a task is a table with a function `reward`, as in "
       .. "{ reward = function(s, a) ... end }")
   end
-  return { name = task.name, reward = reward, termination = function_of(task.termination) }
+  require("orrery.task").check(task, "evaluate")
+  local inputs = {}
+  for name, value in pairs(task.inputs or {}) do
+    inputs[name] = type(value) == "number" and value or orrery.tensor(value)
+  end
+  return { name = task.name, reward = reward, termination = termination_of(task.termination), inputs = inputs }
 end
 
 -- The reward as a plain number; anything else is an error that says which task and step.
@@ -80,14 +101,16 @@ local function play(env, policy, task, context, seed, steps, recorder, frames, w
   if frames then frames[#frames + 1] = env:draw(width) end
   for step = 1, steps do
     context.step = step
-    local action = orrery.policy.action(space, policy:act(observation, context))
+    local chosen, note = policy:act(observation, context)
+    if type(note) == "string" then context.notes[note] = (context.notes[note] or 0) + 1 end
+    local action = orrery.policy.action(space, chosen)
     local own, terminated, truncated
     observation, own, terminated, truncated = env:step(action)
     local next, reward = guarded(observation, seen, "observation"), own
     if task.reward then
       local a = guarded(action, done, "action")
-      reward = number_of(task.reward(s, a, next, step - 1), task, step)
-      if task.termination and task.termination(s, a, next, step - 1) then terminated = true end
+      reward = number_of(task.reward(s, a, next, step - 1, task.inputs), task, step)
+      if task.termination and task.termination(s, a, next, step - 1, task.inputs) then terminated = true end
     end
     rewards[step] = reward
     if recorder then recorder:step(action, own, observation) end
@@ -113,7 +136,9 @@ end
 ---   replay    keeps the episodes, with the environment's own rewards; none: nothing is kept
 ---   progress  function(fraction, text), or a run, called after each episode
 --- The result has mean, std, and by episode returns, lengths, rewards (lists) and last, the observation
---- that it ended with; and frames. Printed it reads "mean 152.1 ± 3.2 over 5 episodes".
+--- that it ended with; notes, how often an mpc said "late", "last plan" or "safe action" (see mpc:act); and
+--- frames. Printed it reads "mean 152.1 ± 3.2 over 5 episodes". A task's inputs are given as the task has them; events
+--- that a model learned end no real episode.
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
     steps = "optional number", film = "any", replay = "any", progress = "any" })
@@ -128,12 +153,12 @@ return function(env, policy, options)
   policy = orrery.policy.of(policy, "evaluate")
   local tell = orrery.policy.teller(given.progress)
   local seeds = orrery.stream(given.seed, 1)
-  local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {} }, Result)
+  local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {}, notes = {} }, Result)
   if given.film then result.frames = {} end
   local width = type(given.film) == "number" and math.tointeger(given.film) or nil
   local recorder <close> = given.replay and given.replay:recorder() or nil
   for episode = 1, given.episodes do
-    local context = { env = env, episode = episode }
+    local context = { env = env, episode = episode, notes = result.notes }
     local frames = episode == 1 and result.frames or nil
     local rewards, last = play(env, policy, task, context, seeds:whole(), limit, recorder, frames, width)
     result.rewards[episode], result.last[episode] = rewards, last

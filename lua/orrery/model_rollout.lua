@@ -192,7 +192,8 @@ local function check_together(read, o, mean)
   if o.linear then
     local learned = #read.terminations > 1 or type(read.terminations[1]) == "string"
     if learned or read.value or #read.inputs.names > 0 then
-      check.fail("objective: linear = true takes a reward and a known termination; no value, event or input")
+      check.fail("planning with derivatives of the model's steps (ilqr) takes a reward and a known termination, no "
+        .. "value, learned event or input; take gradient, or a planner that samples")
     end
   end
   if mean and o.sample then

@@ -115,8 +115,13 @@ return function(options)
     disagreement = false,
   })
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
-  if sources ~= 1 then check.fail("mpc options: one of model, env and objective is needed") end
+  if sources ~= 1 then
+    check.fail("mpc options: one of model, env and objective is needed%s", sources > 1 and ", not several" or "")
+  end
   o.planner = o.planner or orrery.plan.cem {}
+  if type(o.planner) ~= "table" or not o.planner.horizon then
+    check.fail("mpc options: a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s", type(o.planner))
+  end
   local make, is_due, inputs
   if not o.objective then
     make, is_due, inputs = maker_of(o, o.task, o.planner)

@@ -156,9 +156,15 @@ local function with_parameters(net, parameters)
   return shadow
 end
 
---- nn.run(net, x, parameters): what net(x) does with numbers. x has the shape of one input, or one
+--- nn.run(net, x, parameters): what net(x) does with numbers. x is a sample's record, all of whose numbers go in, as
+--- in `value = function(s) return net(s)[1] end`; or it has the shape of one input, or one
 --- axis more: a batch. An ensemble answers with one more axis in front: its members.
 function nn.run(net, x, parameters)
+  local trace = require "orrery.trace"
+  if trace.is_record(x) then -- all its numbers
+    x = trace.vector(x)
+    if trace.is_symbol(x) then return net(x, parameters) end
+  end
   if type(x) == "table" or type(x) == "number" then x = orrery.tensor(x) end
   if not orrery.is_tensor(x) then
     check.fail("net: a tensor is needed, not %s", x == nil and "nothing" or "a " .. type(x))

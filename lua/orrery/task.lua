@@ -57,6 +57,21 @@ local function read_constraints(given, events)
   return list
 end
 
+local parts = { "afterwards", "constraint", "inputs", "name", "policy", "reward", "termination", "value" }
+local of_mpc = { particles = true, planner = true, propagation = true, risk = true, sample = true, seed = true }
+
+--- task.check(given, who): refuses fields that look like misspelt ones, or belong to an mpc's options. Others are
+--- the user's own.
+function task.check(given, who)
+  for _, name in ipairs(check.sorted_keys(given)) do
+    local known = false
+    for _, part in ipairs(parts) do known = known or part == name end
+    local near = not known and check.nearest(name, parts)
+    if near then check.fail("%s: a task has no '%s'; did you mean '%s'?", who, name, near) end
+    if of_mpc[name] then check.fail("%s: '%s' is no part of a task, but an option of orrery.mpc", who, name) end
+  end
+end
+
 local reserved = { s = true, a = true, next = true, t = true, state = true, plan = true, time = true, carry = true,
                    action = true }
 
@@ -96,6 +111,7 @@ end
 function task.read(given, events, extra)
   if is_function(given) then given = { reward = given } end
   if given == nil then given = {} end
+  task.check(given, "mpc")
   local function chosen(name)
     if extra and extra[name] ~= nil then return extra[name] end
     return given[name]

@@ -303,7 +303,9 @@ local function check_returns(name, results, wanted)
   end
   local scalar = type(value) == "number" or type(value) == "boolean" or (core.is_symbol(value) and value:axes() == 0)
   if not scalar then
-    error(("%s must return a number, not %s"):format(name, core.is_symbol(value) and tostring(value) or type(value)), 0)
+    local one = core.is_symbol(value) and value:count() == 1 and "; take its number, as in net(s)[1]" or ""
+    error(("%s must return a number, not %s%s"):format(name,
+      core.is_symbol(value) and tostring(value) or type(value), one), 0)
   end
 end
 

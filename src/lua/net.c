@@ -151,7 +151,11 @@ static int apply_symbol(lua_State *L) {
 /* Whether a value at index is traced: a symbol, or a list with one. */
 static bool traced(lua_State *L, int index) {
   if (lua_test_symbol(L, index)) return true;
-  if (lua_type(L, index) != LUA_TTABLE || lua_getmetatable(L, index)) return false;
+  if (lua_type(L, index) != LUA_TTABLE) return false;
+  if (lua_getmetatable(L, index)) { /* a record, say */
+    lua_pop(L, 1);
+    return false;
+  }
   bool found = false;
   lua_Integer count = luaL_len(L, index);
   for (lua_Integer i = 1; i <= count && !found; i++) {

@@ -1,0 +1,44 @@
+-- What evaluation makes of tasks, and tells of policies that did not plan.
+local orrery = require "orrery"
+
+local function fails(wanted, f, ...)
+  local ok, message = pcall(f, ...)
+  assert(not ok, "no error, but wanted: " .. wanted)
+  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
+end
+
+local env = orrery.env "pendulum"
+local random = orrery.policy.random(env)
+local function evaluate(task) return orrery.evaluate(env, random, { task = task, episodes = 1, steps = 5 }) end
+
+-- inputs reach the functions, as numbers and tensors
+local seen = evaluate { inputs = { goal = 3, at = { 1, 2 } }, termination = { "fallen", function(_, _, _, t) return t == 2 end },
+  reward = function(_, _, _, _, given) return given.goal + given.at[2] end }
+assert(seen.mean == 15 and seen.lengths[1] == 3)
+
+-- what looks misspelt is refused, here and in an mpc; a user's own fields are not
+local function still() return 0 end
+assert(evaluate { reward = still, about = "nothing" }.mean == 0)
+fails("did you mean 'termination'", evaluate, { reward = still, terminaton = still })
+fails("did you mean 'value'", orrery.mpc, { env = env, task = { reward = still, valeu = still } })
+fails("'risk' is no part of a task", orrery.mpc, { env = env, task = { reward = still, risk = "worst" } })
+
+-- a controller that did not plan is told of
+local lost = orrery.mpc { objective = orrery.objective.fn(function(_, plans) return orrery.full(0 / 0, plans:size(1)) end,
+  { env = env }), planner = orrery.plan.cem { horizon = 2, population = 4 } }
+local result = orrery.evaluate(env, lost, { episodes = 2, steps = 5 })
+assert(result.notes["safe action"] == 10)
+assert(tostring(result):find("10 of 10 actions were not planned", 1, true), tostring(result))
+assert(not tostring(seen):find "planned")
+
+-- a net takes a sample as it is
+local net = orrery.nn.mlp { inputs = 3, outputs = 1, hidden = { 4 }, seed = 2 }
+local model = orrery.model { env = env, members = 1, hidden = { 4 }, probabilistic = false }
+local mpc = orrery.mpc { model = model, task = still, value = function(s) return net(s)[1] end,
+  planner = orrery.plan.cem { horizon = 1, population = 4 } }
+local s = { cos = 1, sin = 0, velocity = 0.5 }
+local after = model:predict({ 1, 0, 0.5 }, { 0.25 }):reshape(-1)
+local score = mpc:objective():score(s, orrery.full(0.25, 1, 1, 1))
+assert(math.abs(score[1] - net(after)[1]) < 1e-5)
+fails("take its number, as in net(s)[1]", orrery.mpc, { model = model, task = still, value = function(x) return net(x) end })
+fails("a planner is wanted", orrery.mpc, { env = env, planner = orrery.plan.cem })
