@@ -101,6 +101,13 @@ local function new(options)
   return self
 end
 
+-- A planning thread may read what the call would change.
+function Model.refuse_while_planning(what)
+  if orrery.planning() == 0 then return end
+  check.fail("%s: an mpc plans in the background, and may read what this changes: pause it first, as in mpc:pause()",
+    what)
+end
+
 --- model:use_elites(list): which members plans and predictions use; without a list all of them.
 function Model:use_elites(list)
   if not list then
@@ -359,6 +366,7 @@ end
 --- model:load(path): reads what model:save wrote for a model of the same sizes. A file that does
 --- not fit is refused as a whole.
 function Model:load(path)
+  Model.refuse_while_planning "load"
   local names, tensors = self:tensors()
   local chosen = orrery.zeros(self.members)
   names[#names + 1], tensors[#tensors + 1] = "elites", chosen

@@ -79,12 +79,25 @@ function Audit:__tostring()
   return table.concat(lines, "\n")
 end
 
+--- events:plot(): a canvas, the reliability diagram: how often events happened, by how probable they were said to be.
+function Audit:plot()
+  local series = { { label = "as it should be", x = { 0, 100 }, y = { 0, 100 }, dashed = true, color = "grey" } }
+  for number, name in ipairs(self.names) do
+    local x, y = {}, {}
+    for i, bin in ipairs(self[name].bins) do x[i], y[i] = 100 * bin.predicted, 100 * bin.frequency end
+    series[#series + 1] = { label = name, x = x, y = y, color = number }
+    series[#series + 1] = { x = x, y = y, color = number, dots = true }
+  end
+  return orrery.plot { title = "Reliability: do events happen as often as the model says?", series = series,
+    x = "predicted probability, %", y = "happened, %", x_range = { 0, 100 }, y_range = { 0, 100 } }
+end
+
 --- model:audit_events(replay, { bins = 10 }): whether events happen as often as the model says, on transitions
 --- it was not trained on: a replay, or a table of tensors as for model:fit. A table by the names of events, of
 --- { rate, brier, baseline, calibration, bins }: how often it happened; the mean squared distance of
 --- probability and outcome (Brier 1950), and that of predicting the rate for every row; the mean distance of
 --- prediction and frequency over bins, weighted by their counts; and bins of equal width, each { low, high,
---- count, predicted (mean), frequency }. print() shows it as a table.
+--- count, predicted (mean), frequency }. print() shows it as a table, :plot() as a picture.
 local function audit(model, replay, options)
   need_events(model)
   local o = check.options("audit_events options", options, { bins = 10 })

@@ -21,10 +21,7 @@ end
 
 -- Refuses data of other sizes, and a replay of other fields.
 local function check_fit(model, replay, size)
-  if orrery.planning() > 0 then
-    check.fail("fit: an mpc plans in the background, and may read what training changes: pause it first, as in "
-      .. "mpc:pause()")
-  end
+  model.refuse_while_planning "fit"
   local env = type(replay) == "userdata" and replay.env
   if env and (table.concat(env.observation_space.names, " ") ~= table.concat(model.observation.names, " ")
       or table.concat(env.action_space.names, " ") ~= table.concat(model.action.names, " ")) then

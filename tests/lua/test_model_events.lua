@@ -45,6 +45,7 @@ assert((predicted - fresh.chance:reshape(-1)):abs():mean() < 0.03)
 near(model:predict_events({ 0.5 }, { 0.5 }).fallen[1], probability(0.5, 0.5), 0.1)
 
 local audit = model:audit_events(fresh)
+assert(audit:plot().width == 960)
 local fallen = audit.fallen
 near(fallen.rate, fresh.terminated:to("real"):mean(), 1e-5)
 assert(fallen.brier < 0.6 * fallen.baseline and fallen.calibration < 0.03, tostring(audit))

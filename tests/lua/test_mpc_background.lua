@@ -39,6 +39,7 @@ assert(s.acts == 60 and s.plans >= 1 and s.plans <= 60 and s.scored > 0)
 -- training is refused while it plans, and nothing else that reads
 assert(orrery.planning() == 1)
 fails("pause it first", model.fit, model, replay, { epochs = 1 })
+fails("pause it first", model.load, model, "nowhere.safetensors")
 fails("background", orrery.threads, orrery.threads() + 1)
 mpc:pause()
 assert(orrery.planning() == 0)
