@@ -96,8 +96,10 @@ end
 ---   policy        function(s): actions that a planner with the option `proposals` starts from
 ---   seed          0: of the planner's own random numbers
 ---   warm_start    true: starts from the last plan, shifted
----   iterations    limit per plan; none: the planner's own
----   seconds       limit per plan; none: no limit
+---   iterations    limit per plan; none, or 0: the planner's own
+---   seconds       limit per plan; none, or 0: no limit. Planning ends before it by a margin that is learned from how
+---                 late answers were, on a busy machine up to half of it; where not even one population fits in,
+---                 as many of its plans as do are tried, and the best is executed. See mpc:statistics()
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
 ---                 by the steps whose time has passed; none: by one step for each act
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds

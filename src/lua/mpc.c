@@ -130,9 +130,9 @@ static void push_note(lua_State *L, orr_status status, const orr_mpc_info *info)
 }
 
 /*** mpc:act(observation): plans, and returns the action to take, a record as env:step takes it; and a note when
-something was the matter: "late", when planning took longer than its limit; "last plan", when no plan had a finite
-return or the observation was not finite, and the last plan goes on; "safe action", when that is used up too. The
-observation is a record, or its numbers as a flat tensor. An error in a reward function is raised. */
+something was the matter, the first of: "safe action", when nothing could be planned and the last plan is used up;
+"last plan", when no plan had a finite return, none could be scored before the deadline, or the observation was not
+finite, and the last plan goes on; "late", when planning took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error in a reward function is raised. */
 static int act(lua_State *L) {
   orr_real small_seen[64], small_done[64];
   orr_mpc *mpc = check_mpc(L, 1);
@@ -163,11 +163,17 @@ static orr_real *read_observations(lua_State *L, const orr_space *seen, int batc
   orr_real *values = lua_newuserdatauv(L, (size_t)batch * size * sizeof *values, 0);
   orr_tensor *x = lua_test_tensor(L, 2);
   if (x && (orr_tensor_count(x) != batch * (int64_t)size || orr_tensor_shape(x)[0] != batch))
-    lua_complain(L, "act_many: observations must be a tensor of %d x %d", batch, (int)size);
+    lua_complain(L,
+                 "act_many: observations must be a tensor of %d x %d; how many there are is the "
+                 "option `batch`",
+                 batch, (int)size);
   for (int64_t i = 0; x && i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
   if (x) return values;
   if (!lua_istable(L, 2) || luaL_len(L, 2) != batch)
-    lua_complain(L, "act_many: a tensor or list of %d observations is wanted", batch);
+    lua_complain(
+        L,
+        "act_many: a tensor or list of %d observations is wanted; how many is the option `batch`",
+        batch);
   for (int i = 0; i < batch; i++) {
     lua_geti(L, 2, i + 1);
     lua_read_flat(L, -1, seen, "observation", values + (size_t)i * size);
