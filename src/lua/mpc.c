@@ -132,7 +132,8 @@ static void push_note(lua_State *L, orr_status status, const orr_mpc_info *info)
 /*** mpc:act(observation): plans, and returns the action to take, a record as env:step takes it; and a note when
 something was the matter, the first of: "safe action", when nothing could be planned and the last plan is used up;
 "last plan", when no plan had a finite return, none could be scored before the deadline, or the observation was not
-finite, and the last plan goes on; "late", when planning took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error in a reward function is raised. */
+finite, and the last plan goes on; "late", when planning took longer than its limit. The observation
+is a record, or its numbers as a flat tensor. An error in a reward function is raised. */
 static int act(lua_State *L) {
   orr_real small_seen[64], small_done[64];
   orr_mpc *mpc = check_mpc(L, 1);
