@@ -262,12 +262,17 @@ static void change_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_objective_free(old);
 }
 
-orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+static orr_status use_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_status status = check_objective(mpc, objective, mpc->planner);
-  if (status) return status;
-  background_rest(mpc);
-  status = background_make_snapshots(mpc, objective);
+  if (!status) status = background_make_snapshots(mpc, objective);
   if (!status) change_objective(mpc, objective);
+  return status;
+}
+
+/* The thread rests from the first check on: that one makes buffers, which it may be scoring in. */
+orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+  background_rest(mpc);
+  orr_status status = use_objective(mpc, objective);
   background_go_on(mpc);
   return status;
 }
@@ -326,16 +331,14 @@ static orr_status change_planner(orr_mpc *mpc, orr_planner *planner, const orr_r
   return ORR_OK;
 }
 
-orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
-  if (!objective) objective = mpc->objective;
+static orr_status use_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
   orr_status status = check_objective(mpc, objective, planner);
   if (status) return status;
-  if (planner == mpc->planner) return orr_mpc_set_objective(mpc, objective);
+  if (planner == mpc->planner) return use_objective(mpc, objective);
   int horizon = orr_planner_horizon(planner);
   size_t wide = (size_t)horizon * (size_t)mpc->actions;
   orr_real *plans = engine_new_zeroed(mpc->engine, (size_t)mpc->batch * wide, sizeof *plans);
   if (!plans) return ORR_MEMORY;
-  background_rest(mpc);
   bool any = leave_plans(mpc, horizon, plans);
   status = background_make_snapshots(mpc, objective);
   if (!status) status = change_planner(mpc, planner, any ? plans : NULL);
@@ -349,8 +352,14 @@ orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective
       memcpy(left->actions, plans + (size_t)i * wide, wide * sizeof(orr_real));
     }
   }
-  background_go_on(mpc);
   engine_free_memory(mpc->engine, plans);
+  return status;
+}
+
+orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
+  background_rest(mpc);
+  orr_status status = use_planner(mpc, planner, objective ? objective : mpc->objective);
+  background_go_on(mpc);
   return status;
 }
 

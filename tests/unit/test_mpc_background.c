@@ -1,12 +1,13 @@
 /* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a gate, so
    that what is tested does not depend on how fast anything is. (Races: tests/threads/mpc.c.) */
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "drive.h"
 
 struct gated {
   struct drive drive;
-  atomic_bool open, waits;
+  atomic_bool open, waits, raced;
 };
 
 static void nap(void) {
@@ -22,6 +23,13 @@ static orr_status score_gated(void *user, const orr_scoring *scoring) {
   }
   atomic_store(&gated->waits, false);
   return score_drive(&gated->drive, scoring);
+}
+
+static orr_status prepare_gated(void *user, int n, int horizon) {
+  (void)n, (void)horizon;
+  struct gated *gated = user;
+  if (atomic_load(&gated->waits)) atomic_store(&gated->raced, true);
+  return ORR_OK;
 }
 
 struct loop {
@@ -42,6 +50,7 @@ static void open_loop(struct loop *loop, double seconds) {
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.user = &loop->gated;
   callbacks.score = score_gated;
+  callbacks.prepare = prepare_gated;
   callbacks.any_thread = true;
   callbacks.observation = orr_space_new(loop->engine, &position, 1);
   callbacks.action = orr_space_new(loop->engine, &push, 1);
@@ -233,4 +242,46 @@ Test(mpc_background, a_simulator_scores_from_the_state_that_was_seen) {
   orr_objective_free(objective);
   orr_env_free(env);
   orr_engine_free(engine);
+}
+
+static void *open_soon(void *user) {
+  struct gated *gated = user;
+  for (int i = 0; i < 100; i++) nap();
+  atomic_store(&gated->open, true);
+  return NULL;
+}
+
+/* The thread waits at the gate, until another one opens it. */
+static pthread_t plan_until_opened(struct loop *loop, orr_real x) {
+  orr_real action;
+  atomic_store(&loop->gated.open, false);
+  act_once(loop, x, ORR_OK, &action);
+  while (!atomic_load(&loop->gated.waits)) nap();
+  pthread_t opener;
+  pthread_create(&opener, NULL, open_soon, &loop->gated);
+  return opener;
+}
+
+Test(mpc_background, a_larger_planner_waits_for_the_buffers) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real action;
+  act_once(&loop, 0, ORR_OK, &action);
+  orr_space *space = orr_planner_action_space(loop.planner);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"population", 80}};
+  orr_planner *larger = orr_planner_new(loop.engine, "cem", space, settings, 2);
+  pthread_t opener = plan_until_opened(&loop, 0);
+  cr_expect_eq(orr_mpc_set_planner(loop.mpc, larger, NULL), ORR_OK);
+  pthread_join(opener, NULL);
+  cr_expect_not(loop.gated.raced);
+  opener = plan_until_opened(&loop, 0);
+  cr_expect_eq(orr_objective_prepare(loop.objective, 200, HORIZON), ORR_STATE);
+  cr_expect(strstr(orr_engine_message(loop.engine), "is already scoring"));
+  cr_expect_eq(orr_mpc_set_objective(loop.mpc, NULL), ORR_ARGUMENT); /* and plans on after it */
+  pthread_join(opener, NULL);
+  cr_expect_not(loop.gated.raced);
+  orr_mpc_reset(loop.mpc);
+  cr_expect_eq(act_once(&loop, 0, ORR_OK, &action).source, ORR_MPC_PLANNED);
+  orr_planner_free(larger);
+  close_loop(&loop);
 }
