@@ -205,6 +205,7 @@ int orr_mpc_batch(const orr_mpc *mpc) { return mpc->batch; }
 void orr_mpc_reset(orr_mpc *mpc) {
   background_rest(mpc);
   orr_planner_reset(mpc->planner);
+  background_forget(mpc);
   mpc->planned_for = mpc->attempt.step = mpc->step = -1;
   mpc->attempt.status = ORR_OK;
   mpc->episode++;
@@ -257,7 +258,7 @@ static orr_status check_objective(orr_mpc *mpc, orr_objective *objective, orr_pl
 /* The thread rests, and has room for what the objective takes with an observation. */
 static void change_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_objective *old = mpc->objective;
-  if (mpc->background) orr_objective_use_snapshot(old, NULL);
+  background_forget(mpc); /* the old one took its snapshot */
   mpc->objective = orr_objective_retain(objective);
   orr_objective_free(old);
 }
@@ -427,5 +428,6 @@ void orr_mpc_clear_statistics(orr_mpc *mpc) {
   mpc->counts = mpc->attempt.counts = (plan_counts){.planned_return = NAN};
   mpc->latency = (latency){0};
   mpc->acts = mpc->fallbacks = mpc->late = 0;
+  background_clear_counts(mpc);
   background_go_on(mpc);
 }

@@ -94,12 +94,16 @@ void background_close(orr_mpc *mpc); /* waits for the thread to end; accepts tha
    without a thread. */
 void background_rest(orr_mpc *mpc);
 void background_go_on(orr_mpc *mpc);
+/* The thread rests, and will not plan for what was handed in before. */
+void background_forget(orr_mpc *mpc);
+/* What counts of attempts not taken yet become: the mpc's. The thread rests. */
+void background_clear_counts(orr_mpc *mpc);
 /* Hands the observation in. */
 orr_status background_show(orr_mpc *mpc, const orr_real *observation);
 /* The newest attempt of this episode that was not there before, NULL when there is none. `wait`: until there
    is, or `seconds` have passed (0: no limit). */
 const attempt *background_newest(orr_mpc *mpc, bool wait, double seconds);
-/* Room for what this objective takes with an observation; the thread rests. */
+/* Room for what this objective takes with an observation, or none of it is changed; the thread rests. */
 orr_status background_make_snapshots(orr_mpc *mpc, const orr_objective *objective);
 
 #endif
