@@ -67,6 +67,15 @@ static int64_t observation_size(const orr_objective *objective, const orr_mpc_op
   return space ? orr_space_size(space) : options->observation_size;
 }
 
+/* An observation can only be kept when its size is known. */
+static orr_status check_observation_size(const orr_mpc *mpc, bool wanted, const char *what) {
+  if (!wanted || mpc->observation > 0) return ORR_OK;
+  return engine_fail(mpc->engine, ORR_ARGUMENT,
+                     "mpc: %s needs the size of observations: give observation_size, or an "
+                     "objective with an observation space",
+                     what);
+}
+
 /* ---- plans ---- */
 
 bool new_plans(orr_mpc *mpc, made_plan **plans) {
@@ -143,14 +152,15 @@ static orr_status open_mpc(orr_mpc *mpc, const orr_mpc_options *options) {
   mpc->actions = (int)actions;
   mpc->batch = options->batch;
   mpc->observation = observation_size(mpc->objective, options);
-  if (batch > 1 && !mpc->observation)
-    return engine_fail(engine, ORR_ARGUMENT,
-                       "mpc: a batch of states needs the size of observations");
+  orr_status status = check_observation_size(mpc, batch > 1, "a batch of states");
+  if (!status) status = check_observation_size(mpc, options->background, "a planning thread");
+  if (!status) status = check_observation_size(mpc, options->disagreement, "disagreement");
+  if (status) return status;
   mpc->safe = engine_new_zeroed(engine, actions, sizeof(orr_real));
   mpc->held = engine_new_zeroed(engine, batch * actions, sizeof(orr_real));
   mpc->results = engine_new_zeroed(engine, batch, sizeof *mpc->results);
   if (!mpc->safe || !mpc->held || !mpc->results || !open_plans(mpc)) return ORR_MEMORY;
-  orr_status status = read_safe_action(mpc, options->safe_action);
+  status = read_safe_action(mpc, options->safe_action);
   if (!status && batch > 1) status = orr_planner_set_states(mpc->planner, options->batch);
   if (status) return status;
   orr_mpc_seed(mpc, options->seed);
@@ -223,6 +233,7 @@ orr_status orr_mpc_reset_one(orr_mpc *mpc, int state) {
   }
   orr_planner_reset_one(mpc->planner, state);
   mpc->latest[state].usable = false;
+  mpc->attempt.step = -1; /* nothing is held: there is no action of its episode yet */
   return ORR_OK;
 }
 
@@ -325,6 +336,9 @@ static orr_status change_planner(orr_mpc *mpc, orr_planner *planner, const orr_r
     mpc->repeat = old.repeat;
     return status;
   }
+  for (int i = 0; i < mpc->batch && mpc->observation; i++)
+    memcpy(mpc->latest[i].observation, old.latest[i].observation,
+           (size_t)mpc->observation * sizeof(orr_real));
   orr_planner_retain(planner);
   close_plans(&old);
   orr_planner_free(old.planner);
@@ -389,12 +403,14 @@ const orr_real *orr_mpc_plan(const orr_mpc *mpc) {
 
 orr_status orr_mpc_disagreement(orr_mpc *mpc, orr_real *disagreement) {
   const made_plan *plan = &mpc->latest[0];
+  orr_status status = check_observation_size(mpc, true, "disagreement");
+  if (status) return status;
   if (!plan->usable)
     return engine_fail(mpc->engine, ORR_STATE,
                        "mpc: there is no plan yet along which members could disagree");
   background_rest(mpc);
-  orr_status status = orr_objective_disagree(mpc->objective, plan->observation, plan->actions,
-                                             mpc->horizon, disagreement);
+  status = orr_objective_disagree(mpc->objective, plan->observation, plan->actions, mpc->horizon,
+                                  disagreement);
   background_go_on(mpc);
   return status;
 }

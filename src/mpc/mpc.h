@@ -75,6 +75,8 @@ struct orr_mpc {
   int paused; /* by orr_mpc_pause */
 };
 
+/* Fails when a number of one state's observation is not finite. */
+orr_status check_observation(orr_mpc *mpc, const orr_real *observation, int64_t step);
 /* Plans for `step`, within `seconds` unless they are 0. Fills `made` but for its episode and message. */
 void plan_for(orr_mpc *mpc, const orr_real *observation, int64_t step, double seconds,
               attempt *made);
