@@ -86,7 +86,7 @@ static orr_status take_large(void *user, const orr_real *observation, void *snap
 
 static void use_large(void *user, const void *snapshot) { (void)user, (void)snapshot; }
 
-/* A planning thread takes the other objective with all that it needs, or goes on with the old one. */
+/* A planning thread takes another objective with all that it needs, or goes on with the old one. */
 Test(mpc_memory, another_objective_is_taken_as_a_whole) {
   struct budget budget = {.left = 1000000};
   orr_engine_options options = orr_engine_options_defaults();

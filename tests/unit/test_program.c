@@ -1,5 +1,5 @@
-/* Programs: levels, groups, indices, updates, sums over rows, bits on any number of threads, rows that
-   outgrow the cache, and what is refused. */
+/* Programs: levels, groups, indices, updates, sums over rows, bits on any number of threads, rows
+   that outgrow the cache, and what is refused. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <pthread.h>
@@ -448,7 +448,8 @@ static void *interrupt_for_moments(void *user) {
   return NULL;
 }
 
-/* The host takes its interrupt back while a run is under way: what was left out then is not taken for done. */
+/* The host takes its interrupt back while a run is under way: what was left out then is not taken
+   for done. */
 Test(program, a_run_that_was_interrupted_stays_so) {
   enum { ROWS = 5000, RUNS = 100 };
   orr_engine *engine = orr_engine_new(NULL);
