@@ -261,7 +261,8 @@ ORR_API bool orr_objective_has_gradients(const orr_objective *objective);
 /* Binds a tensor to a named input (a goal); it is retained, and read at every scoring. */
 ORR_API orr_status orr_objective_set_input(orr_objective *objective, const char *name,
                                            orr_tensor *tensor);
-/* Allocates for batches of up to n plans: scoring them then allocates nothing. */
+/* Allocates for batches of up to n plans: scoring them then allocates nothing. Fails with ORR_STATE
+   while it is scoring. */
 ORR_API orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon);
 ORR_API orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring);
 ORR_API bool orr_objective_has_violations(const orr_objective *objective);

@@ -41,27 +41,14 @@ static void learn_margin(orr_mpc *mpc, double late) {
 
 /* ---- plans ---- */
 
-static orr_status check_observation(orr_mpc *mpc, const orr_real *observation) {
-  for (int64_t i = 0; i < mpc->observation; i++) {
-    if (isfinite(observation[i])) continue;
-    char name[ORR_FIELD_NAME + 16] = "a number";
-    orr_space *space = orr_objective_observation_space(mpc->objective);
-    if (space) orr_space_element_name(space, i, name, sizeof name);
-    return engine_fail(mpc->engine, ORR_NUMBER,
-                       "mpc: %s of the observation at step %lld is not finite", name,
-                       (long long)mpc->step);
-  }
-  return ORR_OK;
-}
-
 static void keep_latest(orr_mpc *mpc) {
   for (int i = 0; i < mpc->batch; i++)
     if (mpc->attempt.plans[i].usable) copy_plan(mpc, &mpc->latest[i], &mpc->attempt.plans[i]);
 }
 
-/* One of several states may be unknown for a while: its rollouts are not finite, the others' are. */
+/* One of several states may be unknown for a while: the others are planned for. */
 static orr_status plan_here(orr_mpc *mpc, const orr_real *observation, double start) {
-  orr_status unseen = mpc->batch > 1 ? ORR_OK : check_observation(mpc, observation);
+  orr_status unseen = mpc->batch > 1 ? ORR_OK : check_observation(mpc, observation, mpc->step);
   if (unseen) {
     mpc->attempt.step = mpc->step;
     mpc->attempt.plans[0].usable = false;
@@ -81,7 +68,7 @@ static orr_status plan_here(orr_mpc *mpc, const orr_real *observation, double st
 /* From a planning thread: what it made last, also if that was some acts ago. Only the first act of an
    episode waits. */
 static orr_status plan_elsewhere(orr_mpc *mpc, const orr_real *observation, bool *is_new) {
-  orr_status unseen = check_observation(mpc, observation);
+  orr_status unseen = check_observation(mpc, observation, mpc->step);
   if (!unseen) unseen = background_show(mpc, observation);
   bool first = mpc->attempt.step < 0;
   const attempt *made = background_newest(mpc, first && !unseen && !mpc->paused, mpc->seconds);

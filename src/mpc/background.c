@@ -12,9 +12,8 @@
 
 typedef struct sighting {
   int64_t step, episode;
-  orr_real *values;  /* [observation] */
-  void *snapshot;    /* what the objective takes with it, and ... */
-  const void *taker; /* ... the objective */
+  orr_real *values; /* [observation] */
+  void *snapshot;   /* what the objective takes with it */
 } sighting;
 
 struct background {
@@ -29,6 +28,7 @@ struct background {
   int resting; /* how many want it to rest */
   handover seen, made;
   sighting sightings[HANDOVER_PLACES];
+  size_t snapshot_room; /* bytes of each snapshot */
   attempt attempts[HANDOVER_PLACES];
 };
 
@@ -54,9 +54,9 @@ static bool plan_newest(background *b) {
   const sighting *from = &b->sightings[b->seen.front];
   attempt *made = &b->attempts[b->made.back];
   made->episode = from->episode;
-  if (from->taker != b->mpc->objective) return true; /* it was replaced meanwhile */
   orr_objective_use_snapshot(b->mpc->objective, from->snapshot);
   plan_for(b->mpc, from->values, from->step, b->mpc->seconds, made);
+  orr_objective_use_snapshot(b->mpc->objective, NULL); /* the host may score when it rests */
   made->message[0] = 0;
   if (made->status)
     strncat(made->message, orr_engine_message(b->mpc->engine), sizeof made->message - 1);
@@ -99,6 +99,15 @@ void background_go_on(orr_mpc *mpc) {
   sem_post(&b->wake);
 }
 
+void background_forget(orr_mpc *mpc) {
+  if (mpc->background) handover_take(&mpc->background->seen);
+}
+
+void background_clear_counts(orr_mpc *mpc) {
+  background *b = mpc->background;
+  for (int i = 0; i < HANDOVER_PLACES && b; i++) b->attempts[i].counts = mpc->counts;
+}
+
 static const attempt *take_newest(background *b) {
   while (handover_take(&b->made)) {
     const attempt *made = &b->attempts[b->made.front];
@@ -114,7 +123,6 @@ orr_status background_show(orr_mpc *mpc, const orr_real *observation) {
   if (status) return status;
   to->step = mpc->step;
   to->episode = mpc->episode;
-  to->taker = mpc->objective;
   if (mpc->observation)
     memcpy(to->values, observation, (size_t)mpc->observation * sizeof(orr_real));
   handover_give(&b->seen);
@@ -153,10 +161,18 @@ static void free_background(orr_mpc *mpc) {
 orr_status background_make_snapshots(orr_mpc *mpc, const orr_objective *objective) {
   background *b = mpc->background;
   size_t bytes = orr_objective_snapshot_size(objective);
-  for (int i = 0; i < HANDOVER_PLACES && b && bytes; i++) {
-    b->sightings[i].taker = NULL; /* what was there is lost */
-    if (!engine_make_room(mpc->engine, &b->sightings[i].snapshot, bytes, 1)) return ORR_MEMORY;
+  if (!b || bytes <= b->snapshot_room) return ORR_OK;
+  void *rooms[HANDOVER_PLACES] = {0};
+  bool good = true;
+  for (int i = 0; i < HANDOVER_PLACES && good; i++)
+    good = (rooms[i] = engine_new(mpc->engine, bytes, 1)) != NULL;
+  for (int i = 0; i < HANDOVER_PLACES; i++) {
+    engine_free_memory(mpc->engine, good ? b->sightings[i].snapshot : rooms[i]);
+    if (good) b->sightings[i].snapshot = rooms[i];
   }
+  if (!good) return ORR_MEMORY;
+  b->snapshot_room = bytes;
+  background_forget(mpc); /* its snapshot is gone */
   return ORR_OK;
 }
 
@@ -212,7 +228,6 @@ void background_close(orr_mpc *mpc) {
   atomic_store(&b->stop, true);
   sem_post(&b->wake);
   pthread_join(b->thread, NULL);
-  orr_objective_use_snapshot(mpc->objective, NULL);
   if (!mpc->paused) atomic_fetch_sub(&mpc->engine->planning, 1);
   free_background(mpc);
 }

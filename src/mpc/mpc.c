@@ -67,6 +67,15 @@ static int64_t observation_size(const orr_objective *objective, const orr_mpc_op
   return space ? orr_space_size(space) : options->observation_size;
 }
 
+/* An observation can only be kept when its size is known. */
+static orr_status check_observation_size(const orr_mpc *mpc, bool wanted, const char *what) {
+  if (!wanted || mpc->observation > 0) return ORR_OK;
+  return engine_fail(mpc->engine, ORR_ARGUMENT,
+                     "mpc: %s needs the size of observations: give observation_size, or an "
+                     "objective with an observation space",
+                     what);
+}
+
 /* ---- plans ---- */
 
 bool new_plans(orr_mpc *mpc, made_plan **plans) {
@@ -143,14 +152,15 @@ static orr_status open_mpc(orr_mpc *mpc, const orr_mpc_options *options) {
   mpc->actions = (int)actions;
   mpc->batch = options->batch;
   mpc->observation = observation_size(mpc->objective, options);
-  if (batch > 1 && !mpc->observation)
-    return engine_fail(engine, ORR_ARGUMENT,
-                       "mpc: a batch of states needs the size of observations");
+  orr_status status = check_observation_size(mpc, batch > 1, "a batch of states");
+  if (!status) status = check_observation_size(mpc, options->background, "a planning thread");
+  if (!status) status = check_observation_size(mpc, options->disagreement, "disagreement");
+  if (status) return status;
   mpc->safe = engine_new_zeroed(engine, actions, sizeof(orr_real));
   mpc->held = engine_new_zeroed(engine, batch * actions, sizeof(orr_real));
   mpc->results = engine_new_zeroed(engine, batch, sizeof *mpc->results);
   if (!mpc->safe || !mpc->held || !mpc->results || !open_plans(mpc)) return ORR_MEMORY;
-  orr_status status = read_safe_action(mpc, options->safe_action);
+  status = read_safe_action(mpc, options->safe_action);
   if (!status && batch > 1) status = orr_planner_set_states(mpc->planner, options->batch);
   if (status) return status;
   orr_mpc_seed(mpc, options->seed);
@@ -205,6 +215,7 @@ int orr_mpc_batch(const orr_mpc *mpc) { return mpc->batch; }
 void orr_mpc_reset(orr_mpc *mpc) {
   background_rest(mpc);
   orr_planner_reset(mpc->planner);
+  background_forget(mpc);
   mpc->planned_for = mpc->attempt.step = mpc->step = -1;
   mpc->attempt.status = ORR_OK;
   mpc->episode++;
@@ -222,6 +233,7 @@ orr_status orr_mpc_reset_one(orr_mpc *mpc, int state) {
   }
   orr_planner_reset_one(mpc->planner, state);
   mpc->latest[state].usable = false;
+  mpc->attempt.step = -1; /* nothing is held: there is no action of its episode yet */
   return ORR_OK;
 }
 
@@ -257,17 +269,22 @@ static orr_status check_objective(orr_mpc *mpc, orr_objective *objective, orr_pl
 /* The thread rests, and has room for what the objective takes with an observation. */
 static void change_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_objective *old = mpc->objective;
-  if (mpc->background) orr_objective_use_snapshot(old, NULL);
+  background_forget(mpc); /* the old one took its snapshot */
   mpc->objective = orr_objective_retain(objective);
   orr_objective_free(old);
 }
 
-orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+static orr_status use_objective(orr_mpc *mpc, orr_objective *objective) {
   orr_status status = check_objective(mpc, objective, mpc->planner);
-  if (status) return status;
-  background_rest(mpc);
-  status = background_make_snapshots(mpc, objective);
+  if (!status) status = background_make_snapshots(mpc, objective);
   if (!status) change_objective(mpc, objective);
+  return status;
+}
+
+/* The thread rests from the first check on: that one makes buffers, which it may be scoring in. */
+orr_status orr_mpc_set_objective(orr_mpc *mpc, orr_objective *objective) {
+  background_rest(mpc);
+  orr_status status = use_objective(mpc, objective);
   background_go_on(mpc);
   return status;
 }
@@ -319,6 +336,9 @@ static orr_status change_planner(orr_mpc *mpc, orr_planner *planner, const orr_r
     mpc->repeat = old.repeat;
     return status;
   }
+  for (int i = 0; i < mpc->batch && mpc->observation; i++)
+    memcpy(mpc->latest[i].observation, old.latest[i].observation,
+           (size_t)mpc->observation * sizeof(orr_real));
   orr_planner_retain(planner);
   close_plans(&old);
   orr_planner_free(old.planner);
@@ -326,16 +346,14 @@ static orr_status change_planner(orr_mpc *mpc, orr_planner *planner, const orr_r
   return ORR_OK;
 }
 
-orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
-  if (!objective) objective = mpc->objective;
+static orr_status use_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
   orr_status status = check_objective(mpc, objective, planner);
   if (status) return status;
-  if (planner == mpc->planner) return orr_mpc_set_objective(mpc, objective);
+  if (planner == mpc->planner) return use_objective(mpc, objective);
   int horizon = orr_planner_horizon(planner);
   size_t wide = (size_t)horizon * (size_t)mpc->actions;
   orr_real *plans = engine_new_zeroed(mpc->engine, (size_t)mpc->batch * wide, sizeof *plans);
   if (!plans) return ORR_MEMORY;
-  background_rest(mpc);
   bool any = leave_plans(mpc, horizon, plans);
   status = background_make_snapshots(mpc, objective);
   if (!status) status = change_planner(mpc, planner, any ? plans : NULL);
@@ -349,8 +367,14 @@ orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective
       memcpy(left->actions, plans + (size_t)i * wide, wide * sizeof(orr_real));
     }
   }
-  background_go_on(mpc);
   engine_free_memory(mpc->engine, plans);
+  return status;
+}
+
+orr_status orr_mpc_set_planner(orr_mpc *mpc, orr_planner *planner, orr_objective *objective) {
+  background_rest(mpc);
+  orr_status status = use_planner(mpc, planner, objective ? objective : mpc->objective);
+  background_go_on(mpc);
   return status;
 }
 
@@ -379,12 +403,14 @@ const orr_real *orr_mpc_plan(const orr_mpc *mpc) {
 
 orr_status orr_mpc_disagreement(orr_mpc *mpc, orr_real *disagreement) {
   const made_plan *plan = &mpc->latest[0];
+  orr_status status = check_observation_size(mpc, true, "disagreement");
+  if (status) return status;
   if (!plan->usable)
     return engine_fail(mpc->engine, ORR_STATE,
                        "mpc: there is no plan yet along which members could disagree");
   background_rest(mpc);
-  orr_status status = orr_objective_disagree(mpc->objective, plan->observation, plan->actions,
-                                             mpc->horizon, disagreement);
+  status = orr_objective_disagree(mpc->objective, plan->observation, plan->actions, mpc->horizon,
+                                  disagreement);
   background_go_on(mpc);
   return status;
 }
@@ -418,5 +444,6 @@ void orr_mpc_clear_statistics(orr_mpc *mpc) {
   mpc->counts = mpc->attempt.counts = (plan_counts){.planned_return = NAN};
   mpc->latency = (latency){0};
   mpc->acts = mpc->fallbacks = mpc->late = 0;
+  background_clear_counts(mpc);
   background_go_on(mpc);
 }

@@ -1,9 +1,9 @@
 /* mpc.h - what the files of src/mpc share.
 
-   A plan is made for one step of the episode (made_plan.step) and executed from there on: at step t its
-   action number t - step is due. That holds for the plan that was just made, for an older one when
-   planning failed, and for one that a planning thread began some time ago. What steps are is the clock's
-   business (act.c): one per act, or the time that passed in units of step_seconds. */
+   A plan is made for one step of the episode (made_plan.step) and executed from there on: at step t
+   its action number t - step is due. That holds for the plan that was just made, for an older one
+   when planning failed, and for one that a planning thread began some time ago. What steps are is
+   the clock's business (act.c): one per act, or the time that passed in units of step_seconds. */
 #ifndef MPC_H
 #define MPC_H
 
@@ -75,7 +75,10 @@ struct orr_mpc {
   int paused; /* by orr_mpc_pause */
 };
 
-/* Plans for `step`, within `seconds` unless they are 0. Fills `made` but for its episode and message. */
+/* Fails when a number of one state's observation is not finite. */
+orr_status check_observation(orr_mpc *mpc, const orr_real *observation, int64_t step);
+/* Plans for `step`, within `seconds` unless they are 0. Fills `made` but for its episode and
+   message. */
 void plan_for(orr_mpc *mpc, const orr_real *observation, int64_t step, double seconds,
               attempt *made);
 
@@ -90,16 +93,20 @@ orr_status background_open(orr_mpc *mpc);
 /* Memory for plans of another horizon; the thread rests. */
 orr_status background_change_plans(orr_mpc *mpc);
 void background_close(orr_mpc *mpc); /* waits for the thread to end; accepts that there is none */
-/* Between these the thread plans nothing, and what is its own is the caller's. They nest, and do nothing
-   without a thread. */
+/* Between these the thread plans nothing, and what is its own is the caller's. They nest, and do
+   nothing without a thread. */
 void background_rest(orr_mpc *mpc);
 void background_go_on(orr_mpc *mpc);
+/* The thread rests, and will not plan for what was handed in before. */
+void background_forget(orr_mpc *mpc);
+/* What counts of attempts not taken yet become: the mpc's. The thread rests. */
+void background_clear_counts(orr_mpc *mpc);
 /* Hands the observation in. */
 orr_status background_show(orr_mpc *mpc, const orr_real *observation);
-/* The newest attempt of this episode that was not there before, NULL when there is none. `wait`: until there
-   is, or `seconds` have passed (0: no limit). */
+/* The newest attempt of this episode that was not there before, NULL when there is none. `wait`:
+   until there is, or `seconds` have passed (0: no limit). */
 const attempt *background_newest(orr_mpc *mpc, bool wait, double seconds);
-/* Room for what this objective takes with an observation; the thread rests. */
+/* Room for what this objective takes with an observation, all of it or none; the thread rests. */
 orr_status background_make_snapshots(orr_mpc *mpc, const orr_objective *objective);
 
 #endif

@@ -5,6 +5,24 @@
 
 #include "mpc/mpc.h"
 
+/* Where an observation is not finite; -1: nowhere. */
+static int64_t first_unseen(const orr_mpc *mpc, const orr_real *observation) {
+  for (int64_t i = 0; i < mpc->observation; i++)
+    if (!isfinite(observation[i])) return i;
+  return -1;
+}
+
+orr_status check_observation(orr_mpc *mpc, const orr_real *observation, int64_t step) {
+  int64_t bad = first_unseen(mpc, observation);
+  if (bad < 0) return ORR_OK;
+  char name[ORR_FIELD_NAME + 16] = "a number";
+  orr_space *space = orr_objective_observation_space(mpc->objective);
+  if (space) orr_space_element_name(space, bad, name, sizeof name);
+  return engine_fail(mpc->engine, ORR_NUMBER,
+                     "mpc: %s of the observation at step %lld is not finite", name,
+                     (long long)step);
+}
+
 /* Brings the last plan forward by the decisions whose time has passed; answers how many. */
 static int move_on(orr_mpc *mpc, int64_t step) {
   int64_t since = mpc->planned_for < 0 ? 0 : step - mpc->planned_for, length = mpc->horizon;
@@ -39,12 +57,15 @@ static orr_status keep_plans(orr_mpc *mpc, const orr_real *observation, attempt 
   orr_status status = ORR_OK;
   for (int i = 0; i < mpc->batch; i++) {
     const orr_plan_result *result = &mpc->results[i];
-    keep_plan(mpc, observation ? observation + i * mpc->observation : NULL, made->step, result,
-              &made->plans[i]);
+    const orr_real *seen = observation ? observation + i * mpc->observation : NULL;
+    keep_plan(mpc, seen, made->step, result, &made->plans[i]);
     made->iterations = result->iterations;
     made->overrun = result->overrun;
-    if (result->usable || status) continue;
-    if (result->scored)
+    bool unseen = first_unseen(mpc, seen) >= 0; /* whatever the objective makes of it */
+    if (unseen) made->plans[i].usable = false;
+    if (made->plans[i].usable || status) continue;
+    if (unseen) status = check_observation(mpc, seen, made->step);
+    else if (result->scored)
       status = engine_fail(mpc->engine, ORR_NUMBER,
                            "mpc: none of %lld plans has a finite return at step %lld",
                            (long long)result->scored, (long long)made->step);

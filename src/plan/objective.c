@@ -107,18 +107,30 @@ static orr_status check_batch(const orr_objective *objective, int n, int horizon
   return ORR_OK;
 }
 
+/* Its functions do not call each other. */
+static orr_status enter(orr_objective *objective) {
+  if (atomic_exchange(&objective->busy, true))
+    return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
+                       objective->name);
+  return ORR_OK;
+}
+
+/* Buffers are not replaced under who works in them. */
 orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon) {
   if (n <= objective->prepared && horizon == objective->prepared_horizon) return ORR_OK;
   orr_status status = check_batch(objective, n, horizon);
+  if (!status) status = enter(objective);
   if (status) return status;
   if (objective->callbacks.prepare) {
     objective->prepared = 0;
     status = objective->callbacks.prepare(objective->callbacks.user, n, horizon);
-    if (status) return status;
   }
-  objective->prepared = n;
-  objective->prepared_horizon = horizon;
-  return ORR_OK;
+  if (!status) {
+    objective->prepared = n;
+    objective->prepared_horizon = horizon;
+  }
+  objective->busy = false;
+  return status;
 }
 
 bool orr_objective_has_violations(const orr_objective *objective) {
@@ -162,14 +174,6 @@ int orr_objective_state_size(const orr_objective *objective) {
 
 static orr_status cannot(const orr_objective *objective, const char *what) {
   return engine_fail(objective->engine, ORR_ARGUMENT, "objective '%s' %s", objective->name, what);
-}
-
-/* Its functions do not call each other. */
-static orr_status enter(orr_objective *objective) {
-  if (atomic_exchange(&objective->busy, true))
-    return engine_fail(objective->engine, ORR_STATE, "objective '%s' is already scoring",
-                       objective->name);
-  return ORR_OK;
 }
 
 static orr_status check_states(const orr_objective *objective, int states, int n) {

@@ -50,6 +50,7 @@ struct orr_run {
   uint64_t key;
   uint32_t iteration;
   double deadline; /* by orr_clock(); 0: none */
+  atomic_int over; /* the status for which tiles were left out; stays for the rest of orr_run_go */
   int64_t *single_at;
   orr_real **base; /* to each value that is not in a tile */
   orr_real *singles, *sums, *kept, *partials;

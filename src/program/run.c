@@ -227,9 +227,12 @@ static orr_status refresh_bindings(orr_run *run) {
 /* ---- stages ---- */
 
 /* Whether what remains to do is wanted no more. A step of members apart is made whole. */
-static bool is_over(const orr_run *run) {
+static bool is_over(orr_run *run) {
   if (run->apart) return false;
-  return orr_interrupted(run->engine) || (run->deadline > 0 && orr_clock() > run->deadline);
+  if (atomic_load(&run->over)) return true;
+  if (orr_interrupted(run->engine)) atomic_store(&run->over, ORR_INTERRUPTED);
+  else if (run->deadline > 0 && orr_clock() > run->deadline) atomic_store(&run->over, ORR_LATE);
+  return atomic_load(&run->over);
 }
 
 typedef struct row_job {
@@ -271,7 +274,7 @@ static void enter_stage(const crew *c) {
 }
 
 static void run_batches(const crew *c, const stage *st) {
-  const orr_run *run = c->run;
+  orr_run *run = c->run;
   row_job job = {c, st, 0};
   clear_reductions(c, st);
   while (job.first < run->tile_count && run->tiles[job.first].group < c->first) job.first++;
@@ -335,16 +338,15 @@ static orr_status check_updates(orr_run *run) {
   return ORR_OK;
 }
 
-/* False when it was interrupted: only after rows, which stop halfway; what follows from their sums is
-   then made whole, in place or not. */
-static bool run_for(const crew *c) {
+/* Stops only after rows, which stop halfway when it is over; what follows from their sums is made
+   whole, in place or not. */
+static void run_for(const crew *c) {
   const orr_program *p = c->run->program;
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(c, &p->stages[s]);
     else run_singles(c, &p->stages[s]);
-    if (s % 2 && is_over(c->run)) return false;
+    if (s % 2 && is_over(c->run)) return;
   }
-  return true;
 }
 
 static void run_alone(void *context, int member, int w) {
@@ -370,14 +372,14 @@ orr_status orr_run_go(orr_run *run) {
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   if (run->deadline > 0 && orr_clock() > run->deadline)
     return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");
-  bool done = !run->apart || !orr_interrupted(run->engine); /* not between members */
+  /* not between members */
+  run->over = run->apart && orr_interrupted(run->engine) ? ORR_INTERRUPTED : ORR_OK;
   pool_hold(run->engine, true);
-  if (!run->apart) done = run_for(&(crew){run, 0, run->members, true, -1});
-  else if (done) run_members_apart(run);
+  if (!run->apart) run_for(&(crew){run, 0, run->members, true, -1});
+  else if (!run->over) run_members_apart(run);
   pool_hold(run->engine, false);
-  if (!done && orr_interrupted(run->engine))
-    return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
-  if (!done) return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");
+  if (run->over == ORR_INTERRUPTED) return engine_fail(run->engine, ORR_INTERRUPTED, "interrupted");
+  if (run->over) return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");
   run->settled = true;
   copy_results(run);
   return ORR_OK;

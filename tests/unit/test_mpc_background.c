@@ -1,12 +1,13 @@
 /* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a gate, so
    that what is tested does not depend on how fast anything is. (Races: tests/threads/mpc.c.) */
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "drive.h"
 
 struct gated {
   struct drive drive;
-  atomic_bool open, waits;
+  atomic_bool open, waits, raced;
 };
 
 static void nap(void) {
@@ -22,6 +23,13 @@ static orr_status score_gated(void *user, const orr_scoring *scoring) {
   }
   atomic_store(&gated->waits, false);
   return score_drive(&gated->drive, scoring);
+}
+
+static orr_status prepare_gated(void *user, int n, int horizon) {
+  (void)n, (void)horizon;
+  struct gated *gated = user;
+  if (atomic_load(&gated->waits)) atomic_store(&gated->raced, true);
+  return ORR_OK;
 }
 
 struct loop {
@@ -42,6 +50,7 @@ static void open_loop(struct loop *loop, double seconds) {
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.user = &loop->gated;
   callbacks.score = score_gated;
+  callbacks.prepare = prepare_gated;
   callbacks.any_thread = true;
   callbacks.observation = orr_space_new(loop->engine, &position, 1);
   callbacks.action = orr_space_new(loop->engine, &push, 1);
@@ -231,6 +240,149 @@ Test(mpc_background, a_simulator_scores_from_the_state_that_was_seen) {
   cr_expect_eq(orr_objective_score(objective, &scoring), ORR_OK);
   cr_expect_neq(again[0], first[0]);
   orr_objective_free(objective);
+  orr_env_free(env);
+  orr_engine_free(engine);
+}
+
+static void *open_soon(void *user) {
+  struct gated *gated = user;
+  for (int i = 0; i < 100; i++) nap();
+  atomic_store(&gated->open, true);
+  return NULL;
+}
+
+/* The thread waits at the gate. */
+static void plan_at_gate(struct loop *loop) {
+  orr_real action;
+  atomic_store(&loop->gated.open, false);
+  act_once(loop, 0, ORR_OK, &action);
+  while (!atomic_load(&loop->gated.waits)) nap();
+}
+
+static pthread_t open_later(struct loop *loop) {
+  pthread_t opener;
+  cr_assert_eq(pthread_create(&opener, NULL, open_soon, &loop->gated), 0);
+  return opener;
+}
+
+Test(mpc_background, a_larger_planner_waits_for_the_buffers) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real action;
+  act_once(&loop, 0, ORR_OK, &action);
+  orr_space *space = orr_planner_action_space(loop.planner);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"population", 80}};
+  orr_planner *larger = orr_planner_new(loop.engine, "cem", space, settings, 2);
+  plan_at_gate(&loop);
+  pthread_t opener = open_later(&loop);
+  cr_expect_eq(orr_mpc_set_planner(loop.mpc, larger, NULL), ORR_OK);
+  pthread_join(opener, NULL);
+  cr_expect_not(loop.gated.raced);
+  plan_at_gate(&loop);
+  cr_expect_eq(orr_objective_prepare(loop.objective, 200, HORIZON), ORR_STATE);
+  cr_expect(strstr(orr_engine_message(loop.engine), "is already scoring"));
+  opener = open_later(&loop);
+  cr_expect_eq(orr_mpc_set_objective(loop.mpc, NULL), ORR_ARGUMENT); /* and plans on after it */
+  pthread_join(opener, NULL);
+  cr_expect_not(loop.gated.raced);
+  orr_mpc_reset(loop.mpc);
+  cr_expect_eq(act_once(&loop, 0, ORR_OK, &action).source, ORR_MPC_PLANNED);
+  orr_planner_free(larger);
+  close_loop(&loop);
+}
+
+/* How many batches were scored, once nothing is left to do. */
+static int64_t batches(struct loop *loop) {
+  for (int i = 0; i < 100; i++) nap();
+  orr_mpc_pause(loop->mpc);
+  int64_t calls = loop->gated.drive.calls;
+  orr_mpc_resume(loop->mpc);
+  return calls;
+}
+
+/* Some steps on, it rests, and an observation waits for it. */
+static int64_t leave_observation(struct loop *loop) {
+  orr_real action;
+  for (int i = 0; i < 5; i++) act_once(loop, 0, ORR_OK, &action);
+  int64_t calls = batches(loop);
+  orr_mpc_pause(loop->mpc);
+  act_once(loop, 0, ORR_OK, &action);
+  return calls;
+}
+
+Test(mpc_background, a_new_episode_knows_nothing_of_the_old_one) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real action;
+  int64_t calls = leave_observation(&loop);
+  orr_mpc_reset(loop.mpc);
+  orr_mpc_resume(loop.mpc);
+  cr_expect_eq(batches(&loop), calls, "an observation of the old episode was planned for");
+  orr_mpc_info info = act_once(&loop, 0, ORR_OK, &action);
+  cr_expect(info.shift == 0 && info.age == 0 && info.step == 0, "shift %d", info.shift);
+  close_loop(&loop);
+}
+
+Test(mpc_background, another_planner_starts_at_the_next_step) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_space *space = orr_planner_action_space(loop.planner);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"population", 50}};
+  orr_planner *next = orr_planner_new(loop.engine, "cem", space, settings, 2);
+  int64_t calls = leave_observation(&loop);
+  cr_expect_eq(orr_mpc_set_planner(loop.mpc, next, NULL), ORR_OK);
+  orr_mpc_resume(loop.mpc);
+  cr_expect_eq(batches(&loop), calls, "an observation from before it was planned for");
+  orr_real action;
+  act_once(&loop, 0, ORR_OK, &action);
+  cr_expect_gt(batches(&loop), calls);
+  orr_planner_free(next);
+  close_loop(&loop);
+}
+
+Test(mpc_background, cleared_statistics_stay_cleared) {
+  struct loop loop;
+  open_loop(&loop, 0);
+  orr_real action;
+  for (int i = 0; i < 5; i++) {
+    act_once(&loop, 0, ORR_OK, &action);
+    batches(&loop);
+  }
+  orr_mpc_clear_statistics(loop.mpc); /* what was made last is not taken yet */
+  act_once(&loop, 0, ORR_OK, &action);
+  orr_mpc_statistics statistics;
+  orr_mpc_get_statistics(loop.mpc, &statistics);
+  cr_expect_leq(statistics.plans, 1);
+  cr_expect_eq(statistics.acts, 1);
+  close_loop(&loop);
+}
+
+/* While it rests, its objective is the host's, and sees what is there now. */
+Test(mpc_background, a_simulator_of_a_paused_mpc_looks_at_the_environment) {
+  orr_engine *engine = orr_engine_new(NULL);
+  orr_env *env = orr_env_new(engine, "pendulum", NULL);
+  orr_objective *objective = orr_objective_env(engine, env, NULL),
+                *fresh = orr_objective_env(engine, env, NULL);
+  orr_planner_setting settings[] = {{"horizon", HORIZON}, {"population", 10}};
+  orr_planner *planner = orr_planner_new(engine, "cem", orr_env_action_space(env), settings, 2);
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.background = true;
+  orr_mpc *mpc = orr_mpc_new(engine, objective, planner, &options);
+  orr_real observation[3], action, plan[HORIZON] = {0}, got, wanted;
+  orr_env_reset(env, 1, observation);
+  cr_assert_eq(orr_mpc_act(mpc, observation, &action, NULL), ORR_OK);
+  orr_mpc_pause(mpc);
+  orr_env_reset(env, 99, observation);
+  orr_scoring scoring = {
+      .observation = observation, .plans = plan, .n = 1, .horizon = HORIZON, .returns = &got};
+  cr_expect_eq(orr_objective_score(objective, &scoring), ORR_OK);
+  scoring.returns = &wanted;
+  cr_expect_eq(orr_objective_score(fresh, &scoring), ORR_OK);
+  cr_expect_eq(got, wanted);
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_objective_free(fresh);
   orr_env_free(env);
   orr_engine_free(engine);
 }

@@ -69,3 +69,69 @@ Test(mpc_memory, any_allocation_may_fail) {
   cr_expect_gt(failures, 15);
   cr_expect_lt(failures, 900);
 }
+
+enum { LARGE = 100000 };
+
+static orr_status score_nothing(void *user, const orr_scoring *scoring) {
+  (void)user;
+  memset(scoring->returns, 0, (size_t)scoring->n * sizeof(orr_real));
+  return ORR_OK;
+}
+
+static orr_status take_large(void *user, const orr_real *observation, void *snapshot) {
+  (void)user, (void)observation;
+  memset(snapshot, 0, LARGE);
+  return ORR_OK;
+}
+
+static void use_large(void *user, const void *snapshot) { (void)user, (void)snapshot; }
+
+/* A planning thread takes another objective with all that it needs, or goes on with the old one. */
+Test(mpc_memory, another_objective_is_taken_as_a_whole) {
+  struct budget budget = {.left = 1000000};
+  orr_engine_options options = orr_engine_options_defaults();
+  options.allocate = limited;
+  options.allocate_user = &budget;
+  options.threads = 1;
+  orr_engine *engine = orr_engine_new(&options);
+  orr_env *env = orr_env_new(engine, "pendulum", NULL);
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.score = score_nothing;
+  callbacks.any_thread = true;
+  callbacks.snapshot_size = LARGE;
+  callbacks.take_snapshot = take_large;
+  callbacks.use_snapshot = use_large;
+  callbacks.observation = orr_env_observation_space(env);
+  callbacks.action = orr_env_action_space(env);
+  orr_objective *small = orr_objective_env(engine, env, NULL),
+                *large = orr_objective_function(engine, &callbacks);
+  orr_planner_setting settings[] = {{"population", 10}, {"horizon", 4}};
+  orr_planner *planner = orr_planner_new(engine, "cem", callbacks.action, settings, 2);
+  orr_mpc_options given = orr_mpc_options_defaults();
+  given.background = true;
+  orr_mpc *mpc = orr_mpc_new(engine, small, planner, &given);
+  orr_real observation[3], action;
+  orr_env_reset(env, 1, observation);
+  cr_assert_eq(orr_mpc_act(mpc, observation, &action, NULL), ORR_OK);
+  int failures = 0;
+  for (orr_status status = ORR_MEMORY; status; failures += status != ORR_OK) {
+    orr_mpc_pause(mpc);
+    budget.left = failures;
+    status = orr_mpc_set_objective(mpc, large);
+    budget.left = 1000000;
+    orr_mpc_resume(mpc);
+    cr_assert(status == ORR_OK || status == ORR_MEMORY);
+    cr_expect_eq(orr_mpc_objective(mpc), status ? small : large);
+    for (int t = 0; t < 3; t++)
+      cr_expect_eq(orr_mpc_act(mpc, observation, &action, NULL), ORR_OK, "%s",
+                   orr_engine_message(engine));
+  }
+  cr_expect_eq(failures, 3);
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_objective_free(small);
+  orr_objective_free(large);
+  orr_env_free(env);
+  orr_engine_free(engine);
+  cr_expect_eq(budget.live, 0);
+}

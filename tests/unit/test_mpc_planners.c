@@ -166,3 +166,139 @@ Test(mpc_planners, a_batch_of_states_is_planned_for_together) {
   }
   close_rig(&rig);
 }
+
+static orr_status see_nothing(void *user, const orr_scoring *scoring) {
+  (void)user;
+  for (int i = 0; i < scoring->n; i++) scoring->returns[i] = scoring->plans[i * scoring->horizon];
+  return ORR_OK;
+}
+
+/* As far as the first number of the observation; it remembers that number. */
+static orr_status remember(void *user, const orr_real *observation, const orr_real *plan,
+                           int horizon, orr_real *disagreement) {
+  (void)plan;
+  *(orr_real *)user = observation[0];
+  for (int t = 0; t < horizon; t++) disagreement[t] = observation[0];
+  return ORR_OK;
+}
+
+/* The rig's spaces, and returns that do not depend on the state. */
+static orr_objective *new_blind(struct rig *rig, orr_real *seen, bool knows_size) {
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.user = seen;
+  callbacks.score = see_nothing;
+  callbacks.disagree = remember;
+  callbacks.any_thread = callbacks.many_states = true;
+  callbacks.action = orr_objective_action_space(orr_mpc_objective(rig->mpc));
+  if (knows_size)
+    callbacks.observation = orr_objective_observation_space(orr_mpc_objective(rig->mpc));
+  return orr_objective_function(rig->engine, &callbacks);
+}
+
+static orr_planner *new_cem(struct rig *rig, int repeat) {
+  orr_planner_setting settings[] = {{"horizon", 4 * repeat}, {"action_repeat", repeat}};
+  return orr_planner_new(rig->engine, "cem", orr_planner_action_space(orr_mpc_planner(rig->mpc)),
+                         settings, 2);
+}
+
+Test(mpc_planners, a_state_that_is_not_finite_is_found_whatever_the_objective_says) {
+  enum { BATCH = 3 };
+  struct rig rig;
+  open_rig(&rig, "cem", NULL, 0, NULL);
+  orr_real seen;
+  orr_objective *blind = new_blind(&rig, &seen, true);
+  orr_planner *planner = new_cem(&rig, 1);
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.batch = BATCH;
+  options.disagreement = true;
+  orr_mpc *mpc = orr_mpc_new(rig.engine, blind, planner, &options);
+  orr_real x[BATCH] = {1, NAN, INFINITY}, actions[BATCH];
+  orr_mpc_info infos[BATCH];
+  cr_expect_eq(orr_mpc_act_many(mpc, x, actions, infos), ORR_NUMBER);
+  cr_expect(strstr(orr_engine_message(rig.engine), "x of the observation at step 0"));
+  cr_expect(infos[0].source == ORR_MPC_PLANNED && actions[0] > 0.3f);
+  for (int i = 1; i < BATCH; i++) cr_expect(infos[i].source == ORR_MPC_SAFE && actions[i] == 0);
+  orr_mpc_statistics statistics;
+  orr_mpc_get_statistics(mpc, &statistics);
+  cr_expect_eq(statistics.disagreement, 1, "%g", statistics.disagreement);
+  x[1] = x[2] = 1;
+  cr_expect_eq(orr_mpc_act_many(mpc, x, actions, infos), ORR_OK);
+  cr_expect_eq(infos[1].source, ORR_MPC_PLANNED);
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_objective_free(blind);
+  close_rig(&rig);
+}
+
+Test(mpc_planners, a_state_that_is_reset_does_not_go_on_with_the_action_it_held) {
+  enum { BATCH = 2 };
+  struct rig rig;
+  open_rig(&rig, "cem", NULL, 0, NULL);
+  orr_planner *planner = new_cem(&rig, 4);
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.batch = BATCH;
+  orr_mpc *mpc = orr_mpc_new(rig.engine, orr_mpc_objective(rig.mpc), planner, &options);
+  orr_real x[BATCH] = {9, 9}, actions[BATCH];
+  orr_mpc_info infos[BATCH];
+  for (int t = 0; t < 2; t++) cr_expect_eq(orr_mpc_act_many(mpc, x, actions, infos), ORR_OK);
+  cr_expect(infos[0].source == ORR_MPC_HELD && actions[0] < 0);
+  cr_expect_eq(orr_mpc_reset_one(mpc, 0), ORR_OK);
+  x[0] = -9;
+  for (int t = 0; t < 5; t++) {
+    cr_expect_eq(orr_mpc_act_many(mpc, x, actions, infos), ORR_OK);
+    cr_expect_eq(infos[0].source, t % 4 ? ORR_MPC_HELD : ORR_MPC_PLANNED);
+    cr_expect(actions[0] > 0 && actions[1] < 0, "%g, %g", (double)actions[0], (double)actions[1]);
+  }
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  close_rig(&rig);
+}
+
+Test(mpc_planners, disagreement_is_measured_from_what_was_seen) {
+  struct rig rig;
+  open_rig(&rig, "cem", NULL, 0, NULL);
+  orr_real seen = NAN, x = 0.5f, action, apart[8];
+  orr_objective *blind = new_blind(&rig, &seen, true);
+  orr_planner *planner = new_cem(&rig, 1), *next = new_cem(&rig, 2);
+  orr_mpc *mpc = orr_mpc_new(rig.engine, blind, planner, NULL);
+  cr_expect_eq(orr_mpc_act(mpc, &x, &action, NULL), ORR_OK);
+  cr_expect_eq(orr_mpc_set_planner(mpc, next, NULL), ORR_OK);
+  cr_expect_eq(orr_mpc_disagreement(mpc, apart), ORR_OK);
+  cr_expect_eq(seen, x);
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_planner_free(next);
+  orr_objective_free(blind);
+  close_rig(&rig);
+}
+
+Test(mpc_planners, what_keeps_observations_must_know_their_size) {
+  struct rig rig;
+  open_rig(&rig, "cem", NULL, 0, NULL);
+  orr_real seen = NAN, x = 0.5f, action, apart[4];
+  orr_objective *blind = new_blind(&rig, &seen, false);
+  orr_planner *planner = new_cem(&rig, 1);
+  for (int i = 0; i < 3; i++) {
+    static const char *const what[] = {"a batch of states", "a planning thread", "disagreement"};
+    orr_mpc_options options = orr_mpc_options_defaults();
+    options.batch = i == 0 ? 2 : 1;
+    options.background = i == 1;
+    options.disagreement = i == 2;
+    cr_expect_null(orr_mpc_new(rig.engine, blind, planner, &options));
+    cr_expect(strstr(orr_engine_message(rig.engine), what[i]), "%s", what[i]);
+    cr_expect(strstr(orr_engine_message(rig.engine), "give observation_size"));
+    options.observation_size = 1;
+    orr_mpc *mpc = orr_mpc_new(rig.engine, blind, planner, &options);
+    cr_expect(mpc, "%s", orr_engine_message(rig.engine));
+    orr_mpc_free(mpc);
+    orr_planner_set_states(planner, 1);
+  }
+  orr_mpc *mpc = orr_mpc_new(rig.engine, blind, planner, NULL);
+  cr_expect_eq(orr_mpc_act(mpc, &x, &action, NULL), ORR_OK);
+  cr_expect_eq(orr_mpc_disagreement(mpc, apart), ORR_ARGUMENT);
+  cr_expect(strstr(orr_engine_message(rig.engine), "give observation_size"));
+  orr_mpc_free(mpc);
+  orr_planner_free(planner);
+  orr_objective_free(blind);
+  close_rig(&rig);
+}

@@ -1,7 +1,10 @@
-/* Programs: levels, groups, indices, updates, sums over rows, bits on any number of threads, rows that
-   outgrow the cache, and what is refused. */
+/* Programs: levels, groups, indices, updates, sums over rows, bits on any number of threads, rows
+   that outgrow the cache, and what is refused. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -426,6 +429,57 @@ Test(program, refusals_name_the_cause) {
   OK(orr_run_go(run));
   orr_run_free(run);
   orr_tensor_free(x);
+  orr_engine_free(engine);
+}
+
+typedef struct nuisance {
+  orr_engine *engine;
+  atomic_bool stop;
+  atomic_int times;
+} nuisance;
+
+static void *interrupt_for_moments(void *user) {
+  nuisance *n = user;
+  while (!atomic_load(&n->stop)) {
+    orr_interrupt(n->engine);
+    orr_interrupt_clear(n->engine);
+    atomic_fetch_add(&n->times, 1);
+  }
+  return NULL;
+}
+
+/* The host takes its interrupt back while a run is under way: what was left out then is not taken
+   for done. */
+Test(program, a_run_that_was_interrupted_stays_so) {
+  enum { ROWS = 5000, RUNS = 100 };
+  orr_engine *engine = orr_engine_new(NULL);
+  orr_graph *g = orr_graph_new(engine);
+  orr_node x = orr_input(g, "x", ORR_ROW, 1, (int64_t[]){8});
+  orr_output(g, "y", orr_unary(g, ORR_OP_tanh, x));
+  orr_run *run = compiled(g);
+  orr_tensor *rows = filled(engine, 2, (int64_t[]){ROWS, 8}, 1);
+  OK(orr_run_input(run, "x", rows, NULL));
+  OK(orr_run_rows(run, ROWS, 1));
+  OK(orr_run_go(run));
+  nuisance n = {.engine = engine};
+  pthread_t thread;
+  cr_assert_eq(pthread_create(&thread, NULL, interrupt_for_moments, &n), 0);
+  while (!atomic_load(&n.times)) sched_yield();
+  int holes = 0, interrupted = 0;
+  for (int i = 0; i < RUNS; i++) {
+    orr_real *y = orr_tensor_data(orr_run_output(run, "y"));
+    for (int j = 0; j < ROWS * 8; j++) y[j] = NAN;
+    orr_status status = orr_run_go(run);
+    cr_assert(status == ORR_OK || status == ORR_INTERRUPTED, "%s", orr_status_name(status));
+    interrupted += status != ORR_OK;
+    for (int j = 0; j < ROWS * 8 && !status; j++) holes += isnan(y[j]);
+  }
+  atomic_store(&n.stop, true);
+  pthread_join(thread, NULL);
+  cr_expect_eq(holes, 0);
+  cr_expect_gt(interrupted, 0);
+  orr_run_free(run);
+  orr_tensor_free(rows);
   orr_engine_free(engine);
 }
 
