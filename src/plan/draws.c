@@ -42,3 +42,15 @@ void planner_sample(orr_planner *planner, search *s, int first, int last, planne
     pool_run(planner->engine, tasks, sample_block, &job);
   }
 }
+
+void shape_uniform(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
+                   orr_real plan[][BLOCK]) {
+  (void)s;
+  for (int v = 0; v < planner->variables; v++) {
+    int action = v % planner->actions;
+    orr_real middle = planner->middle[action], half = planner->half[action];
+    for (int lane = 0; lane < BLOCK; lane++)
+      plan[v][lane] = clamp(middle + half * (2 * draws[v][lane] - 1), planner->low[action],
+                            planner->high[action]);
+  }
+}

@@ -315,18 +315,6 @@ static void forward(const orr_planner *planner, const search *now, double alpha,
   }
 }
 
-static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
-                  orr_real plan[][BLOCK]) {
-  (void)s;
-  for (int v = 0; v < planner->variables; v++) {
-    int action = v % planner->actions;
-    orr_real middle = planner->middle[action], half = planner->half[action];
-    for (int lane = 0; lane < BLOCK; lane++)
-      plan[v][lane] = clamp(middle + half * (2 * draws[v][lane] - 1), planner->low[action],
-                            planner->high[action]);
-  }
-}
-
 static void increase(ilqr_state *state) {
   state->factor = fmax(MU_FACTOR, state->factor * MU_FACTOR);
   state->mu = fmax(MU_LEAST, state->mu * state->factor);
@@ -345,7 +333,7 @@ static orr_status sample(orr_planner *planner, search *s) {
   if (status) return status;
   memcpy(s->candidates, s->mean, variables * sizeof(orr_real));
   if (!state->begun) {
-    planner_sample(planner, s, 1, planner->batch, shape);
+    planner_sample(planner, s, 1, planner->batch, shape_uniform);
     return ORR_OK;
   }
   status = s->done ? ORR_OK : linearise(planner, s);

@@ -7,22 +7,12 @@
    what it calls temperature; PDDM's kappa and the gamma of some codes are its inverse.) */
 #include "plan/plan.h"
 
-typedef struct mppi_shared {
-  double *sums; /* [variables] */
-} mppi_shared;
-
 static orr_status open(orr_planner *planner) {
   const mppi_options *options = planner->options;
-  size_t variables = (size_t)planner->variables;
-  mppi_shared *shared =
-      engine_new_zeroed(planner->engine, 1, sizeof *shared + variables * sizeof(double));
-  if (!shared) return ORR_MEMORY;
-  planner->shared = shared;
-  shared->sums = (double *)(shared + 1);
   planner->population = (int)options->population;
   planner->iterations = (int)options->iterations;
   planner->normal = true;
-  return ORR_OK;
+  return make_room_for_weights(planner);
 }
 
 static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
@@ -63,9 +53,8 @@ static void charge_control(orr_planner *planner, search *s) {
 
 static void update(orr_planner *planner, search *s) {
   const mppi_options *options = planner->options;
-  const mppi_shared *shared = planner->shared;
   if (options->control_cost > 0) charge_control(planner, s);
-  if (s->finite > 0) move_to_weighted_mean(planner, s, options->temperature, shared->sums);
+  if (s->finite > 0) move_to_weighted_mean(planner, s, options->temperature);
 }
 
 const planner_type mppi_planner = {.open = open, .sample = sample, .update = update};

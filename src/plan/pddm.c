@@ -7,22 +7,12 @@
      plan[t] = filter (mean[t] + u[t]) + (1 - filter) plan[t-1]             (filter_plan = 1) */
 #include "plan/plan.h"
 
-typedef struct pddm_shared {
-  double *sums; /* [variables] */
-} pddm_shared;
-
 static orr_status open(orr_planner *planner) {
   const pddm_options *options = planner->options;
-  size_t variables = (size_t)planner->variables;
-  pddm_shared *shared =
-      engine_new_zeroed(planner->engine, 1, sizeof *shared + variables * sizeof(double));
-  if (!shared) return ORR_MEMORY;
-  planner->shared = shared;
-  shared->sums = (double *)(shared + 1);
   planner->population = (int)options->population;
   planner->iterations = (int)options->iterations;
   planner->normal = true;
-  return ORR_OK;
+  return make_room_for_weights(planner);
 }
 
 static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
@@ -52,8 +42,7 @@ static orr_status sample(orr_planner *planner, search *s) {
 
 static void update(orr_planner *planner, search *s) {
   const pddm_options *options = planner->options;
-  const pddm_shared *shared = planner->shared;
-  move_to_weighted_mean(planner, s, options->temperature, shared->sums);
+  move_to_weighted_mean(planner, s, options->temperature);
 }
 
 const planner_type pddm_planner = {.open = open,

@@ -141,6 +141,9 @@ orr_status planner_make_scratch(orr_planner *planner);
    must depend on its arguments only. */
 typedef void (*planner_shape)(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
                               orr_real plan[][BLOCK]);
+/* Uniform inside the bounds, of uniform draws. */
+void shape_uniform(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
+                   orr_real plan[][BLOCK]);
 /* Makes candidates first .. last-1, on all threads. Each draw is keyed by (key of the search,
    iteration, candidate, number): who draws it does not matter. */
 void planner_sample(orr_planner *planner, search *s, int first, int last, planner_shape shape);
@@ -155,8 +158,9 @@ void lower_violators(orr_real *returns, const orr_real *violations, int n);
 void elite_moments(const orr_planner *planner, const search *s, int elites, double *mean,
                    double *variance);
 /* The mean becomes that of the candidates, weighted by exp((return - the highest) / temperature),
-   as information theory has it (Williams et al. 2017). sums: [variables] to work in. */
-void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums);
+   as information theory has it (Williams et al. 2017). open() has made room for it, as planner->shared. */
+void move_to_weighted_mean(orr_planner *planner, search *s, double temperature);
+orr_status make_room_for_weights(orr_planner *planner);
 
 /* Adam on plans: see ascent.c. Arrays are [plans][variables]. */
 typedef struct ascent {

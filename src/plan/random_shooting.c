@@ -13,15 +13,7 @@ static orr_status open(orr_planner *planner) {
 
 static void shape(const orr_planner *planner, const search *s, orr_real draws[][BLOCK],
                   orr_real plan[][BLOCK]) {
-  (void)s;
-  for (int v = 0; v < planner->variables; v++) {
-    orr_real middle = planner->middle[v % planner->actions];
-    orr_real half = planner->half[v % planner->actions];
-    for (int lane = 0; lane < BLOCK; lane++)
-      plan[v][lane] =
-          clamp(middle + half * (2 * draws[v][lane] - 1), planner->low[v % planner->actions],
-                planner->high[v % planner->actions]);
-  }
+  shape_uniform(planner, s, draws, plan);
   /* discrete values are whole numbers 0 .. n-1, equally likely */
   for (int f = 0; f < orr_space_fields(planner->space); f++) {
     const orr_field *field = orr_space_field(planner->space, f);

@@ -1,6 +1,7 @@
 /* rollout.h - a learned rollout, as its files share it: objective_program.c (scores, and makes
-   one), rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_gradient.c and
-   rollout_linear.c (its derivatives). */
+   one), rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_steps.c (TS1),
+   rollout_policy.c (proposals), rollout_disagreement.c, rollout_gradient.c and rollout_linear.c
+   (its derivatives). */
 #ifndef PLAN_ROLLOUT_H
 #define PLAN_ROLLOUT_H
 

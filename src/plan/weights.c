@@ -21,8 +21,14 @@ void elite_moments(const orr_planner *planner, const search *s, int elites, doub
   for (int v = 0; v < variables; v++) variance[v] /= elites;
 }
 
-void move_to_weighted_mean(orr_planner *planner, search *s, double temperature, double *sums) {
+orr_status make_room_for_weights(orr_planner *planner) {
+  planner->shared = engine_new_zeroed(planner->engine, (size_t)planner->variables, sizeof(double));
+  return planner->shared ? ORR_OK : ORR_MEMORY;
+}
+
+void move_to_weighted_mean(orr_planner *planner, search *s, double temperature) {
   int variables = planner->variables;
+  double *sums = planner->shared;
   double highest = (double)s->returns[s->order[0]], total = 0;
   /* what breaks constraints has no say where anything keeps them */
   const orr_real *broken = s->violations && s->violations[s->order[0]] == 0 ? s->violations : NULL;
