@@ -16,9 +16,9 @@ int rollout_find_output(const orr_program *program, const char *name) {
   return -1;
 }
 
-/* Whether it has these axes (ROW, or the same for all rows unless `row`), and then the stride. */
-static bool output_fits(const orr_program *program, int output, int axes, const int64_t *shape,
-                        bool row, int *stride) {
+bool rollout_output_fits(const orr_program *program, const char *name, int axes,
+                         const int64_t *shape, bool row, int *stride) {
+  int output = rollout_find_output(program, name);
   if (output < 0) return false;
   orr_level level = orr_program_output_level(program, output);
   int64_t count = 1;
@@ -33,17 +33,15 @@ static bool output_fits(const orr_program *program, int output, int axes, const 
 orr_status rollout_check_output(learned *model, const orr_program *program) {
   int64_t states[2] = {model->horizon, model->observation}, events = model->constraints;
   model->stride = 1; /* of a reward function's returns */
-  if (model->rows.function &&
-      !output_fits(program, rollout_find_output(program, "states"), 2, states, true, NULL))
+  if (model->rows.function && !rollout_output_fits(program, "states", 2, states, true, NULL))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout with a reward function needs an output 'states' of [horizon, "
                        "observation size] for each row");
   if (!model->rows.function &&
-      !output_fits(program, rollout_find_output(program, "return"), 0, NULL, false, &model->stride))
+      !rollout_output_fits(program, "return", 0, NULL, false, &model->stride))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout needs an output 'return' of one number a row");
-  if (events && !output_fits(program, rollout_find_output(program, "events"), 1, &events, false,
-                             &model->event_stride))
+  if (events && !rollout_output_fits(program, "events", 1, &events, false, &model->event_stride))
     return engine_fail(model->engine, ORR_SHAPE,
                        "a rollout with %d side constraints needs an output 'events' of [%d] for "
                        "each row",

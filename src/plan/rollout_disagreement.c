@@ -39,12 +39,7 @@ static orr_status check_states(const learned *model, const orr_program *program)
                           orr_program_input_shape(program, state), 1, path + 1) &&
               shape_equal(orr_program_input_axes(program, plan),
                           orr_program_input_shape(program, plan), 2, actions);
-  for (int i = 0; i < orr_program_outputs(program) && fits; i++)
-    if (!strcmp(orr_program_output_name(program, i), "states") &&
-        orr_program_output_level(program, i) == ORR_ROW &&
-        shape_equal(orr_program_output_axes(program, i), orr_program_output_shape(program, i), 2,
-                    path))
-      return ORR_OK;
+  if (fits && rollout_output_fits(program, "states", 2, path, true, NULL)) return ORR_OK;
   return engine_fail(model->engine, ORR_SHAPE,
                      "a program of states needs inputs 'state' of [%d] and 'plan' of [%d, %d], and "
                      "an output 'states' of [%d, %d], for each row",

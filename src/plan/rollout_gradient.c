@@ -69,23 +69,9 @@ static orr_status check_outputs(learned *model) {
   rollout_gradient *gradient = model->gradient;
   const orr_program *program = gradient->program;
   const int64_t wide[2] = {model->horizon, model->actions};
-  bool found[2] = {false, false};
-  for (int i = 0; i < orr_program_outputs(program); i++) {
-    const char *name = orr_program_output_name(program, i);
-    orr_level level = orr_program_output_level(program, i);
-    int axes = orr_program_output_axes(program, i);
-    if (level == ORR_MEMBER) continue;
-    if (!strcmp(name, "return") && axes == 0) {
-      found[0] = true;
-      gradient->return_stride = level == ORR_ROW;
-    }
-    if (!strcmp(name, "gradient") &&
-        shape_equal(axes, orr_program_output_shape(program, i), 2, wide)) {
-      found[1] = true;
-      gradient->gradient_stride = level == ORR_ROW ? model->horizon * model->actions : 0;
-    }
-  }
-  if (found[0] && found[1]) return ORR_OK;
+  if (rollout_output_fits(program, "return", 0, NULL, false, &gradient->return_stride) &&
+      rollout_output_fits(program, "gradient", 2, wide, false, &gradient->gradient_stride))
+    return ORR_OK;
   return engine_fail(model->engine, ORR_SHAPE,
                      "a gradient program needs outputs 'return', one number a row, and 'gradient', "
                      "[%d, %d] a row",

@@ -37,12 +37,7 @@ static orr_status check_policy(const learned *model, const orr_program *program)
   bool fits = state >= 0 && orr_program_input_level(program, state) == ORR_ROW &&
               shape_equal(orr_program_input_axes(program, state),
                           orr_program_input_shape(program, state), 1, &seen);
-  for (int i = 0; i < orr_program_outputs(program) && fits; i++)
-    if (!strcmp(orr_program_output_name(program, i), "plans") &&
-        orr_program_output_level(program, i) == ORR_ROW &&
-        shape_equal(orr_program_output_axes(program, i), orr_program_output_shape(program, i), 2,
-                    plans))
-      return ORR_OK;
+  if (fits && rollout_output_fits(program, "plans", 2, plans, true, NULL)) return ORR_OK;
   return engine_fail(model->engine, ORR_SHAPE,
                      "a policy program needs an input 'state' of [%d] and an output 'plans' of "
                      "[%d, %d] for each row",

@@ -28,6 +28,17 @@ static orr_status look(void *user, const orr_scoring *scoring) {
   return ORR_OK;
 }
 
+/* Plans once more, without letting go of the plan before. */
+static orr_plan_result plan_again(orr_planner *planner, struct record *record) {
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  callbacks.user = record;
+  callbacks.score = look;
+  orr_objective *objective = orr_objective_function(orr_planner_engine(planner), &callbacks);
+  orr_plan_result result = run(planner, objective);
+  orr_objective_free(objective);
+  return result;
+}
+
 static orr_plan_result plan_with(orr_engine *engine, const char *name, struct record *record,
                                  orr_planner_setting *settings, int count, orr_planner **kept) {
   orr_real low = -100, high = 100; /* far: nothing is clipped at a deviation of 0.1 */
@@ -35,12 +46,7 @@ static orr_plan_result plan_with(orr_engine *engine, const char *name, struct re
   orr_space *space = orr_space_new(engine, &field, 1);
   orr_planner *planner = orr_planner_new(engine, name, space, settings, count);
   cr_assert(planner, "%s", orr_engine_message(engine));
-  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-  callbacks.user = record;
-  callbacks.score = look;
-  orr_objective *objective = orr_objective_function(engine, &callbacks);
-  orr_plan_result result = run(planner, objective);
-  orr_objective_free(objective);
+  orr_plan_result result = plan_again(planner, record);
   orr_space_free(space);
   if (kept) *kept = planner;
   return result;
@@ -202,13 +208,8 @@ Test(plan_noise, mppi_charges_for_steering) {
     orr_real start[STEPS];
     for (int t = 0; t < STEPS; t++) start[t] = t ? 0 : 5; /* half a deviation */
     orr_planner_set_plan(planner, start);
-    orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-    callbacks.user = &record;
-    callbacks.score = look;
-    orr_objective *objective = orr_objective_function(engine, &callbacks);
-    orr_plan_result result = run(planner, objective);
+    orr_plan_result result = plan_again(planner, &record);
     moved[i] = (double)result.plan[0] - 5;
-    orr_objective_free(objective);
     orr_planner_free(planner);
   }
   cr_expect_float_eq(moved[0], 0, 0.3);
@@ -238,15 +239,10 @@ Test(plan_noise, pddm_smooths_noise_over_time) {
     orr_real start[STEPS];
     for (int t = 0; t < STEPS; t++) start[t] = t < 8 ? 0 : 50;
     orr_planner_set_plan(planner, start);
-    orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-    callbacks.user = &record;
-    callbacks.score = look;
-    orr_objective *objective = orr_objective_function(engine, &callbacks);
-    run(planner, objective);
+    plan_again(planner, &record);
     double mean = 0;
     for (int p = 0; p < record.n; p++) mean += (double)record.plans[p * STEPS + 8] / record.n;
     cr_expect_float_eq(mean, whole ? 30 : 50, 0.5, "%g", mean);
-    orr_objective_free(objective);
     orr_planner_free(planner);
   }
   free(record.plans);
@@ -314,14 +310,9 @@ Test(plan_noise, held_knots_stay_where_they_are) {
     orr_space *space = orr_space_new(engine, &field, 1);
     planner = orr_planner_new(engine, "predictive_sampling", space, quiet, 5);
     orr_planner_set_plan(planner, plan);
-    orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
-    callbacks.user = &record;
-    callbacks.score = look;
-    orr_objective *objective = orr_objective_function(engine, &callbacks);
-    run(planner, objective);
+    plan_again(planner, &record);
     for (int t = 0; t < STEPS; t++)
       cr_expect_float_eq(record.plans[STEPS + t], plan[t], 1e-2, "%d knots, step %d", knots, t);
-    orr_objective_free(objective);
     orr_planner_free(planner);
     orr_space_free(space);
   }
