@@ -103,7 +103,7 @@ that want them, are central differences: a plan is played 2 x horizon x numbers 
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter; risk, limits,
 inputs, as in orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
-of the state at the horizon (all in plan.h). */
+of the state at the horizon (all in rollout.h). */
 static int objective_env(lua_State *L) {
   static const char *const names[] = {"particles",  "any_observation",
                                       "reward",     "termination",
@@ -164,10 +164,10 @@ static int *option_elites(lua_State *L, int index, int *count) {
 /*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state
 and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
 observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
-that the particles of a plan with one member share (see plan.h); gradient, or path and linear, programs of derivatives
-for planners that use them (see plan.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
+that the particles of a plan with one member share (see rollout.h); gradient, or path and linear, programs of derivatives
+for planners that use them (see rollout.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
 { "cvar", alpha = 0.1, over = "members" }; limits of side constraints; finish and start for TS1; policy; states and
-scale for the disagreement of members (all in plan.h). With an option `reward`, a plain
+scale for the disagreement of members (all in rollout.h). With an option `reward`, a plain
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "kernel/kernel.h"
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 /* An options struct for each row: doubles only, so that it is also an array in the table's
    order. */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 enum { MEMBERS = 4, HORIZON = 3, PLANS = 30 };
 
