@@ -18,24 +18,25 @@ orr_objective_callbacks orr_objective_callbacks_defaults(void) {
   return (orr_objective_callbacks){.size = sizeof(orr_objective_callbacks)};
 }
 
-orr_objective *orr_objective_function(orr_engine *engine,
-                                      const orr_objective_callbacks *callbacks) {
-  if (!callbacks->score || callbacks->horizon < 0) {
+orr_objective *orr_objective_function(orr_engine *engine, const orr_objective_callbacks *given) {
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  if (READ_OPTIONS(engine, orr_objective_callbacks, &callbacks, given)) return NULL;
+  if (!callbacks.score || callbacks.horizon < 0) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective needs a score function and no negative horizon");
     return NULL;
   }
-  if (callbacks->differences && !callbacks->action) {
+  if (callbacks.differences && !callbacks.action) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective whose gradients are differences needs an action space");
     return NULL;
   }
-  if (!callbacks->take_snapshot != !callbacks->use_snapshot) {
+  if (!callbacks.take_snapshot != !callbacks.use_snapshot) {
     engine_fail(engine, ORR_ARGUMENT, "an objective takes snapshots and uses them, or neither");
     return NULL;
   }
   orr_objective *objective = engine_new_zeroed(engine, 1, sizeof *objective);
-  char *name = engine_copy_string(engine, callbacks->name ? callbacks->name : "function");
+  char *name = engine_copy_string(engine, callbacks.name ? callbacks.name : "function");
   if (!objective || !name) {
     engine_free_memory(engine, objective);
     engine_free_memory(engine, name);
@@ -43,9 +44,9 @@ orr_objective *orr_objective_function(orr_engine *engine,
   }
   atomic_init(&objective->references, 1);
   objective->engine = orr_engine_retain(engine);
-  objective->callbacks = *callbacks;
-  objective->callbacks.observation = orr_space_retain(callbacks->observation);
-  objective->callbacks.action = orr_space_retain(callbacks->action);
+  objective->callbacks = callbacks;
+  objective->callbacks.observation = orr_space_retain(callbacks.observation);
+  objective->callbacks.action = orr_space_retain(callbacks.action);
   objective->name = name;
   return objective;
 }

@@ -328,13 +328,14 @@ simulator *simulator_new(orr_engine *engine, orr_env *env, const orr_simulator_o
 }
 
 orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
-                                 const orr_simulator_options *options) {
-  orr_simulator_options defaults = orr_simulator_options_defaults();
+                                 const orr_simulator_options *given) {
+  orr_simulator_options options = orr_simulator_options_defaults();
+  if (READ_OPTIONS(engine, orr_simulator_options, &options, given)) return NULL;
   if (!env) {
     engine_fail(engine, ORR_ARGUMENT, "orr_objective_env needs an environment");
     return NULL;
   }
-  simulator *sim = simulator_new(engine, env, options ? options : &defaults);
+  simulator *sim = simulator_new(engine, env, &options);
   if (!sim) return NULL;
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = orr_env_name(env);
@@ -355,6 +356,6 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.use_snapshot = use_snapshot;
   orr_objective *objective = orr_objective_function(engine, &callbacks);
   if (!objective) simulator_free(sim);
-  else if (options) sim->options.free_user = options->free_user;
+  else sim->options.free_user = options.free_user;
   return objective;
 }

@@ -278,9 +278,9 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
 }
 
 orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
-                                     const orr_rollout_options *options) {
-  orr_rollout_options defaults = orr_rollout_options_defaults();
-  if (!options) options = &defaults;
+                                     const orr_rollout_options *given) {
+  orr_rollout_options options = orr_rollout_options_defaults();
+  if (READ_OPTIONS(engine, orr_rollout_options, &options, given)) return NULL;
   if (!program) {
     engine_fail(engine, ORR_ARGUMENT, "orr_objective_program needs a program");
     return NULL;
@@ -289,8 +289,8 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   if (!model) return NULL;
   model->engine = engine;
   model->program = orr_program_retain(program);
-  if (options->first) model->first = orr_program_retain(options->first);
-  if (options->finish) model->finish = orr_program_retain(options->finish);
+  if (options.first) model->first = orr_program_retain(options.first);
+  if (options.finish) model->finish = orr_program_retain(options.finish);
   model->bound = -1;
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = "learned rollout";
@@ -299,9 +299,9 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.prepare = prepare;
   callbacks.set_input = set_input;
   callbacks.free_user = free_learned;
-  callbacks.observation = options->observation;
-  callbacks.action = options->action;
-  orr_status status = open_learned(model, options);
+  callbacks.observation = options.observation;
+  callbacks.action = options.action;
+  orr_status status = open_learned(model, &options);
   /* whoever gives an observation must know how large it is */
   orr_field field = {.name = "state", .axes = 1, .shape = {model->observation}};
   orr_space *unnamed = status || callbacks.observation ? NULL : orr_space_new(engine, &field, 1);
@@ -313,7 +313,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.horizon = model->horizon;
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
-  callbacks.any_thread = !options->reward_function;
+  callbacks.any_thread = !options.reward_function;
   callbacks.gradients = model->gradient != NULL;
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
@@ -322,6 +322,6 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   orr_space_free(unnamed);
   if (!objective) free_learned(model);
-  else model->free_user = options->free_user;
+  else model->free_user = options.free_user;
   return objective;
 }
