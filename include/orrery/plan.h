@@ -169,11 +169,14 @@ ORR_API double orr_risk_default(int risk);
    own, which may have the rollout's inputs, "state" also as ROW:
      gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
                ask for gradients are scored by it
-     path      "plan"; output "states" ROW [horizon, S], after each action, without draws
-     linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
-               reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
-               0 where nothing counts any more. S is the observation size. Each elite follows its own
-               path; orr_objective_linearise averages over elites; no value at the horizon. */
+     path      "plan"; output "states" ROW [horizon + 1, S], the start and after each action, without
+               draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" [], and "last" [], 1 at the plan's last step
+               and else 0; outputs next_s, next_a, reward_s, ... reward_aa for one step, shaped as in
+               orr_linearisation. S is the observation size, or more: what else a step depends on
+               follows the observation, such as the probability that the episode still goes on. Each
+               elite follows its own path; orr_objective_linearise averages over elites. A value at
+               the horizon belongs to the reward of the last step. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */

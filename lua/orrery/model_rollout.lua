@@ -49,7 +49,7 @@ end
 ---   start   the carry's other entries at first: a table
 ---   body    body(carry, action, next, t, values) answers the entries that follow, and what to stack, or nil;
 ---           carry.s is the state, t the step of the episode, values those of `inputs` by name
----   finish  finish(carry, stacked, values) answers the outputs
+---   finish  finish(carry, stacked, values, start) answers the outputs; start is the first state
 ---   inputs  none: more inputs, uniform
 ---   sample  draws each next state instead of taking the mean
 ---   mean    takes the mean over elites of their means (one particle, no members)
@@ -86,7 +86,7 @@ local function rollout_program(self, horizon, options)
   end
   local function run(values, plan)
     local last, stacked = roll(values, plan or values.plan)
-    return o.finish(last, stacked, own(o, values))
+    return o.finish(last, stacked, own(o, values), values.state)
   end
   local function run_and_differentiate(values)
     local slope, value = orrery.grad(function(actions) return run(values, actions)["return"] end)(values.plan)
@@ -177,25 +177,21 @@ local function derivatives(self, read, o, scored)
     return { gradient = rollout_program(self, o.horizon, sloped) }
   end
   if not o.linear then return {} end
-  local path = rollout_program(self, o.horizon, {
-    name = "path", mean = scored.mean, body = function(_, _, next) return {}, next end,
-    finish = function(_, states) return { states = states } end,
-  })
-  local known = read.terminations[1]
+  local linear, bare = require "orrery.model_linear", {}
+  for name, value in pairs(read) do bare[name] = value end
+  bare.constraints = {} -- which the planner holds its plans against, not their derivatives
+  local worth = score(self, bare, scored.mean)
+  worth.mean, worth.has_value = scored.mean, read.value ~= nil
+  local function roll(options) return rollout_program(self, o.horizon, options) end
+  local function compile(name, inputs, others, fn)
+    return program_of(name, inputs, others, function(values) return fn(values, own(worth, values)) end)
+  end
   local function step(s, a) return next_state(self, { mean = scored.mean }, s, a) end
-  return { path = path,
-           linear = require "orrery.model_linear"(self, { reward = read.reward, termination = known }, step) }
+  return { path = linear.path(worth, roll), linear = linear.step(self, worth, compile, step) }
 end
 
 -- Refuses what does not go together.
 local function check_together(read, o, mean)
-  if o.linear then
-    local learned = #read.terminations > 1 or type(read.terminations[1]) == "string"
-    if learned or read.value or #read.inputs.names > 0 then
-      check.fail("planning with derivatives of the model's steps (ilqr) takes a reward and a known termination, no "
-        .. "value, learned event or input; take gradient, or a planner that samples")
-    end
-  end
   if mean and o.sample then
     check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true")
   end

@@ -318,7 +318,7 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->observation : 0;
+  callbacks.state_size = rollout_linear_size(model);
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   orr_space_free(unnamed);
   if (!objective) free_learned(model);

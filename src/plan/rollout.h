@@ -89,6 +89,7 @@ orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *p
 void rollout_close_linear(learned *model);
 bool rollout_linear_has_input(const learned *model, const char *name);
 orr_status rollout_linear_set_input(learned *model, const char *name, orr_tensor *tensor);
+int rollout_linear_size(const learned *model); /* S; 0: cannot linearise */
 orr_status rollout_linearise(void *user, const orr_linearisation *along);
 
 /* TS1, rollout_steps.c: what is open after a successful _open is freed by _close, also in part. */
