@@ -106,7 +106,8 @@ end
 ---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
 ---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and
 ---                 rewards that compile. Training needs mpc:pause()
----   batch         1: how many states mpc:act_many plans for
+---   batch         1: how many states mpc:act_many plans for. Each gets the bits that an mpc of its own with the
+---                 same seed would give; where next states are drawn (sample), they are drawn for the whole batch
 ---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)
   local o = check.options("mpc options", options, {

@@ -149,12 +149,14 @@ static void start(learned *model, const orr_scoring *scoring) {
 }
 
 /* What each particle carries moves to the row of the member that it has next. */
-static void change_members(learned *model, const orr_real *from, int n, uint64_t seed) {
+static void change_members(learned *model, const orr_real *from, const orr_scoring *scoring,
+                           uint64_t seed) {
   rollout_steps *steps = model->steps;
   size_t width = (size_t)steps->width;
+  int n = scoring->n, each = scoring->states > 1 ? n / scoring->states : n;
   orr_real *carry = orr_tensor_data(steps->carry);
   for (int plan = 0; plan < n; plan++) {
-    orr_random random = orr_random_new(seed, (uint64_t)plan);
+    orr_random random = orr_random_new(seed, (uint64_t)(plan % each)); /* as its state alone has */
     for (int slot = 0; slot < model->particles; slot++) steps->order[slot] = slot;
     orr_random_shuffle(&random, steps->order, model->particles);
     for (int slot = 0; slot < model->particles; slot++)
@@ -187,7 +189,7 @@ orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_run
   for (int t = 0; t < model->horizon && !status; t++) {
     status = step(model, scoring, t);
     if (!status && t + 1 < model->horizon)
-      change_members(model, orr_tensor_data(orr_run_output(model->run, "carry")), scoring->n,
+      change_members(model, orr_tensor_data(orr_run_output(model->run, "carry")), scoring,
                      seed + (uint64_t)t);
   }
   if (status) return status;
