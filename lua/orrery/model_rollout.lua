@@ -190,10 +190,32 @@ local function derivatives(self, read, o, scored)
   return { path = linear.path(worth, roll), linear = linear.step(self, worth, compile, step) }
 end
 
--- Refuses what does not go together.
-local function check_together(read, o, mean)
+-- Refuses what says nothing together with the rest, rather than leaving it out without a word.
+local function check_together(self, read, o, mean)
+  local risky, many = task.weighs_risk(o.risk), (o.particles or 1) > 1
   if mean and o.sample then
     check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true")
+  end
+  if mean and (many or risky) then
+    check.fail("objective: propagation = \"expectation\" follows one particle, the mean, so %s nothing: leave it out, or "
+      .. "take propagation = \"ts_infinity\"", many and ("particles = %d says"):format(o.particles) or "risk weighs")
+  end
+  if o.sample and not self.probabilistic then
+    check.fail("objective: sample = true, but the model predicts no distribution to draw from (probabilistic = false): "
+      .. "leave sample out")
+  end
+  if self.members == 1 and (many or risky) and (o.sample == false or not self.probabilistic) then
+    check.fail("objective: one member and no draws make all particles alike, so %s nothing: leave it out, or give "
+      .. "the model members%s", many and ("particles = %d says"):format(o.particles) or "risk weighs",
+      self.probabilistic and ", or the objective sample = true (planners that use derivatives take means without it)"
+      or " or a distribution (probabilistic = true)")
+  end
+  if not many and risky and o.particles and not mean then
+    check.fail("objective: risk is over the particles of a plan, and particles = 1: give more of them, or leave risk out")
+  end
+  if read.afterwards ~= 0 and #read.terminations == 0 then
+    check.fail("objective: the task has afterwards = %g, the reward of steps after the end, but no termination: give "
+      .. "one, or leave afterwards out", read.afterwards)
   end
   if o.propagation == "ts1" and o.gradients then
     check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and "
@@ -251,7 +273,7 @@ local function objective(self, given, options)
   if type(read.reward) ~= "function" then check.fail("objective: a task needs a function `reward`") end
   check_propagation(o.propagation)
   local mean = o.propagation == "expectation"
-  check_together(read, o, mean)
+  check_together(self, read, o, mean)
   local sample = not mean and o.sample ~= false and self.probabilistic
   local stepped = o.propagation == "ts1" and self.members > 1
   local particles = particles_of(self, o, mean, sample)

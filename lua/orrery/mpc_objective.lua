@@ -102,6 +102,10 @@ end
 
 local function of_env(task, o)
   local env = o.env
+  if task_module.weighs_risk(o.risk) and (o.particles or 1) == 1 then
+    check.fail("mpc options: risk is over the particles of a plan, and there is one: give particles = 20, or another "
+      .. "number above 1, where the environment is noisy; or leave risk out")
+  end
   if o.propagation or o.sample ~= nil then check.fail("mpc options: propagation and sample are for learned models") end
   local options = { particles = o.particles, risk = o.risk }
   if not task then return function() return orrery.objective.env(env, options) end end
@@ -178,6 +182,10 @@ local function of_model(task, o)
     return orrery.objective.program(compiled.program, options)
   end
   local function is_due()
+    if model.fitted == false then
+      check.fail("mpc: the model was never fitted, so that its predictions mean nothing: call model:fit(replay) or "
+        .. "model:load(path) first; or model:take_as_fitted(), where its parameters were set in another way")
+    end
     local _, is_new = compiled:enter()
     return enter_all(others) or is_new or fitted ~= model.elites or fits ~= model.fits
   end

@@ -129,6 +129,12 @@ function task.read(given, events, extra)
   }
 end
 
+--- task.weighs_risk(risk): whether an option `risk` asks for more than the mean over particles.
+function task.weighs_risk(risk)
+  if type(risk) == "table" then return risk[1] ~= "mean" or risk.over ~= nil end
+  return risk ~= nil and risk ~= "mean"
+end
+
 --- task.limits(read): the limits of its side constraints, or nil.
 function task.limits(read)
   local limits = {}

@@ -90,7 +90,7 @@ end
 local plan = plans[1]
 for _, options in ipairs { { members = { 2 } }, { members = { 1, 2, 3 }, propagation = "expectation" } } do
   model:use_elites(options.members)
-  local given = { propagation = options.propagation, particles = 2 }
+  local given = { propagation = options.propagation, particles = not options.propagation and 2 or nil }
   if not options.propagation then given.sample = false end
   local function with(name)
     local o = { [name] = true }
