@@ -243,6 +243,10 @@ typedef struct orr_simulator_options {
   double afterwards;  /* the reward of every step after the end; 0 */
   orr_program *value; /* retained; "s" ROW [observation size]; output "value" ROW []: added to the
                          return where the episode has not ended by the horizon */
+  /* Proposes plans, played step by step: "s" ROW [observation size], "time" UNIFORM [], optional;
+     output "action" ROW [action size]. Where an episode ends, what follows is for its last state.
+     Retained. */
+  orr_program *policy;
 } orr_simulator_options;
 
 ORR_API orr_simulator_options orr_simulator_options_defaults(void);

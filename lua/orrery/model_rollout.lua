@@ -132,33 +132,14 @@ end
 
 -- ---- what a policy would do
 
--- An action that a function gave, of whatever form, as a flat symbol within bounds.
-local function action_vector(self, value)
-  local space, parts = trace.fields(self.action), {}
-  if trace.is_record(value) then value = trace.vector(value) end
-  if type(value) == "table" then
-    for i, field in ipairs(space) do
-      local part = value[field.name]
-      if part == nil and #value == 0 then check.fail("the policy gave no '%s'", field.name) end
-      parts[i] = part and trace.number(part):reshape(field.count)
-    end
-    if #parts < #space then value = orrery.stack(value) else value = orrery.concat(parts) end
-  end
-  value = trace.number(value):reshape(space.size)
-  if self.lowest_action then value = orrery.max(value, self.lowest_action) end
-  if self.highest_action then value = orrery.min(value, self.highest_action) end
-  return value
-end
-
 local function policy_program(self, read, horizon)
   local o = { inputs = task.describe(read), mean = self.members > 1 }
   local inputs = { { name = "state", level = "row", shape = { self.states } } }
   return program_of("policy", inputs, o.inputs, function(values)
     local _, plan = orrery.scan(function(s)
-      local arguments = { trace.record(self.observation, s) }
-      local given = own(o, values)
-      if next(given) then arguments[2] = trace.named(given) end
-      local action = action_vector(self, trace.inline { fn = read.policy, name = "policy", arguments = arguments })
+      local action = task.action(read.policy, trace.record(self.observation, s), own(o, values), self.action)
+      if self.lowest_action then action = orrery.max(action, self.lowest_action) end
+      if self.highest_action then action = orrery.min(action, self.highest_action) end
       return next_state(self, o, s, action), action
     end, values.state, nil, { length = horizon })
     return { plans = plan }

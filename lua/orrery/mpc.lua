@@ -93,7 +93,8 @@ end
 ---                 function(s, a, next, t), happens within the horizon with a higher probability rank behind
 ---                 all others
 ---   value         function(s): of the state at the horizon, added to the return
----   policy        function(s): actions that a planner with the option `proposals` starts from
+---   policy        function(s): actions that a planner with the option `proposals` starts from, in the model or on the
+---                 environment
 ---   seed          0: of the planner's own random numbers
 ---   warm_start    true: starts from the last plan, shifted
 ---   iterations    limit per plan; none, or 0: the planner's own

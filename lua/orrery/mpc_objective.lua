@@ -100,6 +100,18 @@ local function value_program(env, read)
   }
 end
 
+local function policy_program(env, read)
+  local inputs = { { name = "s", space = env.observation_space } }
+  table.move(task_module.describe(read), 1, #read.inputs.names, 2, inputs)
+  return trace.program {
+    name = "policy", inputs = inputs,
+    fn = function(s, ...)
+      local action = task_module.action(read.policy, s, named_values(read, ...), env.action_space)
+      return { action = action + 0 * s:vector()[1] }
+    end,
+  }
+end
+
 local function of_env(task, o)
   local env = o.env
   if task_module.weighs_risk(o.risk) and (o.particles or 1) == 1 then
@@ -114,10 +126,10 @@ local function of_env(task, o)
     return function() return orrery.objective.env(env, options) end
   end
   local read, programs = task_module.read(task), {}
-  if read.policy then check.fail("mpc options: a policy proposes plans in a learned model, not on an environment") end
   options.limits, options.afterwards, options.inputs = task_module.limits(read), read.afterwards, read.inputs.values
   if read.reward or #read.terminations > 0 or options.limits then programs.reward = step_program(env, read) end
   if read.value then programs.value = value_program(env, read) end
+  if read.policy then programs.policy = policy_program(env, read) end
   local function make()
     enter_all(programs)
     for name, compiled in pairs(programs) do options[name] = compiled.program end

@@ -161,4 +161,26 @@ function task.call(fn, name, arguments, given)
   return trace.number(value)
 end
 
+-- An action that a function gave, of whatever form, as a flat symbol.
+local function action_vector(space, value)
+  if trace.is_record(value) then value = trace.vector(value) end
+  if type(value) == "table" then
+    local fields, parts = trace.fields(space), {}
+    for i, field in ipairs(fields) do
+      local part = value[field.name]
+      if part == nil and #value == 0 then check.fail("the policy gave no '%s'", field.name) end
+      parts[i] = part and trace.number(part):reshape(field.count)
+    end
+    value = #parts < #fields and orrery.stack(value) or orrery.concat(parts)
+  end
+  return trace.number(value):reshape(space.size)
+end
+
+--- task.action(policy, s, given, space): in a trace: what a policy does in the state s, a record, as a flat symbol that
+--- may be out of bounds; given: values of the task's inputs.
+function task.action(policy, s, given, space)
+  local arguments = { s, next(given) and trace.named(given) or nil }
+  return action_vector(space, trace.inline { fn = policy, name = "policy", arguments = arguments })
+end
+
 return task
