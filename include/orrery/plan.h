@@ -197,7 +197,10 @@ typedef struct orr_rollout_options {
                  then what is carried along, which starts as `start`
        "action"  ROW [action size]     "time"  UNIFORM [], optional
      and after each of `horizon` steps the particles of a plan change members, in an order drawn
-     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
+     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. For gradients
+     it also has "slope" ROW, of "return" with respect to "carry", and `gradient` takes a step back: it
+     has the step's inputs and "after" ROW, shaped as "carry"; outputs "carry" and "action" ROW, the
+     gradients of the sum of after * (the step's output). It must draw what the step draws. */
   orr_program *finish; /* retained */
   const orr_real *start;
   int start_count, horizon;

@@ -114,20 +114,52 @@ local function step_programs(self, o)
   local names = check.sorted_keys(o.start)
   local width, numbers = self.states + #names, {}
   for i, name in ipairs(names) do numbers[i] = o.start[name] end
-  local step = program_of(o.name .. ", a step", {
-    { name = "carry", level = "row", shape = { width } },
-    { name = "action", level = "row", shape = { self.actions } },
-    { name = "time", level = "uniform", shape = {} },
-  }, o.inputs, function(values)
-    local carry = unpack_carry(self, values.carry, names)
-    local next = next_state(self, o, carry.s, values.action)
-    local after = o.body(carry, values.action, next, values.time, own(o, values))
+  local function inputs(more)
+    return { { name = "carry", level = "row", shape = { width } },
+             { name = "action", level = "row", shape = { self.actions } },
+             { name = "time", level = "uniform", shape = {} }, more }
+  end
+  local function advance(values, x)
+    local carry = unpack_carry(self, x.carry, names)
+    local next = next_state(self, o, carry.s, x.action)
+    local after = o.body(carry, x.action, next, values.time, own(o, values))
     after.s = next
-    return { carry = pack(after, names) }
+    return pack(after, names)
+  end
+  local function finish(values, carry) return o.finish(unpack_carry(self, carry, names), nil, own(o, values)) end
+  local of_carry = { { name = "carry", level = "row", shape = { width } } }
+  if not o.slope then
+    return program_of(o.name .. ", a step", inputs(), o.inputs,
+        function(values) return { carry = advance(values, values) } end),
+      program_of(o.name .. ", the end", of_carry, o.inputs, function(values) return finish(values, values.carry) end),
+      numbers
+  end
+  -- The step and its pullback are the same trace with other outputs, so that both draw the same.
+  local function differentiate(values, after)
+    local kept = {}
+    local slope = orrery.grad(function(x)
+      kept.carry = advance(values, x)
+      return (kept.carry * after):sum()
+    end)({ carry = values.carry, action = values.action })
+    return slope, kept.carry
+  end
+  local step = program_of(o.name .. ", a step", inputs(), o.inputs, function(values)
+    return { carry = select(2, differentiate(values, values.carry)) }
   end)
-  local finish = program_of(o.name .. ", the end", { { name = "carry", level = "row", shape = { width } } }, o.inputs,
-    function(values) return o.finish(unpack_carry(self, values.carry, names), nil, own(o, values)) end)
-  return step, finish, numbers
+  local back = program_of(o.name .. ", a step back", inputs { name = "after", level = "row", shape = { width } },
+    o.inputs, function(values)
+      local slope = differentiate(values, values.after)
+      return { carry = slope.carry + 0 * values.carry, action = slope.action + 0 * values.action }
+    end)
+  local ending = program_of(o.name .. ", the end", of_carry, o.inputs, function(values)
+    local kept = {}
+    local slope = orrery.grad(function(carry)
+      kept.outputs = finish(values, carry)
+      return kept.outputs["return"]
+    end)(values.carry)
+    return { ["return"] = kept.outputs["return"], events = kept.outputs.events, slope = slope + 0 * values.carry }
+  end)
+  return step, ending, numbers, back
 end
 
 -- ---- what a policy would do
@@ -149,8 +181,8 @@ end
 -- ---- objectives
 
 -- The programs that are only made for planners that use derivatives.
-local function derivatives(self, read, o, scored)
-  if o.gradients then
+local function derivatives(self, read, o, scored, stepped)
+  if o.gradients and not stepped then
     local sloped = { shares = false, slope = true }
     for name, value in pairs(scored) do
       if sloped[name] == nil then sloped[name] = value end
@@ -197,10 +229,6 @@ local function check_together(self, read, o, mean)
   if read.afterwards ~= 0 and #read.terminations == 0 then
     check.fail("objective: the task has afterwards = %g, the reward of steps after the end, but no termination: give "
       .. "one, or leave afterwards out", read.afterwards)
-  end
-  if o.propagation == "ts1" and o.gradients then
-    check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and "
-      .. "\"expectation\" have them")
   end
 end
 
@@ -266,8 +294,9 @@ local function objective(self, given, options)
     observation = self.observation, action = self.action, horizon = o.horizon, risk = o.risk,
     limits = task.limits(read), inputs = read.inputs.values,
   }
-  local compiled, others = nil, derivatives(self, read, o, scored)
-  if stepped then compiled, others.finish, made.start = step_programs(self, scored)
+  local compiled, others = nil, derivatives(self, read, o, scored, stepped)
+  scored.slope = o.gradients and stepped
+  if stepped then compiled, others.finish, made.start, others.gradient = step_programs(self, scored)
   else compiled = rollout_program(self, o.horizon, scored) end
   if scored.shares then others.first = first_program(self, o.horizon) end
   if read.policy then others.policy = policy_program(self, read, o.horizon) end
