@@ -12,8 +12,8 @@ local linear = {}
 -- The observation and, where there is one, the probability, as one vector.
 local function pack(s, survive) return survive and orrery.concat { s, orrery.stack { survive } } or s end
 
---- linear.path(scored, roll): library code: the program of the states along a plan, the start first, S numbers each.
---- roll(options) compiles a rollout (model:rollout_program).
+--- linear.path(scored, roll): library code: the program of the states along a plan, the start first, S numbers
+--- each. roll(options) compiles a rollout (model:rollout_program).
 function linear.path(scored, roll)
   return roll {
     name = "path", mean = scored.mean, start = scored.start, inputs = scored.inputs,
@@ -30,8 +30,8 @@ end
 
 --- linear.step(model, scored, compile, step): library code: compiles the derivatives of one step, of rows s (S
 --- numbers), a, t and last, 1 at a plan's last step: those of the next state, next_s and next_a, and of what the
---- step is worth, a function of x = (s, a) and the mean next state. With J the derivative of (x, next) with respect to
---- x, g the worth's gradient and H its second derivatives, both exact,
+--- step is worth, a function of x = (s, a) and the mean next state. With J the derivative of (x, next) with
+--- respect to x, g the worth's gradient and H its second derivatives, both exact,
 ---
 ---   gradient = g J        second derivatives = J' H J
 ---
@@ -63,7 +63,8 @@ function linear.step(self, scored, compile, step)
     end
     local slope = orrery.jacobian(move)({ s = s, a = a })
     local function worth(v)
-      local after = advance(v:slice(1, size), v:slice(size + 1, size + actions), v:slice(size + actions + 1, -1), t, own)
+      local x, reached = v:slice(1, size), v:slice(size + actions + 1, -1)
+      local after = advance(x, v:slice(size + 1, size + actions), reached, t, own)
       if not scored.has_value then return after.total end
       return after.total + values.last * (scored.finish(after, nil, own)["return"] - after.total)
     end

@@ -63,7 +63,8 @@ for name, task in pairs(tasks) do
       return objective(task, o)
     end
     local l = with("linear"):linearise(observation, plan, { step = 2 })
-    local _, gradients = with("gradients"):score(observation, plan:reshape(1, H, 1):copy(), { gradients = true, step = 2 })
+    local _, gradients = with("gradients"):score(observation, plan:reshape(1, H, 1):copy(),
+      { gradients = true, step = 2 })
     assert(gradients:abs():max() > 1e-3, name)
     near(carried_back(l), gradients:reshape(-1), 1e-4 * (1 + gradients:abs():max()), name)
     near(l.reward_ss, l.reward_ss:transpose(1, 3, 2):copy(), 1e-4 * (1 + l.reward_ss:abs():max()), "symmetry")
