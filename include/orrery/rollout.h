@@ -65,11 +65,14 @@ ORR_API double orr_risk_default(int risk);
    own, which may have the rollout's inputs, "state" also as ROW:
      gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
                ask for gradients are scored by it
-     path      "plan"; output "states" ROW [horizon, S], after each action, without draws
-     linear    ROW inputs "s" [S], "a" [action size], "t" []; outputs next_s, next_a, reward_s, ...
-               reward_aa for one step, shaped as in orr_linearisation, and optionally "ended" [], not
-               0 where nothing counts any more. S is the observation size. Each elite follows its own
-               path; orr_objective_linearise averages over elites; no value at the horizon. */
+     path      "plan"; output "states" ROW [horizon + 1, S], the start and after each action, without
+               draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" [], and "last" [], 1 at the plan's last step
+               and else 0; outputs next_s, next_a, reward_s, ... reward_aa for one step, shaped as in
+               orr_linearisation. S is the observation size, or more: what else a step depends on
+               follows the observation, such as the probability that the episode still goes on. Each
+               elite follows its own path; orr_objective_linearise averages over elites. A value at
+               the horizon belongs to the reward of the last step. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -90,7 +93,10 @@ typedef struct orr_rollout_options {
                  then what is carried along, which starts as `start`
        "action"  ROW [action size]     "time"  UNIFORM [], optional
      and after each of `horizon` steps the particles of a plan change members, in an order drawn
-     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. */
+     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. For gradients
+     it also has "slope" ROW, of "return" with respect to "carry", and `gradient` takes a step back: it
+     has the step's inputs and "after" ROW, shaped as "carry"; outputs "carry" and "action" ROW, the
+     gradients of the sum of after * (the step's output). It must draw what the step draws. */
   orr_program *finish; /* retained */
   const orr_real *start;
   int start_count, horizon;
@@ -136,6 +142,10 @@ typedef struct orr_simulator_options {
   double afterwards;  /* the reward of every step after the end; 0 */
   orr_program *value; /* retained; "s" ROW [observation size]; output "value" ROW []: added to the
                          return where the episode has not ended by the horizon */
+  /* Proposes plans, played step by step: "s" ROW [observation size], "time" UNIFORM [], optional;
+     output "action" ROW [action size]. Where an episode ends, what follows is for its last state.
+     Retained. */
+  orr_program *policy;
 } orr_simulator_options;
 
 ORR_API orr_simulator_options orr_simulator_options_defaults(void);

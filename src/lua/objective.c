@@ -103,13 +103,11 @@ that want them, are central differences: a plan is played 2 x horizon x numbers 
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter; risk, limits,
 inputs, as in orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
-of the state at the horizon (all in rollout.h). */
+of the state at the horizon; policy, a program of proposals (all in rollout.h). */
 static int objective_env(lua_State *L) {
-  static const char *const names[] = {"particles",  "any_observation",
-                                      "reward",     "termination",
-                                      "risk",       "limits",
-                                      "afterwards", "value",
-                                      "inputs",     NULL};
+  static const char *const names[] = {"particles", "any_observation", "reward",     "termination",
+                                      "risk",      "limits",          "afterwards", "value",
+                                      "policy",    "inputs",          NULL};
   orr_env *env = lua_check_env(L, 1);
   luaL_checkstack(L, 40, NULL);
   lua_settop(L, 2);
@@ -121,6 +119,7 @@ static int objective_env(lua_State *L) {
   options.limits = lua_option_numbers(L, 2, "limits", &options.constraints);
   options.afterwards = lua_option_number(L, 2, "afterwards", 0, -1e30, 1e30);
   options.value = option_program(L, 2, "value");
+  options.policy = option_program(L, 2, "policy");
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);

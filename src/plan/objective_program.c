@@ -152,7 +152,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   }
   if (model->steps) {
     orr_run *done = NULL;
-    orr_status stepped = rollout_run_steps(model, scoring, &done);
+    orr_status stepped = rollout_run_steps(model, scoring, NULL, &done);
     return stepped ? stepped : take_outputs(model, done, scoring);
   }
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
@@ -177,7 +177,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
 }
 
 static bool is_own(const learned *model, const char *name) {
-  static const char *const owned[] = {"state", "plan", "time", "carry", "action"};
+  static const char *const owned[] = {"state", "plan", "time", "carry", "action", "after"};
   bool own = false;
   for (size_t i = 0; i < COUNT(owned); i++) own = own || !strcmp(name, owned[i]);
   for (int i = 0; model->first && i < orr_program_outputs(model->first); i++)
@@ -215,6 +215,7 @@ static void free_learned(void *user) {
   rollout_close_gradient(model);
   rollout_close_linear(model);
   rollout_close_steps(model);
+  rollout_close_slopes(model);
   rollout_close_policy(model);
   rollout_close_disagreement(model);
   orr_run_free(model->run);
@@ -314,11 +315,11 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
   callbacks.any_thread = !options.reward_function;
-  callbacks.gradients = model->gradient != NULL;
+  callbacks.gradients = model->gradient || model->slopes;
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->observation : 0;
+  callbacks.state_size = rollout_linear_size(model);
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   orr_space_free(unnamed);
   if (!objective) free_learned(model);

@@ -1,5 +1,6 @@
 /* rollout.h - a learned rollout, as its files share it: objective_program.c (scores, and makes
-   one), rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_steps.c (TS1),
+   one), rollout_layout.c (its rows), rollout_check.c (what it accepts), rollout_steps.c and
+   rollout_steps_gradient.c (TS1),
    rollout_policy.c (proposals), rollout_disagreement.c, rollout_gradient.c and rollout_linear.c
    (its derivatives). */
 #ifndef PLAN_ROLLOUT_H
@@ -21,6 +22,7 @@ typedef struct layout {
 
 typedef struct rollout_gradient rollout_gradient;
 typedef struct rollout_linear rollout_linear;
+typedef struct rollout_slopes rollout_slopes;
 
 typedef struct learned {
   orr_engine *engine;
@@ -52,6 +54,7 @@ typedef struct learned {
   double *scratch;               /* [particles + constraints], of one plan at a time */
   orr_program *finish; /* TS1: the program makes one step, this one says what it was worth */
   struct rollout_steps *steps;
+  rollout_slopes *slopes; /* gradients with TS1; NULL: not known */
   struct rollout_policy *policy;
   struct rollout_disagreement *disagreement;
 } learned;
@@ -84,19 +87,40 @@ void rollout_close_gradient(learned *model);
 bool rollout_gradient_has_input(const learned *model, const char *name);
 orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tensor *tensor);
 orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring);
+/* What plan i of n is worth by the returns of rows (slot * n + plan), `stride` apart; NaN when one is
+   not finite. values [3][particles] is scratch, of which the last part becomes what each particle
+   weighs in the gradient. */
+double rollout_weigh(const learned *model, const orr_real *returns, size_t stride, size_t plan,
+                     size_t n, double *values);
 
 orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *program);
 void rollout_close_linear(learned *model);
 bool rollout_linear_has_input(const learned *model, const char *name);
 orr_status rollout_linear_set_input(learned *model, const char *name, orr_tensor *tensor);
+int rollout_linear_size(const learned *model); /* S; 0: cannot linearise */
 orr_status rollout_linearise(void *user, const orr_linearisation *along);
 
 /* TS1, rollout_steps.c: what is open after a successful _open is freed by _close, also in part. */
 orr_status rollout_open_steps(learned *model, const orr_rollout_options *options);
 void rollout_close_steps(learned *model);
 orr_status rollout_prepare_steps(learned *model, int n);
-/* Runs all steps and `finish`, whose run is *done afterwards. */
-orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_run **done);
+/* Runs all steps and `finish`, whose run is *done afterwards. kept: NULL, or [horizon][rows][width],
+   what each step was given. */
+orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_real *kept,
+                             orr_run **done);
+/* Its parts: gives a run the actions; runs step t of it; the order in which the particles of a plan
+   change members after step t, lent until the next call. */
+orr_status rollout_bind_actions(const learned *model, orr_run *run);
+orr_status rollout_run_step(learned *model, orr_run *run, const orr_scoring *scoring, int t);
+const int32_t *rollout_order_after(const learned *model, const orr_scoring *scoring, int t,
+                                   int plan);
+
+/* Gradients with TS1. */
+orr_status rollout_open_slopes(learned *model, orr_program *program, int width);
+void rollout_close_slopes(learned *model);
+orr_status rollout_set_slopes_input(learned *model, const char *name, orr_tensor *tensor,
+                                    bool *found);
+orr_status rollout_score_slopes(learned *model, const orr_scoring *scoring);
 
 /* The run of `finish`. */
 orr_run *rollout_steps_finish(const learned *model);

@@ -16,7 +16,7 @@ struct rollout_gradient {
   int n, states;                          /* what the rest was made for; 0: nothing yet */
   orr_tensor *state, *time, *plans;       /* [states, S] or [S], [], [n, horizon, actions] */
   orr_tensor *state_of_row, *plan_of_row; /* int32 [n * particles] */
-  double *values, *sorted, *weights;      /* [particles]: returns of a plan, and what they weigh */
+  double *values;                         /* [3][particles], for rollout_weigh */
 };
 
 static void free_rows(rollout_gradient *gradient) {
@@ -79,7 +79,7 @@ static orr_status check_outputs(learned *model) {
 }
 
 orr_status rollout_open_gradient(learned *model, orr_program *program) {
-  if (!program) return ORR_OK;
+  if (!program || model->steps) return ORR_OK; /* TS1 has its own */
   if (model->rows.function)
     return engine_fail(model->engine, ORR_ARGUMENT,
                        "a rollout with a reward function has no gradient program: the function's "
@@ -94,8 +94,6 @@ orr_status rollout_open_gradient(learned *model, orr_program *program) {
   gradient->values = engine_new_zeroed(model->engine, 3 * particles, sizeof(double));
   if (!gradient->run || !gradient->time || !gradient->values)
     return orr_engine_status(model->engine);
-  gradient->sorted = gradient->values + particles;
-  gradient->weights = gradient->sorted + particles;
   orr_status status = check_inputs(model);
   if (!status) status = check_outputs(model);
   if (!status && rollout_find_input(program, "time") >= 0)
@@ -160,16 +158,14 @@ static orr_status lay_out(learned *model, int n, int states) {
 
 /* ---- scoring ---- */
 
-/* What a plan is worth, and what each particle weighs in its gradient; NaN when a return is not
-   finite. */
-static double weigh(const learned *model, const orr_real *returns, size_t plan, size_t n) {
-  const rollout_gradient *gradient = model->gradient;
+double rollout_weigh(const learned *model, const orr_real *returns, size_t stride, size_t plan,
+                     size_t n, double *values) {
   const orr_risk_options *risk = &model->risk;
   int particles = model->particles;
-  double *values = gradient->values, *sorted = gradient->sorted, *weights = gradient->weights;
+  double *sorted = values + particles, *weights = sorted + particles;
   bool finite = true;
   for (int slot = 0; slot < particles; slot++) {
-    values[slot] = (double)returns[((size_t)slot * n + plan) * (size_t)gradient->return_stride];
+    values[slot] = (double)returns[((size_t)slot * n + plan) * stride];
     finite = finite && isfinite(values[slot]);
   }
   if (!finite) return NAN;
@@ -188,15 +184,17 @@ static void reduce(const learned *model, const orr_scoring *scoring) {
   const rollout_gradient *gradient = model->gradient;
   const orr_real *returns = orr_tensor_data(orr_run_output(gradient->run, "return"));
   const orr_real *slopes = orr_tensor_data(orr_run_output(gradient->run, "gradient"));
+  const double *weights = gradient->values + 2 * model->particles;
   size_t variables = (size_t)model->horizon * (size_t)model->actions, n = (size_t)scoring->n;
   for (size_t plan = 0; plan < n; plan++) {
-    double worth = weigh(model, returns, plan, n);
+    double worth =
+        rollout_weigh(model, returns, (size_t)gradient->return_stride, plan, n, gradient->values);
     orr_real *out = scoring->gradients + plan * variables;
     scoring->returns[plan] = (orr_real)worth;
     for (size_t v = 0; v < variables; v++) out[v] = isnan(worth) ? (orr_real)NAN : 0;
     for (size_t slot = 0; slot < (size_t)model->particles && !isnan(worth); slot++) {
       const orr_real *slope = slopes + (slot * n + plan) * (size_t)gradient->gradient_stride;
-      orr_real weight = (orr_real)gradient->weights[slot];
+      orr_real weight = (orr_real)weights[slot];
       for (size_t v = 0; v < variables && weight != 0; v++) out[v] += weight * slope[v];
     }
   }
@@ -204,6 +202,7 @@ static void reduce(const learned *model, const orr_scoring *scoring) {
 
 orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring) {
   rollout_gradient *gradient = model->gradient;
+  if (model->slopes) return rollout_score_slopes(model, scoring);
   int states = scoring->states > 1 ? scoring->states : 1;
   orr_status status = lay_out(model, scoring->n, states);
   if (status) return status;

@@ -111,5 +111,6 @@ orr_status rollout_set_other_inputs(learned *model, const char *name, orr_tensor
     status = set_input(model->policy->program, model->policy->run, name, tensor, found);
   if (!status && model->steps)
     status = set_input(model->finish, rollout_steps_finish(model), name, tensor, found);
+  if (!status) status = rollout_set_slopes_input(model, name, tensor, found);
   return status;
 }

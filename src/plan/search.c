@@ -125,7 +125,7 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   planner->last = (fewer ? request->iterations : planner->iterations) - 1;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
-    s->key = i ? mix_bits(key + (uint64_t)i) : key;
+    s->key = key; /* the same for all: each plans as it would alone */
     s->done = false;
     if (planner->type->begin) planner->type->begin(planner, s);
   }

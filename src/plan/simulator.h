@@ -1,6 +1,6 @@
 /* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes
    one), simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are
-   worth), simulator_linear.c (derivatives along a plan). */
+   worth), simulator_policy.c (proposals), simulator_linear.c (derivatives along a plan). */
 #ifndef PLAN_SIMULATOR_H
 #define PLAN_SIMULATOR_H
 
@@ -23,6 +23,7 @@ struct program_rows {
 };
 
 typedef struct simulator_linear simulator_linear;
+typedef struct simulator_policy simulator_policy;
 
 /* An input of the reward program that was set. */
 typedef struct simulator_input {
@@ -57,6 +58,7 @@ typedef struct simulator {
   simulator_input *inputs; /* [inputs_count]: for the one of `linear` */
   int inputs_count;
   simulator_linear *linear; /* NULL until derivatives were wanted */
+  simulator_policy *policy; /* NULL: nothing is proposed */
 } simulator;
 
 /* free_user is not taken over. */
@@ -68,6 +70,18 @@ orr_status simulator_score(void *user, const orr_scoring *scoring);
 orr_status simulator_prepare(void *user, int n, int horizon);
 orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor);
 orr_status simulator_linearise(void *user, const orr_linearisation *along);
+
+orr_status simulator_propose(void *user, const orr_proposing *proposing);
+
+/* Takes the state that plans start in, and copies of env for all threads. observation: NULL, or to
+   be env's present one. */
+orr_status simulator_start(simulator *sim, const orr_real *observation);
+
+/* Proposals; program may be NULL. */
+orr_status simulator_open_policy(simulator *sim, orr_program *program);
+void simulator_close_policy(simulator *sim);
+orr_status simulator_set_policy_input(simulator *sim, const char *name, orr_tensor *tensor,
+                                      bool *found);
 
 void simulator_close_linear(simulator *sim);
 orr_status simulator_linear_set_input(simulator *sim, const char *name, orr_tensor *tensor);
