@@ -327,9 +327,20 @@ Test(plan_ilqr, simulators_have_derivatives) {
   /* the second action is at a bound, and the third one ends it: x' is 0.75, 1.25, 2.75 */
   orr_real plan[4] = {0.5f, 1, 1, 1}, states[5][2], next_s[4][2][2], next_a[4][2], reward_s[4][2];
   orr_real reward_a[4], reward_ss[4][2][2], reward_as[4][2], reward_aa[4], value_s[2], value_ss[4];
-  orr_linearisation along = {&observation, plan,      4,         0,        *states,
-                             **next_s,     *next_a,   *reward_s, reward_a, **reward_ss,
-                             *reward_as,   reward_aa, value_s,   value_ss};
+  orr_linearisation along = {.observation = &observation,
+                             .plan = plan,
+                             .horizon = 4,
+                             .step = 0,
+                             .states = *states,
+                             .next_s = **next_s,
+                             .next_a = *next_a,
+                             .reward_s = *reward_s,
+                             .reward_a = reward_a,
+                             .reward_ss = **reward_ss,
+                             .reward_as = *reward_as,
+                             .reward_aa = reward_aa,
+                             .value_s = value_s,
+                             .value_ss = value_ss};
   cr_assert_eq(orr_objective_linearise(objective, &along), ORR_OK, "%s",
                orr_engine_message(engine));
   double x = 1, v = -0.5;
