@@ -74,6 +74,8 @@ void run_sums(orr_run *run, const stage *st);
 /* Makes room for the rows and members as they are now; nothing when it is there. */
 bool run_lay_out(orr_run *run);
 void run_free_workers(orr_run *run);
+/* Whether what remains to do is wanted no more. A step of members apart is made whole. */
+bool run_is_over(orr_run *run);
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */

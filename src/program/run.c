@@ -237,8 +237,7 @@ static orr_status refresh_bindings(orr_run *run) {
 
 /* ---- stages ---- */
 
-/* Whether what remains to do is wanted no more. A step of members apart is made whole. */
-static bool is_over(orr_run *run) {
+bool run_is_over(orr_run *run) {
   if (run->apart) return false;
   if (atomic_load(&run->over)) return true;
   if (orr_interrupted(run->engine)) atomic_store(&run->over, ORR_INTERRUPTED);
@@ -268,7 +267,7 @@ static void run_unit(void *context, int task, int w) {
   bool sums = job->stage->sum_count > 0;
   int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
-  if (is_over(run)) return;
+  if (run_is_over(run)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
   do execute_tile(run, job->stage, me, i++);
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
@@ -294,7 +293,7 @@ static void run_batches(const crew *c, const stage *st) {
     int64_t rows = 0;
     for (last = job.first; last < run->tile_count; rows += run->tiles[last++].rows)
       if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    if (is_over(run)) return;
+    if (run_is_over(run)) return;
     run_tasks(c, st->work * (double)rows, last - job.first, run_unit, &job);
     run_reductions(c, st, job.first, last);
   }
@@ -356,7 +355,7 @@ static void run_for(const crew *c) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(c, &p->stages[s]);
     else run_singles(c, &p->stages[s]);
-    if (s % 2 && is_over(c->run)) return;
+    if (s % 2 && run_is_over(c->run)) return;
   }
 }
 
