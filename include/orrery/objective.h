@@ -62,6 +62,7 @@ typedef struct orr_linearisation {
   orr_real *reward_s, *reward_a;               /* [horizon][S], [horizon][actions] */
   orr_real *reward_ss, *reward_as, *reward_aa; /* [horizon][S][S], [..][actions][S], ... */
   orr_real *value_s, *value_ss;                /* [S], [S][S]: of the value at the horizon */
+  double deadline; /* given, by orr_clock(): it may answer ORR_LATE after it; 0: none */
 } orr_linearisation;
 
 /* What a host gives to orr_objective_function. `score` runs on the thread that plans. It fails with

@@ -134,6 +134,20 @@ orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon) {
   return status;
 }
 
+static bool by_differences(const orr_objective *objective) {
+  return objective->callbacks.differences && !objective->callbacks.gradients;
+}
+
+orr_status objective_prepare_gradients(orr_objective *objective, int n, int horizon) {
+  const orr_objective_callbacks *calls = &objective->callbacks;
+  if (!by_differences(objective)) return orr_objective_prepare(objective, n, horizon);
+  int batch = differences_batch(horizon, orr_space_size(calls->action));
+  orr_status status = orr_objective_prepare(objective, batch > n ? batch : n, horizon);
+  return status ? status
+                : differences_prepare(&objective->differences, objective->engine, horizon,
+                                      orr_space_size(calls->action));
+}
+
 bool orr_objective_has_violations(const orr_objective *objective) {
   return objective->callbacks.violations;
 }
@@ -223,25 +237,23 @@ orr_status orr_objective_disagree(orr_objective *objective, const orr_real *obse
 
 orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
   const orr_objective_callbacks *calls = &objective->callbacks;
-  bool by_differences = scoring->gradients && !calls->gradients;
-  int largest = scoring->n, batch = 0;
-  if (by_differences && calls->differences)
-    batch = differences_batch(scoring->horizon, orr_space_size(calls->action));
-  if (batch > largest) largest = batch;
+  bool differs = scoring->gradients && by_differences(objective);
   orr_status status = check_batch(objective, scoring->n, scoring->horizon);
   if (!status) status = check_states(objective, scoring->states, scoring->n);
-  if (!status) status = orr_objective_prepare(objective, largest, scoring->horizon);
+  if (!status && scoring->gradients && !orr_objective_has_gradients(objective))
+    status = cannot(objective, "has no gradients");
+  if (!status)
+    status = (differs ? objective_prepare_gradients : orr_objective_prepare)(objective, scoring->n,
+                                                                             scoring->horizon);
   if (status) return status;
-  if (by_differences && !calls->differences) return cannot(objective, "has no gradients");
   if (scoring->violations && !objective->callbacks.violations)
     return cannot(objective, "has no side constraints");
   status = enter(objective);
   if (status) return status;
   orr_scoring given = *scoring;
-  if (by_differences) given.gradients = NULL;
+  if (differs) given.gradients = NULL;
   status = calls->score(calls->user, &given);
-  if (!status && by_differences)
-    status = differences_gradients(&objective->differences, objective->engine, calls, scoring);
+  if (!status && differs) status = differences_gradients(&objective->differences, calls, scoring);
   objective->busy = false;
   return status;
 }

@@ -158,7 +158,11 @@ orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor)
 static void free_buffers(simulator *sim) {
   orr_engine *engine = sim->engine;
   if (sim->rows) {
-    simulator_free_indices(sim->rows);
+    for (int i = 0; i < ROW_INPUTS; i++) {
+      orr_tensor_free(sim->rows->indices[i]);
+      sim->rows->indices[i] = NULL;
+    }
+    sim->rows->n = 0;
     orr_tensor_free(sim->rows->observations);
     orr_tensor_free(sim->rows->plans);
     orr_tensor_free(sim->rows->times);

@@ -25,7 +25,7 @@ static orr_status prepare(void *user, int n, int horizon) {
     int64_t shape[3] = {n, model->horizon, model->actions};
     orr_tensor *plans = orr_tensor_new(model->engine, ORR_REAL, 3, shape);
     if (!plans) return orr_engine_status(model->engine);
-    rollout_free_layouts(model);
+    model->layout.n = 0;
     orr_tensor_free(model->plans);
     model->plans = plans;
     model->capacity = 0;
@@ -39,7 +39,10 @@ static orr_status prepare(void *user, int n, int horizon) {
     if (status) return status;
     model->capacity = n;
   }
-  return rollout_use_layout(model, n, 1, model->plans);
+  orr_status status = rollout_use_layout(model, n, 1, model->plans);
+  if (!status) status = orr_run_prepare(model->run);
+  if (!status && model->first) status = orr_run_prepare(model->first_run);
+  return status ? status : rollout_prepare_gradient(model, n);
 }
 
 /* ---- scoring ---- */
@@ -126,7 +129,7 @@ static orr_status run_first(learned *model) {
     const char *name = orr_program_output_name(model->first, i);
     orr_tensor *output = orr_run_output(model->first_run, name);
     if (!output) return orr_engine_status(model->engine);
-    status = orr_run_input(model->run, name, output, model->layouts[model->bound].shared);
+    status = orr_run_input(model->run, name, output, model->layout.shared);
   }
   return status;
 }
@@ -211,7 +214,7 @@ orr_rollout_options orr_rollout_options_defaults(void) {
 static void free_learned(void *user) {
   learned *model = user;
   if (!model) return;
-  rollout_free_layouts(model);
+  rollout_free_layout(model);
   rollout_close_gradient(model);
   rollout_close_linear(model);
   rollout_close_steps(model);
@@ -292,7 +295,6 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   model->program = orr_program_retain(program);
   if (options.first) model->first = orr_program_retain(options.first);
   if (options.finish) model->finish = orr_program_retain(options.finish);
-  model->bound = -1;
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = "learned rollout";
   callbacks.user = model;

@@ -8,15 +8,12 @@
 
 #include "plan/risk.h"
 
-enum {
-  LAYOUTS = 16 /* batch sizes whose row indices are kept: planners may shrink their population */
-};
-
+/* Which row is which, for the plans of the last batch, in memory that suffices for the largest. */
 typedef struct layout {
-  int n, states;     /* plans; 0: unused; states that they start from */
+  int n, states;     /* plans; 0: none yet; states that they start from */
   orr_tensor *index; /* int32 [n * particles]: row to plan */
   orr_tensor *start; /* row to state; NULL where all plans start in one */
-  /* With a first program: its rows to plans, a view of the above, and a particle's row to its. */
+  /* With a first program: its rows to plans and to states, and a particle's row to its. */
   orr_tensor *first, *first_start, *shared;
 } layout;
 
@@ -40,9 +37,7 @@ typedef struct learned {
                                        [capacity, horizon, actions], to copy plans to */
   orr_tensor *bound_plans; /* lent: what the run reads, `plans` or a planner's own */
   int capacity;
-  layout layouts[LAYOUTS];
-  int bound; /* the layout in force; -1: none */
-  int oldest;
+  layout layout;
   rollout_gradient *gradient; /* NULL: gradients are not known */
   rollout_linear *linear;     /* NULL: nor are derivatives along a plan */
   reward_rows rows;           /* of a reward function */
@@ -67,10 +62,11 @@ int rollout_find_output(const orr_program *program, const char *name);
 bool rollout_output_fits(const orr_program *program, const char *name, int axes,
                          const int64_t *shape, bool row, int *stride);
 
-/* Rows for n plans from so many states, read from `plans`; keeps what it did for the last few
-   sizes. */
+/* Rows for n plans from so many states, read from `plans`; fewer than before need no memory. */
 orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans);
-void rollout_free_layouts(learned *model);
+void rollout_free_layout(learned *model);
+/* index[n * times]: the plans one after the other, `times` times over, in units of `each`. */
+bool rollout_index_plans(orr_engine *engine, orr_tensor **index, int n, int times, int each);
 /* Rows of a run: model->sizes of each group, or all of them where there are no members. */
 orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows);
 
@@ -84,6 +80,8 @@ orr_status rollout_check_members(learned *model, const orr_rollout_options *opti
 /* Derivatives, where there are programs for them. */
 orr_status rollout_open_gradient(learned *model, orr_program *program);
 void rollout_close_gradient(learned *model);
+/* Room for n plans; nothing without gradients. */
+orr_status rollout_prepare_gradient(learned *model, int n);
 bool rollout_gradient_has_input(const learned *model, const char *name);
 orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tensor *tensor);
 orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring);

@@ -13,27 +13,18 @@ struct rollout_gradient {
   orr_run *run;
   bool state_rows;                        /* whether the program's "state" is one of each row */
   int return_stride, gradient_stride;     /* between rows; 0: the same number for all */
-  int n, states;                          /* what the rest was made for; 0: nothing yet */
+  int n, states;                          /* of the rest now; 0: nothing yet */
   orr_tensor *state, *time, *plans;       /* [states, S] or [S], [], [n, horizon, actions] */
   orr_tensor *state_of_row, *plan_of_row; /* int32 [n * particles] */
   double *values;                         /* [3][particles], for rollout_weigh */
 };
 
-static void free_rows(rollout_gradient *gradient) {
-  orr_tensor **tensors[] = {&gradient->state, &gradient->plans, &gradient->state_of_row,
-                            &gradient->plan_of_row};
-  for (size_t i = 0; i < COUNT(tensors); i++) {
-    orr_tensor_free(*tensors[i]);
-    *tensors[i] = NULL;
-  }
-  gradient->n = gradient->states = 0;
-}
-
 void rollout_close_gradient(learned *model) {
   rollout_gradient *gradient = model->gradient;
   if (!gradient) return;
-  free_rows(gradient);
-  orr_tensor_free(gradient->time);
+  orr_tensor *tensors[] = {gradient->state, gradient->time, gradient->plans, gradient->state_of_row,
+                           gradient->plan_of_row};
+  for (size_t i = 0; i < COUNT(tensors); i++) orr_tensor_free(tensors[i]);
   orr_run_free(gradient->run);
   orr_program_free(gradient->program);
   engine_free_memory(model->engine, gradient->values);
@@ -111,27 +102,20 @@ orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tens
 
 /* ---- rows ---- */
 
-static orr_status new_tensors(learned *model, int n, int states) {
+static orr_status make_room(learned *model, int n, int states) {
   rollout_gradient *gradient = model->gradient;
-  int64_t rows = (int64_t)n * model->particles, size = model->observation;
-  int64_t plans[3] = {n, model->horizon, model->actions}, starts[2] = {states, size};
-  if (rows > INT32_MAX / 16)
-    return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
+  orr_engine *engine = model->engine;
+  int64_t plans[3] = {n, model->horizon, model->actions};
+  int64_t starts[2] = {states, model->observation};
+  int own = gradient->state_rows ? 0 : 1; /* without a state's row it has no axis for them */
+  if ((int64_t)n * model->particles > INT32_MAX / 16)
+    return engine_fail(engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
                        model->particles);
-  gradient->plans = orr_tensor_new(model->engine, ORR_REAL, 3, plans);
-  gradient->state = gradient->state_rows ? orr_tensor_new(model->engine, ORR_REAL, 2, starts)
-                                         : orr_tensor_new(model->engine, ORR_REAL, 1, &size);
-  gradient->plan_of_row = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  gradient->state_of_row = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!gradient->plans || !gradient->state || !gradient->plan_of_row || !gradient->state_of_row)
-    return ORR_MEMORY;
-  int32_t *plan = orr_tensor_data(gradient->plan_of_row);
-  int32_t *state = orr_tensor_data(gradient->state_of_row);
-  for (int64_t row = 0; row < rows; row++) {
-    plan[row] = (int32_t)(row % n);
-    state[row] = plan[row] / (n / states);
-  }
-  return ORR_OK;
+  bool made = tensor_make_room(engine, &gradient->plans, ORR_REAL, 3, plans) &&
+              tensor_make_room(engine, &gradient->state, ORR_REAL, 2 - own, starts + own) &&
+              rollout_index_plans(engine, &gradient->plan_of_row, n, model->particles, 1) &&
+              rollout_index_plans(engine, &gradient->state_of_row, n, model->particles, n / states);
+  return made ? ORR_OK : orr_engine_status(engine);
 }
 
 static orr_status lay_out(learned *model, int n, int states) {
@@ -140,8 +124,8 @@ static orr_status lay_out(learned *model, int n, int states) {
   if (states > 1 && !gradient->state_rows)
     return engine_fail(model->engine, ORR_ARGUMENT,
                        "the gradient program has one 'state' for all rows, not one for each");
-  free_rows(gradient);
-  orr_status status = new_tensors(model, n, states);
+  gradient->n = 0;
+  orr_status status = make_room(model, n, states);
   orr_run *run = gradient->run;
   if (!status) status = orr_run_input(run, "plan", gradient->plans, gradient->plan_of_row);
   if (!status && rollout_find_input(gradient->program, "state") >= 0)
@@ -154,6 +138,12 @@ static orr_status lay_out(learned *model, int n, int states) {
   gradient->n = n;
   gradient->states = states;
   return ORR_OK;
+}
+
+orr_status rollout_prepare_gradient(learned *model, int n) {
+  if (!model->gradient) return ORR_OK;
+  orr_status status = lay_out(model, n, 1);
+  return status ? status : orr_run_prepare(model->gradient->run);
 }
 
 /* ---- scoring ---- */

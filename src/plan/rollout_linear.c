@@ -167,7 +167,9 @@ orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *p
   orr_status status = check_outputs(model);
   if (!status) status = new_tensors(model);
   if (!status) status = bind_path(model);
-  return status ? status : bind_linear(model);
+  if (!status) status = bind_linear(model);
+  if (!status) status = orr_run_prepare(linear->path_run);
+  return status ? status : orr_run_prepare(linear->linear_run);
 }
 
 bool rollout_linear_has_input(const learned *model, const char *name) {
@@ -220,6 +222,7 @@ static orr_status follow(learned *model, const orr_linearisation *along) {
   orr_tensor_touch(linear->state);
   orr_tensor_touch(linear->plan);
   orr_tensor_touch(linear->time);
+  orr_run_until(linear->path_run, along->deadline);
   orr_status status = orr_run_go(linear->path_run);
   if (!status) take_path(model, along);
   return status;
@@ -254,6 +257,7 @@ orr_status rollout_linearise(void *user, const orr_linearisation *along) {
   orr_tensor_touch(linear->s);
   orr_tensor_touch(linear->a);
   orr_tensor_touch(linear->t);
+  orr_run_until(linear->linear_run, along->deadline);
   status = orr_run_go(linear->linear_run);
   if (status) return status;
   orr_real *const means[OUTPUTS] = {along->next_s,   along->next_a,    along->reward_s,

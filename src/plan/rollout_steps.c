@@ -12,25 +12,18 @@ typedef struct rollout_steps {
   int width;         /* numbers that a particle carries */
   orr_real *start;   /* [width - observation]: what follows the state at first */
   int32_t *order;    /* [particles] */
-  int n;             /* plans that the rest was made for; 0: nothing yet */
+  int n;             /* plans of the rest now; 0: nothing yet */
   orr_tensor *carry; /* [n * particles, width] */
   orr_tensor *plans; /* [n * horizon, actions] */
   orr_tensor *at;    /* int32 [n * particles]: row to action */
 } rollout_steps;
 
-static void free_rows(rollout_steps *steps) {
-  orr_tensor **tensors[] = {&steps->carry, &steps->plans, &steps->at};
-  for (size_t i = 0; i < COUNT(tensors); i++) {
-    orr_tensor_free(*tensors[i]);
-    *tensors[i] = NULL;
-  }
-  steps->n = 0;
-}
-
 void rollout_close_steps(learned *model) {
   rollout_steps *steps = model->steps;
   if (!steps) return;
-  free_rows(steps);
+  orr_tensor_free(steps->carry);
+  orr_tensor_free(steps->plans);
+  orr_tensor_free(steps->at);
   orr_run_free(steps->finish);
   engine_free_memory(model->engine, steps->start);
   engine_free_memory(model->engine, steps->order);
@@ -109,11 +102,10 @@ static orr_status make_rows(learned *model, int n) {
   rollout_steps *steps = model->steps;
   int64_t rows = (int64_t)n * model->particles, carry[2] = {rows, steps->width};
   int64_t plans[2] = {(int64_t)n * model->horizon, model->actions};
-  free_rows(steps);
-  steps->carry = orr_tensor_new(model->engine, ORR_REAL, 2, carry);
-  steps->plans = orr_tensor_new(model->engine, ORR_REAL, 2, plans);
-  steps->at = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  return steps->carry && steps->plans && steps->at ? ORR_OK : orr_engine_status(model->engine);
+  bool made = tensor_make_room(model->engine, &steps->carry, ORR_REAL, 2, carry) &&
+              tensor_make_room(model->engine, &steps->plans, ORR_REAL, 2, plans) &&
+              tensor_make_room(model->engine, &steps->at, ORR_INT, 1, &rows);
+  return made ? ORR_OK : orr_engine_status(model->engine);
 }
 
 orr_status rollout_prepare_steps(learned *model, int n) {
@@ -123,12 +115,16 @@ orr_status rollout_prepare_steps(learned *model, int n) {
     return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
                        model->particles);
   int64_t rows = (int64_t)n * model->particles;
+  steps->n = 0;
+  orr_run_release(steps->finish, "carry"); /* an output of other rows */
   orr_status status = make_rows(model, n);
   if (!status) status = orr_run_input(model->run, "carry", steps->carry, NULL);
   if (!status) status = rollout_bind_actions(model, model->run);
   for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
   if (!status) status = rollout_group_rows(model, model->run, rows);
+  if (!status) status = orr_run_prepare(model->run);
   if (!status) status = orr_run_rows(steps->finish, rows, 1);
+  if (!status) status = orr_run_prepare(steps->finish);
   if (!status) steps->n = n;
   return status;
 }
@@ -182,9 +178,8 @@ orr_status rollout_bind_actions(const learned *model, orr_run *run) {
 
 orr_status rollout_run_step(learned *model, orr_run *run, const orr_scoring *scoring, int t) {
   int32_t *at = orr_tensor_data(model->steps->at);
-  int64_t rows = (int64_t)scoring->n * model->particles;
-  for (int64_t row = 0; row < rows; row++)
-    at[row] = (int32_t)(row % scoring->n) * model->horizon + t;
+  for (int slot = 0; slot < model->particles; slot++)
+    for (int plan = 0; plan < scoring->n; plan++) *at++ = plan * model->horizon + t;
   orr_tensor_touch(model->steps->at);
   *(orr_real *)orr_tensor_data(model->time) = (orr_real)(scoring->step + t);
   orr_tensor_touch(model->time);

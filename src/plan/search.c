@@ -96,7 +96,10 @@ static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
         engine, ORR_ARGUMENT,
         "%s: %d proposals are wanted, but objective '%s' has no policy to propose them", own,
         planner->proposals, name);
-  return orr_objective_prepare(objective, planner->population * planner->states, planner->horizon);
+  return (planner->wants_gradients ? objective_prepare_gradients
+                                   : orr_objective_prepare)(objective,
+                                                            planner->population * planner->states,
+                                                            planner->horizon);
 }
 
 /* Room for returns as scored and for violations, when the first objective with constraints

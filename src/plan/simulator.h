@@ -6,20 +6,15 @@
 
 #include "plan/risk.h"
 
-/* Which row is which, for one number of plans: int32 [rows]. */
-typedef struct row_indices {
-  int n; /* 0: none */
-  orr_tensor *s, *next, *a, *t;
-} row_indices;
-
-enum { INDEXED = 16 }; /* batch sizes that are kept: planners may shrink their population */
+/* What a row of the reward program reads. */
+enum { ROW_S, ROW_NEXT, ROW_A, ROW_T, ROW_INPUTS };
 
 struct program_rows {
   orr_run *run;
   orr_tensor *observations, *plans,
-      *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
-  row_indices indices[INDEXED];
-  int indexed, oldest; /* plans that the run is bound for; 0: none yet */
+      *times;                      /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
+  orr_tensor *indices[ROW_INPUTS]; /* int32 [rows]: fewer plans have the first of them */
+  int n;                           /* plans that the run is bound for; 0: none yet */
 };
 
 typedef struct simulator_linear simulator_linear;
@@ -88,8 +83,8 @@ orr_status simulator_linear_set_input(simulator *sim, const char *name, orr_tens
 void simulator_free_inputs(simulator *sim);
 
 /* Rewards over rows (rollout, step) in place of the environment's own, and ends. */
-orr_status simulator_index_rows(simulator *sim, int n);
-void simulator_free_indices(struct program_rows *rows);
+orr_status simulator_index_rows(simulator *sim, int n); /* for n plans at most, bound for n */
+orr_status simulator_use_rows(simulator *sim, int n);
 orr_status simulator_run_program(simulator *sim);
 orr_status simulator_run_function(simulator *sim);
 
