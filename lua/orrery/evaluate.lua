@@ -148,7 +148,7 @@ end
 
 --- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
 --- noise depend on the seed alone, so that policies can be compared.
----   policy    an mpc, or as in policy.lua; its reset(seed) is called for each episode
+---   policy    an mpc, or a policy as orrery.policy has them; its reset(seed) is called for each episode
 ---   task      { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the
 ---             reward alone, t from 0; none: the environment's own reward
 ---   episodes  5
