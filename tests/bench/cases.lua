@@ -322,8 +322,8 @@ for line in io.lines() do
     orrery.save_npy(("%s/%s.npy"):format(options.folder, name), cases[options.case]().check())
     print "checked"
   else
-    local from, cpu = system.clock(), os.clock()
+    local from, cpu = orrery.clock(), os.clock()
     for _ = 1, times do case.run() end
-    print(("%.6f %.6f"):format(1e3 * (system.clock() - from) / times, 1e3 * (os.clock() - cpu) / times))
+    print(("%.6f %.6f"):format(1e3 * (orrery.clock() - from) / times, 1e3 * (os.clock() - cpu) / times))
   end
 end
