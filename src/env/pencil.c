@@ -1,6 +1,6 @@
-/* pencil.c - an arm of two links in the plane holds a pencil over a sheet of paper: the reacher's arm
-   (two_link.h), seen without a goal. What it draws is up to the task, a reward of the tip and of time; its
-   own reward is only to hold the pencil over the middle of the sheet.
+/* pencil.c - an arm of two links in the plane holds a pencil over a sheet of paper: the reacher's
+   arm (two_link.h), seen without a goal. What it draws is up to the task, a reward of the tip and
+   of time; its own reward is only to hold the pencil over the middle of the sheet.
 
      reward = -|tip - middle|^2 - 0.01 |torque|^2, of the state after */
 #include <math.h>

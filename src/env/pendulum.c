@@ -1,5 +1,5 @@
-/* pendulum.c - swing a rod up and hold it, with a motor too weak to lift it at once: the equations and
-   constants of Gymnasium's Pendulum-v1. Angle 0 is up, positive counter-clockwise.
+/* pendulum.c - swing a rod up and hold it, with a motor too weak to lift it at once: the equations
+   and constants of Gymnasium's Pendulum-v1. Angle 0 is up, positive counter-clockwise.
 
      velocity' = velocity + dt (3 g / (2 l) sin(angle) + 3 / (m l^2) torque), within +-max_speed
      angle'    = angle + dt velocity'

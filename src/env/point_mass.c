@@ -1,5 +1,5 @@
-/* point_mass.c - push a puck to a goal in a square room with a wall that stands in the way. The puck
-   slides along what it touches: only the speed into a wall is lost.
+/* point_mass.c - push a puck to a goal in a square room with a wall that stands in the way. The
+   puck slides along what it touches: only the speed into a wall is lost.
 
      velocity' = velocity + dt (force - friction velocity) / mass
      position' = position + dt velocity'
@@ -25,8 +25,8 @@ typedef struct point_mass {
   double position[2], velocity[2], goal[2];
 } point_mass;
 
-/* Metres: half the side of the room, the puck's radius, half the wall's thickness. A puck is never so
-   fast that it jumps over the wall: top_speed times a step is less than what it has to cross. */
+/* Metres: half the side of the room, the puck's radius, half the wall's thickness. A puck is never
+   so fast that it jumps over the wall: top_speed times a step is less than what it has to cross. */
 static const double room = 1, radius = 0.07, half_wall = 0.06, top_speed = 2;
 
 static void spaces(const double *given, env_fields *observation, env_fields *action,

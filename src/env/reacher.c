@@ -1,5 +1,6 @@
-/* reacher.c - an arm of two links in the plane moves its tip to a goal: uniform rods without gravity, with
-   friction in the joints; the second angle is measured from the first link (two_link.h).
+/* reacher.c - an arm of two links in the plane moves its tip to a goal: uniform rods without
+   gravity, with friction in the joints; the second angle is measured from the first link
+   (two_link.h).
 
      reward = -|tip - goal|^2 - 0.01 |torque|^2, of the state after (PETS, Chua et al. 2018) */
 #include <math.h>

@@ -1,4 +1,5 @@
-/* objective_score.c - what can be asked of an objective from Lua: returns, proposals, disagreement. */
+/* objective_score.c - what can be asked of an objective from Lua: returns, proposals,
+   disagreement. */
 #include "lua/objective.h"
 #include "lua/space.h"
 
@@ -18,7 +19,8 @@ static orr_real *read_observations(lua_State *L, int index, const orr_objective 
   return observation;
 }
 
-/* The tensor at `index` with `axes` axes, of which the last has the numbers of an action; pushed. */
+/* The tensor at `index` with `axes` axes, of which the last has the numbers of an action;
+   pushed. */
 static orr_tensor *read_plans(lua_State *L, int index, const orr_objective *objective, int axes,
                               const char *what) {
   int64_t done = orr_objective_action_size(objective);
@@ -42,11 +44,12 @@ static uint64_t option_seed(lua_State *L, int index) {
   return (uint64_t)lua_option_integer(L, index, "seed", 0, INT64_MIN, INT64_MAX);
 }
 
-/*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x numbers of an
-action (or a list of them); with gradients = true also the gradients of the returns, a tensor shaped as the plans;
-with violations = true also by how much each plan breaks side constraints. options: seed, step, gradients,
-violations. The observation may be a tensor of several states, a row each, where the objective takes them: plans
-are then those of the first state, of the second, and so on, as many for each. */
+/*** objective:score(observation, plans, options): the returns of plans, a tensor of n x horizon x
+numbers of an action (or a list of them); with gradients = true also the gradients of the returns, a
+tensor shaped as the plans; with violations = true also by how much each plan breaks side
+constraints. options: seed, step, gradients, violations. The observation may be a tensor of several
+states, a row each, where the objective takes them: plans are then those of the first state, of the
+second, and so on, as many for each. */
 int lua_objective_score(lua_State *L) {
   static const char *const names[] = {"seed", "step", "gradients", "violations", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
@@ -72,8 +75,9 @@ int lua_objective_score(lua_State *L) {
   return 1 + gradients + violations;
 }
 
-/*** objective:propose(observation, n, { horizon =, seed = 0, step = 0 }): n plans of the objective's policy, as a
-tensor of n x horizon x numbers of an action. The observation may be several, as for objective:score. */
+/*** objective:propose(observation, n, { horizon =, seed = 0, step = 0 }): n plans of the
+objective's policy, as a tensor of n x horizon x numbers of an action. The observation may be
+several, as for objective:score. */
 int lua_objective_propose(lua_State *L) {
   static const char *const names[] = {"horizon", "seed", "step", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
@@ -98,9 +102,10 @@ int lua_objective_propose(lua_State *L) {
   return 1;
 }
 
-/*** objective:disagree(observation, plan): how far the elites of a model are apart after each step of a plan of
-horizon x numbers of an action: the standard deviation of their mean predictions in units of the deviation that
-each number of the state had in the data, as the root of its mean square over numbers. */
+/*** objective:disagree(observation, plan): how far the elites of a model are apart after each step
+of a plan of horizon x numbers of an action: the standard deviation of their mean predictions in
+units of the deviation that each number of the state had in the data, as the root of its mean square
+over numbers. */
 int lua_objective_disagree(lua_State *L) {
   orr_objective *objective = lua_check_objective(L, 1);
   int states = 1;

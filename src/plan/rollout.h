@@ -60,7 +60,8 @@ typedef struct learned {
 int rollout_find_input(const orr_program *program, const char *name);
 
 int rollout_find_output(const orr_program *program, const char *name);
-/* Whether there is such an output, ROW or, unless `row`, the same for all rows; stride may be NULL. */
+/* Whether there is such an output, ROW or, unless `row`, the same for all rows; stride may be
+   NULL. */
 bool rollout_output_fits(const orr_program *program, const char *name, int axes,
                          const int64_t *shape, bool row, int *stride);
 

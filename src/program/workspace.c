@@ -1,6 +1,7 @@
 /* workspace.c - the memory of a run, laid out for the rows it was given: single values, tiles and
-   batches of them, what workers need, outputs. Rows may shrink and grow again, as the populations of
-   planners do, without an allocation: memory only grows, and outputs of several sizes are kept. */
+   batches of them, what workers need, outputs. Rows may shrink and grow again, as the populations
+   of planners do, without an allocation: memory only grows, and outputs of several sizes are
+   kept. */
 #include <string.h>
 
 #include "program/execute.h"
