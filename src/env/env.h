@@ -46,6 +46,22 @@ const env_class *env_class_find(orr_engine *engine, const char *name);
 #define ENV_SETTING_MEMBER(name, value, low, high, doc) double name;
 #define ENV_SETTING_INFO(name, value, low, high, doc) {#name, value, low, high, doc},
 
+/* Ends such a file: the class of its settings `infos` and its functions spaces, reset, step, observe
+   and draw. */
+#define ENV_CLASS(env, text, steps)   \
+  const env_class env_##env = {       \
+      .name = #env,                   \
+      .doc = text,                    \
+      .max_steps = steps,             \
+      .settings_count = COUNT(infos), \
+      .settings = infos,              \
+      .spaces = spaces,               \
+      .reset = reset,                 \
+      .step = step,                   \
+      .observe = observe,             \
+      .draw = draw,                   \
+  };
+
 /* Drawing shared by the built-ins: world coordinates in metres, y up, fitted into the canvas. */
 typedef struct env_view {
   orr_canvas *canvas;

@@ -98,15 +98,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, tip[0], tip[1], 0.03 * l, ENV_INK);
 }
 
-const env_class env_pencil = {
-    .name = "pencil",
-    .doc = "draw with a pencil at the tip of a two-link arm",
-    .max_steps = 200,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(pencil, "draw with a pencil at the tip of a two-link arm", 200)

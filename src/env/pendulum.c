@@ -82,15 +82,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, 0, 0, 0.045 * l, ENV_INK);
 }
 
-const env_class env_pendulum = {
-    .name = "pendulum",
-    .doc = "swing a rod up and hold it there with a weak motor",
-    .max_steps = 200,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(pendulum, "swing a rod up and hold it there with a weak motor", 200)

@@ -116,15 +116,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, p->position[0], p->position[1], radius, ENV_ACCENT);
 }
 
-const env_class env_point_mass = {
-    .name = "point_mass",
-    .doc = "push a puck around a wall to a goal",
-    .max_steps = 150,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(point_mass, "push a puck around a wall to a goal", 150)

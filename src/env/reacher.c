@@ -101,15 +101,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, tip[0], tip[1], 0.04 * l, ENV_PAPER);
 }
 
-const env_class env_reacher = {
-    .name = "reacher",
-    .doc = "move the tip of a two-link arm to a goal",
-    .max_steps = 100,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(reacher, "move the tip of a two-link arm to a goal", 100)

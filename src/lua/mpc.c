@@ -161,27 +161,21 @@ static int act(lua_State *L) {
 }
 
 /* The observations at index 2, a tensor or a list of records, as numbers of the batch. */
-static orr_real *read_observations(lua_State *L, const orr_space *seen, int batch) {
-  size_t size = (size_t)orr_space_size(seen);
-  orr_real *values = lua_newuserdatauv(L, (size_t)batch * size * sizeof *values, 0);
+static orr_real *read_batch(lua_State *L, const orr_space *seen, int batch) {
+  int size = (int)orr_space_size(seen), states;
   orr_tensor *x = lua_test_tensor(L, 2);
-  if (x && (orr_tensor_count(x) != batch * (int64_t)size || orr_tensor_shape(x)[0] != batch))
+  if (x && (orr_tensor_axes(x) != 2 || orr_tensor_shape(x)[0] != batch ||
+            orr_tensor_shape(x)[1] != size))
     lua_complain(L,
                  "act_many: observations must be a tensor of %d x %d; how many there are is the "
                  "option `batch`",
-                 batch, (int)size);
-  for (int64_t i = 0; x && i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
-  if (x) return values;
-  if (!lua_istable(L, 2) || luaL_len(L, 2) != batch)
+                 batch, size);
+  orr_real *values = !x && !lua_istable(L, 2) ? NULL : lua_read_observations(L, 2, seen, &states);
+  if (!values || states != batch)
     lua_complain(
         L,
         "act_many: a tensor or list of %d observations is wanted; how many is the option `batch`",
         batch);
-  for (int i = 0; i < batch; i++) {
-    lua_geti(L, 2, i + 1);
-    lua_read_flat(L, -1, seen, "observation", values + (size_t)i * size);
-    lua_pop(L, 1);
-  }
   return values;
 }
 
@@ -199,7 +193,7 @@ static int act_many(lua_State *L) {
   orr_space *done = orr_planner_action_space(orr_mpc_planner(mpc));
   int batch = orr_mpc_batch(mpc);
   if (!seen) return lua_complain(L, "act_many: the objective does not know its observation space");
-  orr_real *observations = read_observations(L, seen, batch);
+  orr_real *observations = read_batch(L, seen, batch);
   int64_t shape[2] = {batch, orr_space_size(done)};
   lua_push_tensor(L, orr_tensor_new(lua_engine(L), ORR_REAL, 2, shape));
   orr_tensor *actions = lua_check_tensor(L, -1);
