@@ -188,6 +188,8 @@ $(BUILD)/docs/reference.md: $(program) tools/docs.lua $(documented)
 
 format-check:
 	clang-format --dry-run --Werror $$(git ls-files '*.c' '*.h')
+	awk 'length > 100 { print FILENAME ":" FNR ": more than 100 columns"; long = 1 } END { exit long }' \
+	  $$(git ls-files '*.c' '*.h')
 
 clean:
 	rm -rf build

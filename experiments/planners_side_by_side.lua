@@ -31,8 +31,8 @@ local function planners(plans, horizon, world, contest)
   local list, contest = {}, contest or {}
   local m, numbers = world.env.state_space.size + world.env.action_space.size, horizon * world.env.action_space.size
   local function add(name, given)
-    given.horizon = horizon
-    if contest.endless then given.iterations = 1000 end
+    given.horizon = given.horizon or horizon
+    if contest.endless and name ~= "enumerated_shooting" then given.iterations = 1000 end
     list[#list + 1] = { name = name, planner = orrery.plan[name](given) }
   end
   local function share(cost) return math.max(1, math.floor(plans / cost)) end
@@ -45,6 +45,10 @@ local function planners(plans, horizon, world, contest)
   local starts = contest.learned and 5 or 1
   add("gradient", { population = starts, iterations = share(starts * (contest.learned and 3 or 1 + 2 * numbers)) })
   add("ilqr", { iterations = share(12 + (contest.learned and 2 * m or m * m + m + 2)) })
+  -- Every plan of three levels a number: so few decisions can be had for `plans` that each is held.
+  local decisions = math.max(1, math.floor(math.log(plans, 3 ^ world.env.action_space.size) + 1e-9))
+  local hold = math.ceil(horizon / decisions)
+  add("enumerated_shooting", { levels = 3, action_repeat = hold, horizon = hold * decisions })
   return list
 end
 

@@ -52,7 +52,8 @@ typedef enum orr_log_level { ORR_LOG_DEBUG, ORR_LOG_INFO, ORR_LOG_WARNING } orr_
 typedef struct orr_engine orr_engine;
 
 /* allocate(user, NULL, 0, n) allocates, allocate(user, p, old, n) resizes,
-   allocate(user, p, old, 0) frees and returns NULL. It may be called from any of the engine's threads. */
+   allocate(user, p, old, 0) frees and returns NULL. It may be called from any of the engine's
+   threads. */
 typedef void *(*orr_allocator)(void *user, void *old, size_t old_size, size_t new_size);
 
 typedef struct orr_engine_options {
@@ -77,8 +78,8 @@ ORR_API orr_engine *orr_engine_new(const orr_engine_options *options);
 ORR_API void orr_engine_free(orr_engine *engine);
 ORR_API orr_engine *orr_engine_retain(orr_engine *engine);
 
-/* The last failure, for a person to read; names sizes, fields, files and offsets. Never NULL. What fails
-   in a planning thread (mpc.h) is kept apart: it never takes the place of the host's. */
+/* The last failure, for a person to read; names sizes, fields, files and offsets. Never NULL. What
+   fails in a planning thread (mpc.h) is kept apart: it never takes the place of the host's. */
 ORR_API const char *orr_engine_message(const orr_engine *engine);
 ORR_API orr_status orr_engine_status(const orr_engine *engine);
 ORR_API const char *orr_status_name(orr_status status);

@@ -1,9 +1,9 @@
 /* env.h - environments: reset, step, spaces, optional drawing.
 
-   Underneath, an environment is a set of pure functions over a flat state of doubles: reset fills it,
-   step advances it, observe reads it. So copies for threads, planning with the true simulator and
-   going back to an earlier state are trivial. A host (or a Lua script) gives the same functions as
-   callbacks; one that keeps its state elsewhere says so by declaring no state fields.
+   Underneath, an environment is a set of pure functions over a flat state of doubles: reset fills
+   it, step advances it, observe reads it. So copies for threads, planning with the true simulator
+   and going back to an earlier state are trivial. A host (or a Lua script) gives the same functions
+   as callbacks; one that keeps its state elsewhere says so by declaring no state fields.
 
      orr_env *env = orr_env_new(engine, "pendulum", NULL);
      orr_env_reset(env, 1, observation);
@@ -48,8 +48,8 @@ ORR_API orr_env_options orr_env_options_defaults(void);
 ORR_API orr_env *orr_env_new(orr_engine *engine, const char *name, const orr_env_options *options);
 
 /* What a host gives. Every callback gets `user`. One that fails returns a status, and may first
-   have told why with orr_engine_fail unless the environment is thread-safe. Callbacks of a thread-safe
-   environment must depend on nothing but their arguments and an unchanging user. */
+   have told why with orr_engine_fail unless the environment is thread-safe. Callbacks of a
+   thread-safe environment must depend on nothing but their arguments and an unchanging user. */
 typedef struct orr_env_callbacks {
   size_t size; /* of this struct, set by _defaults */
   const char *name;
@@ -59,8 +59,8 @@ typedef struct orr_env_callbacks {
   bool thread_safe;
   void *user;
   orr_status (*reset)(void *user, orr_random *random, double *state);
-  /* action: inside its bounds. Sets reward and terminated of the result, and truncated only when the
-     time ends by another rule than max_steps. */
+  /* action: inside its bounds. Sets reward and terminated of the result, and truncated only when
+     the time ends by another rule than max_steps. */
   orr_status (*step)(void *user, double *state, const orr_real *action, orr_random *random,
                      orr_env_result *result);
   orr_status (*observe)(void *user, const double *state, orr_real *observation);
@@ -97,8 +97,9 @@ ORR_API orr_status orr_env_reset_from(orr_env *env, orr_random *random, orr_real
 
 /* One step. The action is moved into its bounds first, as Gymnasium's pendulum does; a discrete one
    outside is refused. An action, reward or observation that is not finite gives ORR_NUMBER, with
-   environment, step and field in the message; stepping past the end gives ORR_STATE. After a failure
-   the environment is as before the call (when the callbacks keep the state: ended, reset is due). */
+   environment, step and field in the message; stepping past the end gives ORR_STATE. After a
+   failure the environment is as before the call (when the callbacks keep the state: ended, reset is
+   due). */
 ORR_API orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observation,
                                 orr_env_result *result);
 
@@ -112,12 +113,12 @@ ORR_API void orr_env_set_steps(orr_env *env, int64_t steps);
 /* The stream that noise is taken from: to save it, or to give copies their own. */
 ORR_API orr_random *orr_env_random(orr_env *env);
 
-/* Plays `horizon` actions from `state`, ignoring max_steps; the environment's own state, steps and end
-   stay as they are.
+/* Plays `horizon` actions from `state`, ignoring max_steps; the environment's own state, steps and
+   end stay as they are.
      actions       [horizon][action size], moved into bounds
      rewards       [horizon]; 0 after termination, NaN from the first number that is not finite on
-     observations  NULL or [horizon + 1][observation size]: the start's first; after the end the last
-                   one is repeated
+     observations  NULL or [horizon + 1][observation size]: the start's first; after the end the
+                   last one is repeated
      steps         NULL or the steps until termination, `horizon` when there was none
      terminated    NULL or whether there was one
    Thread-safe environments: touches this copy and the outputs only, no allocation, no message; a

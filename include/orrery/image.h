@@ -14,15 +14,15 @@ enum { ORR_IMAGE_SIDE = 16384, ORR_IMAGE_PIXELS = 64 * 1024 * 1024 }; /* largest
    4 RGBA. Files are written whole or not at all. */
 ORR_API orr_status orr_png_save(orr_engine *engine, const char *path, const uint8_t *pixels,
                                 int width, int height, int channels);
-/* A byte tensor [height][width][channels]; channels 0: as the file has them (palettes become RGB, 16
-   bits become 8), else 1, 3 or 4. NULL with a message for anything that is not a whole PNG within the
-   limits. */
+/* A byte tensor [height][width][channels]; channels 0: as the file has them (palettes become RGB,
+   16 bits become 8), else 1, 3 or 4. NULL with a message for anything that is not a whole PNG
+   within the limits. */
 ORR_API orr_tensor *orr_png_load(orr_engine *engine, const char *path, int channels);
 ORR_API orr_tensor *orr_png_decode(orr_engine *engine, const void *bytes, size_t size,
                                    int channels);
 
-/* A canvas of RGB bytes. Coordinates are pixels, x to the right and y DOWN from the top left corner;
-   (0.5, 0.5) is the middle of the first pixel. Edges are smooth. A colour is 0xRRGGBBAA. */
+/* A canvas of RGB bytes. Coordinates are pixels, x to the right and y DOWN from the top left
+   corner; (0.5, 0.5) is the middle of the first pixel. Edges are smooth. A colour is 0xRRGGBBAA. */
 typedef struct orr_canvas orr_canvas;
 typedef uint32_t orr_color;
 
@@ -38,7 +38,8 @@ ORR_API orr_status orr_canvas_save(orr_canvas *canvas, const char *path);
 ORR_API void orr_canvas_clear(orr_canvas *canvas, orr_color color);
 ORR_API void orr_canvas_line(orr_canvas *canvas, double x0, double y0, double x1, double y1,
                              double width, orr_color color); /* with round ends */
-/* One stroke through `count` points, xy pairs: translucent colours do not double up at the joints. */
+/* One stroke through `count` points, xy pairs: translucent colours do not double up at the
+   joints. */
 ORR_API orr_status orr_canvas_polyline(orr_canvas *canvas, const double *xy, int count,
                                        double width, orr_color color);
 ORR_API void orr_canvas_disc(orr_canvas *canvas, double x, double y, double radius,
@@ -105,8 +106,8 @@ ORR_API orr_canvas *orr_film_strip(orr_engine *engine, const orr_picture *frames
                                    const char *const *captions, int count, int columns,
                                    const char *title);
 
-/* Animated PNG, which browsers and GitHub play. Frames go to disk as they come; the file appears when
-   it is closed, whole. */
+/* Animated PNG, which browsers and GitHub play. Frames go to disk as they come; the file appears
+   when it is closed, whole. */
 typedef struct orr_animation orr_animation;
 
 ORR_API orr_animation *orr_animation_new(orr_engine *engine, const char *path, int width,

@@ -23,10 +23,10 @@ ORR_API int luaopen_orrery(lua_State *L);
    a hold of its own. */
 ORR_API void orr_lua_set_engine(lua_State *L, orr_engine *engine);
 
-/* Where the module keeps the Lua thread that runs a callback of the engine (the step of an environment
-   written in Lua, a reward), NULL when none does. To stop a script from a signal handler, set a hook
-   on this thread besides that of the script, and call orr_interrupt. A host that runs coroutines may
-   keep the one that runs here. Lives as long as the state. */
+/* Where the module keeps the Lua thread that runs a callback of the engine (the step of an
+   environment written in Lua, a reward), NULL when none does. To stop a script from a signal
+   handler, set a hook on this thread besides that of the script, and call orr_interrupt. A host
+   that runs coroutines may keep the one that runs here. Lives as long as the state. */
 ORR_API lua_State *volatile *orr_lua_running(lua_State *L);
 
 #ifdef __cplusplus

@@ -96,8 +96,8 @@ ORR_API orr_status orr_mpc_act(orr_mpc *mpc, const orr_real *observation, orr_re
    and infos[batch] or NULL. State i gets the bits that an mpc of its own, with the same seed and
    calls, would give: they share their random numbers. (Where the objective draws, as rollouts with
    sampled states do, the draws belong to the rows of the whole batch, and only the distribution is
-   the same; so with `seconds`.) An observation that is not finite concerns its own state only, and the
-   status is the first failure's. The objective must be able to score plans from many states. */
+   the same; so with `seconds`.) An observation that is not finite concerns its own state only, and
+   the status is the first failure's. The objective must be able to score plans from many states. */
 ORR_API orr_status orr_mpc_act_many(orr_mpc *mpc, const orr_real *observations, orr_real *actions,
                                     orr_mpc_info *infos);
 

@@ -1,8 +1,8 @@
 /* objective.h - objectives: what scores plans, and what any of them can be asked.
 
    A plan is `horizon` actions; a batch of plans is [n][horizon][action size]. An objective answers
-   one return per plan, the higher the better: a function of the host (here), a learned rollout and a
-   true simulator (rollout.h) are all objectives. They are used by one thread at a time, and share
+   one return per plan, the higher the better: a function of the host (here), a learned rollout and
+   a true simulator (rollout.h) are all objectives. They are used by one thread at a time, and share
    their work out over the engine's threads, with the same bits on any number of them. */
 #ifndef ORR_OBJECTIVE_H
 #define ORR_OBJECTIVE_H

@@ -1,5 +1,5 @@
-/* orrery.h - the whole C API. Start with base.h: engines, errors, threads. The bindings for hosts that
-   run Lua are apart, in lua.h. */
+/* orrery.h - the whole C API. Start with base.h: engines, errors, threads. The bindings for hosts
+   that run Lua are apart, in lua.h. */
 #ifndef ORR_ORRERY_H
 #define ORR_ORRERY_H
 

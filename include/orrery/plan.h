@@ -57,11 +57,11 @@ ORR_API bool orr_planner_wants_linearisation(const orr_planner *planner);
 ORR_API int orr_planner_population(const orr_planner *planner); /* most plans scored at once, for
                                                                    each state */
 
-/* Plans for that many start states in every call, each with a warm start of its own; 1 at first. All
-   meet the same random numbers: each state's plan has the bits that a planner of that state alone
-   would give with the same seed, unless the objective itself draws (states of a learned model that
-   are sampled), which it does for each row of the whole batch. What was kept of earlier plans is
-   forgotten. */
+/* Plans for that many start states in every call, each with a warm start of its own; 1 at first.
+   All meet the same random numbers: each state's plan has the bits that a planner of that state
+   alone would give with the same seed, unless the objective itself draws (states of a learned model
+   that are sampled), which it does for each row of the whole batch. What was kept of earlier plans
+   is forgotten. */
 ORR_API orr_status orr_planner_set_states(orr_planner *planner, int states);
 ORR_API int orr_planner_states(const orr_planner *planner);
 

@@ -175,8 +175,8 @@ ORR_API orr_status orr_run_groups(orr_run *run, int members, const int64_t *size
 ORR_API orr_status orr_run_members(orr_run *run, const int *entries);
 ORR_API void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration);
 /* The run stops with ORR_LATE once orr_clock() is past `deadline`; 0, at first: never. It looks at
-   the clock between tiles of rows and between the steps of their loops. Its outputs are then undefined; nothing that it updates has
-   changed. */
+   the clock between tiles of rows and between the steps of their loops. Its outputs are then
+   undefined; nothing that it updates has changed. */
 ORR_API void orr_run_until(orr_run *run, double deadline);
 /* Makes the memory for the rows as they are set, as orr_run_go does where it is not there. It
    suffices for fewer rows, too (of every group no more than now). */

@@ -39,7 +39,8 @@ typedef struct orr_episode orr_episode;
 /* What happens to a number that is infinite or NaN, before it can enter. */
 typedef enum orr_bad_numbers {
   ORR_BAD_ERROR,   /* the step is refused with ORR_NUMBER, naming episode, step and field */
-  ORR_BAD_DISCARD, /* the steps are taken, and the whole episode is dropped at its end and counted */
+  ORR_BAD_DISCARD, /* the steps are taken, and the whole episode is dropped at its end and
+                      counted */
   ORR_BAD_CLIP     /* infinities go to the bound, or to ORR_REPLAY_LARGEST where there is none; NaN
                       becomes 0, or the bound nearest to it; counted */
 } orr_bad_numbers;

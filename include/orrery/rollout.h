@@ -63,16 +63,16 @@ ORR_API double orr_risk_default(int risk);
    uses its member's parameters. Every output, ROW, is bound to the rollout's ROW input of the same
    name, each particle reading the row of its group and plan. Derivatives take programs of their
    own, which may have the rollout's inputs, "state" also as ROW:
-     gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches that
-               ask for gradients are scored by it
-     path      "plan"; output "states" ROW [horizon + 1, S], the start and after each action, without
-               draws
-     linear    ROW inputs "s" [S], "a" [action size], "t" [], and "last" [], 1 at the plan's last step
-               and else 0; outputs next_s, next_a, reward_s, ... reward_aa for one step, shaped as in
-               orr_linearisation. S is the observation size, or more: what else a step depends on
-               follows the observation, such as the probability that the episode still goes on. Each
-               elite follows its own path; orr_objective_linearise averages over elites. A value at
-               the horizon belongs to the reward of the last step. */
+     gradient  "plan"; outputs "return" ROW [], and "gradient" ROW [horizon, action size]. Batches
+               that ask for gradients are scored by it
+     path      "plan"; output "states" ROW [horizon + 1, S], the start and after each action,
+               without draws
+     linear    ROW inputs "s" [S], "a" [action size], "t" [], and "last" [], 1 at the plan's last
+               step and else 0; outputs next_s, next_a, reward_s, ... reward_aa for one step, shaped
+               as in orr_linearisation. S is the observation size, or more: what else a step depends
+               on follows the observation, such as the probability that the episode still goes on.
+               Each elite follows its own path; orr_objective_linearise averages over elites. A
+               value at the horizon belongs to the reward of the last step. */
 typedef struct orr_rollout_options {
   size_t size;       /* of this struct, set by _defaults */
   int members;       /* of the ensemble; 0: the program has no members */
@@ -89,14 +89,15 @@ typedef struct orr_rollout_options {
   int constraints;
   orr_program *gradient, *path, *linear; /* likewise; path and linear go together */
   /* TS1 (Chua et al. 2018), where finish is not NULL: the program makes one step, of
-       "carry"   ROW [observation size + start_count], as an input and as the output: the state first,
-                 then what is carried along, which starts as `start`
+       "carry"   ROW [observation size + start_count], as an input and as the output: the state
+                 first, then what is carried along, which starts as `start`
        "action"  ROW [action size]     "time"  UNIFORM [], optional
      and after each of `horizon` steps the particles of a plan change members, in an order drawn
-     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. For gradients
-     it also has "slope" ROW, of "return" with respect to "carry", and `gradient` takes a step back: it
-     has the step's inputs and "after" ROW, shaped as "carry"; outputs "carry" and "action" ROW, the
-     gradients of the sum of after * (the step's output). It must draw what the step draws. */
+     anew. `finish`, of a ROW input "carry", has the outputs "return" and "events" above. For
+     gradients it also has "slope" ROW, of "return" with respect to "carry", and `gradient` takes a
+     step back: it has the step's inputs and "after" ROW, shaped as "carry"; outputs "carry" and
+     "action" ROW, the gradients of the sum of after * (the step's output). It must draw what the
+     step draws. */
   orr_program *finish; /* retained */
   const orr_real *start;
   int start_count, horizon;
@@ -119,8 +120,8 @@ ORR_API orr_objective *orr_objective_program(orr_engine *engine, orr_program *pr
    averaged over particles. The reward is the environment's own, or a program over rows
      "s", "next"  ROW [observation size]     "a"  ROW [action size]     "t"  ROW []
      "reward"     ROW [], the output         "terminated"  ROW [], optional output
-     "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or how
-                  probably; what happens after the end does not count
+     "events"     ROW [constraints], with side constraints: 1 where the event of each happens, or
+                  how probably; what happens after the end does not count
    any input of which may be missing, or a callback. Without an output "reward" the program leaves
    the environment's rewards. Nothing counts after a termination but `afterwards`. Gradients are
    central differences of returns (see orr_objective_callbacks.differences). Derivatives along a

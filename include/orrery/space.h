@@ -28,8 +28,8 @@ typedef struct orr_space orr_space;
 
 enum { ORR_FIELD_NAME = 64 }; /* room for a field's name, its end included */
 
-/* NULL with a message when a name is missing, twice or no identifier, when a shape is bad, or when a
-   low bound is above its high bound. Everything is copied. */
+/* NULL with a message when a name is missing, twice or no identifier, when a shape is bad, or when
+   a low bound is above its high bound. Everything is copied. */
 ORR_API orr_space *orr_space_new(orr_engine *engine, const orr_field *fields, int count);
 ORR_API orr_space *orr_space_retain(orr_space *space);
 ORR_API void orr_space_free(orr_space *space); /* drops one hold; accepts NULL */
@@ -60,8 +60,8 @@ ORR_API int64_t orr_space_first_non_finite(const orr_space *space, const orr_rea
    whole number; -1 when there is none. NaN is outside. */
 ORR_API int64_t orr_space_first_outside(const orr_space *space, const orr_real *values,
                                         orr_real slack);
-/* Writes what a person calls element `index` of the flat vector, "velocity" or "tip[2]" (counted from
-   1 as in Lua), into `text`; returns text. */
+/* Writes what a person calls element `index` of the flat vector, "velocity" or "tip[2]" (counted
+   from 1 as in Lua), into `text`; returns text. */
 ORR_API const char *orr_space_element_name(const orr_space *space, int64_t index, char *text,
                                            size_t size);
 /* Writes "cos, sin, velocity" or "position[2], goal[2]"; returns text. */

@@ -36,7 +36,8 @@ ORR_API const int64_t *orr_tensor_shape(const orr_tensor *tensor);
 ORR_API int64_t orr_tensor_count(const orr_tensor *tensor);
 ORR_API size_t orr_tensor_bytes(const orr_tensor *tensor); /* of its storage */
 ORR_API bool orr_tensor_is_contiguous(const orr_tensor *tensor);
-/* The first element; row-major when contiguous. Whoever writes through it calls orr_tensor_touch. */
+/* The first element; row-major when contiguous. Whoever writes through it calls
+   orr_tensor_touch. */
 ORR_API void *orr_tensor_data(orr_tensor *tensor);
 /* Changes whenever the storage is written: packed weights are made anew when it does. */
 ORR_API uint64_t orr_tensor_version(const orr_tensor *tensor);

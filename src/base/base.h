@@ -18,8 +18,8 @@
 
 struct pool;
 
-/* What failed last in a planning thread, or in one of the pool's. Messages are given back and taken again, never freed before
-   the engine, so that threads look through the list without a lock. */
+/* What failed last in a planning thread, or in one of the pool's. Messages are given back and taken
+   again, never freed before the engine, so that threads look through the list without a lock. */
 typedef struct thread_message {
   atomic_uintptr_t thread; /* whose it is; 0: nobody's */
   atomic_bool taken;
@@ -54,8 +54,8 @@ void *engine_new(orr_engine *engine, size_t count, size_t size);
 void *engine_new_zeroed(orr_engine *engine, size_t count, size_t size);
 void *engine_resize(orr_engine *engine, void *old, size_t count, size_t size);
 void engine_free_memory(orr_engine *engine, void *memory);
-/* Makes *memory hold count things at least, what it held being lost when it grows; it never shrinks. False
-   when there is no memory, and *memory is NULL then. */
+/* Makes *memory hold count things at least, what it held being lost when it grows; it never
+   shrinks. False when there is no memory, and *memory is NULL then. */
 bool engine_make_room(orr_engine *engine, void **memory, size_t count, size_t size);
 char *engine_copy_string(orr_engine *engine, const char *text);
 
@@ -91,7 +91,8 @@ bool multiply_sizes(size_t a, size_t b, size_t *product);
    Called by two threads at a time, whoever comes second does its tasks itself. */
 typedef void (*pool_work)(void *context, int task, int worker);
 void pool_run(orr_engine *engine, int tasks, pool_work work, void *context);
-/* After jobs between hold and release the threads look out for the next one for some microseconds. */
+/* After jobs between hold and release the threads look out for the next one for some
+   microseconds. */
 void pool_hold(orr_engine *engine, bool hold);
 bool pool_is_awake(const orr_engine *engine); /* they are looking out: sharing costs little */
 

@@ -1,5 +1,5 @@
-/* file.h - files that appear whole or not at all: written under a temporary name in the same folder,
-   flushed to the disk, then renamed. Messages name the path. */
+/* file.h - files that appear whole or not at all: written under a temporary name in the same
+   folder, flushed to the disk, then renamed. Messages name the path. */
 #ifndef BASE_FILE_H
 #define BASE_FILE_H
 
@@ -18,8 +18,8 @@ uint64_t file_position(const file_writer *writer);
 orr_status file_commit(file_writer *writer);
 void file_abandon(file_writer *writer); /* accepts NULL */
 
-/* The whole file, to be freed with engine_free_memory, one 0 byte behind it; NULL with a message, also
-   when it is larger than `limit` bytes. */
+/* The whole file, to be freed with engine_free_memory, one 0 byte behind it; NULL with a message,
+   also when it is larger than `limit` bytes. */
 void *file_read(orr_engine *engine, const char *path, size_t limit, size_t *size);
 
 #endif

@@ -5,8 +5,8 @@
 
 enum { LONGEST = 64 };
 
-/* Edit distance (Levenshtein), counting a swap of neighbours as one; names longer than LONGEST never
-   match. */
+/* Edit distance (Levenshtein), counting a swap of neighbours as one; names longer than LONGEST
+   never match. */
 static int distance(const char *a, const char *b) {
   size_t m = strlen(a), n = strlen(b);
   if (m >= LONGEST || n >= LONGEST) return LONGEST;

@@ -1,6 +1,7 @@
-/* pool.c - threads that share out numbered tasks through one atomic counter. Between jobs they sleep,
-   for a pool that spins is a bad neighbour; only after a job of a pool that is held, as in a run that
-   has many jobs one after another, do they first look out for the next one for some microseconds.
+/* pool.c - threads that share out numbered tasks through one atomic counter. Between jobs they
+   sleep, for a pool that spins is a bad neighbour; only after a job of a pool that is held, as in a
+   run that has many jobs one after another, do they first look out for the next one for some
+   microseconds.
 
    The state of a job is one number: how many workers are in it, whether it is open, its generation.
    A worker joins an open job that it has not been in; who comes too late stays out, so that nobody

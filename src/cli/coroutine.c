@@ -6,8 +6,8 @@
 #include "cli.h"
 #include "orrery/lua.h"
 
-/* Takes `arguments` off the stack of L. Returns how many results are on it instead, or -1: a message.
-   Nothing here raises an error before `running` is as it was. */
+/* Takes `arguments` off the stack of L. Returns how many results are on it instead, or -1: a
+   message. Nothing here raises an error before `running` is as it was. */
 static int resume(lua_State *L, lua_State *thread, int arguments) {
   int results;
   if (!lua_checkstack(thread, arguments)) {

@@ -1,6 +1,7 @@
 /* interrupt.c - Ctrl-C. The handlers live here and never in the library: they raise the engine's
    flag, which is async-signal-safe, and set a hook that raises an error in the script, as lua.c
-   does: in the main thread and in the one that runs, of a coroutine or of a callback of the engine. */
+   does: in the main thread and in the one that runs, of a coroutine or of a callback of the
+   engine. */
 #include <lauxlib.h>
 #include <signal.h>
 #include <stddef.h>

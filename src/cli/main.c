@@ -48,7 +48,8 @@ static int finish(lua_State *L, int status) {
   return report_error(L);
 }
 
-/* Leaves true on the stack when the script shall run: lua/orrery/script.lua looks at its options. */
+/* Leaves true on the stack when the script shall run: lua/orrery/script.lua looks at its
+   options. */
 static int check_arguments(lua_State *L, orr_engine *engine, char **arguments, int count) {
   static const char code[] = "return (require('orrery.script').check(...))";
   int status = luaL_loadbufferx(L, code, sizeof code - 1, "=run", "t");

@@ -104,15 +104,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, x, 0, 0.035 * l, ENV_INK);
 }
 
-const env_class env_cartpole = {
-    .name = "cartpole",
-    .doc = "swing a pole up on a cart and balance it in the middle",
-    .max_steps = 200,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(cartpole, "swing a pole up on a cart and balance it in the middle", 200)

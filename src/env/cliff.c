@@ -102,15 +102,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
               lies);
 }
 
-const env_class env_cliff = {
-    .name = "cliff",
-    .doc = "walk up a hill and stop before its edge",
-    .max_steps = 40,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(cliff, "walk up a hill and stop before its edge", 40)

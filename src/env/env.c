@@ -1,5 +1,5 @@
-/* env.c - a running environment: callbacks over a flat state, the step count, and what is checked at
-   every step. Built-ins and host-given callbacks go the same way. */
+/* env.c - a running environment: callbacks over a flat state, the step count, and what is checked
+   at every step. Built-ins and host-given callbacks go the same way. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

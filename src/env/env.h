@@ -1,5 +1,6 @@
-/* env.h - how a built-in environment is written: constants, spaces and four pure functions over a flat
-   state. A file lists its settings once (see pendulum.c) and reads them as a struct of doubles. */
+/* env.h - how a built-in environment is written: constants, spaces and four pure functions over a
+   flat state. A file lists its settings once (see pendulum.c) and reads them as a struct of
+   doubles. */
 #ifndef ENV_H
 #define ENV_H
 
@@ -40,10 +41,26 @@ typedef struct env_class {
 /* The built-in of that name, or NULL with a message that names the nearest one. */
 const env_class *env_class_find(orr_engine *engine, const char *name);
 
-/* A file lists its settings as rows SETTING(name, default, low, high, doc) of a macro SETTINGS(SETTING);
-   these expand a row to a struct member and to the public description. */
+/* A file lists its settings as rows SETTING(name, default, low, high, doc) of a macro
+   SETTINGS(SETTING); these expand a row to a struct member and to the public description. */
 #define ENV_SETTING_MEMBER(name, value, low, high, doc) double name;
 #define ENV_SETTING_INFO(name, value, low, high, doc) {#name, value, low, high, doc},
+
+/* Ends such a file: the class of its settings `infos` and its functions spaces, reset, step,
+   observe and draw. */
+#define ENV_CLASS(env, text, steps)   \
+  const env_class env_##env = {       \
+      .name = #env,                   \
+      .doc = text,                    \
+      .max_steps = steps,             \
+      .settings_count = COUNT(infos), \
+      .settings = infos,              \
+      .spaces = spaces,               \
+      .reset = reset,                 \
+      .step = step,                   \
+      .observe = observe,             \
+      .draw = draw,                   \
+  };
 
 /* Drawing shared by the built-ins: world coordinates in metres, y up, fitted into the canvas. */
 typedef struct env_view {

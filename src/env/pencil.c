@@ -1,6 +1,6 @@
-/* pencil.c - an arm of two links in the plane holds a pencil over a sheet of paper: the reacher's arm
-   (two_link.h), seen without a goal. What it draws is up to the task, a reward of the tip and of time; its
-   own reward is only to hold the pencil over the middle of the sheet.
+/* pencil.c - an arm of two links in the plane holds a pencil over a sheet of paper: the reacher's
+   arm (two_link.h), seen without a goal. What it draws is up to the task, a reward of the tip and
+   of time; its own reward is only to hold the pencil over the middle of the sheet.
 
      reward = -|tip - middle|^2 - 0.01 |torque|^2, of the state after */
 #include <math.h>
@@ -98,15 +98,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, tip[0], tip[1], 0.03 * l, ENV_INK);
 }
 
-const env_class env_pencil = {
-    .name = "pencil",
-    .doc = "draw with a pencil at the tip of a two-link arm",
-    .max_steps = 200,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(pencil, "draw with a pencil at the tip of a two-link arm", 200)

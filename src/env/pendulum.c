@@ -1,5 +1,5 @@
-/* pendulum.c - swing a rod up and hold it, with a motor too weak to lift it at once: the equations and
-   constants of Gymnasium's Pendulum-v1. Angle 0 is up, positive counter-clockwise.
+/* pendulum.c - swing a rod up and hold it, with a motor too weak to lift it at once: the equations
+   and constants of Gymnasium's Pendulum-v1. Angle 0 is up, positive counter-clockwise.
 
      velocity' = velocity + dt (3 g / (2 l) sin(angle) + 3 / (m l^2) torque), within +-max_speed
      angle'    = angle + dt velocity'
@@ -82,15 +82,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, 0, 0, 0.045 * l, ENV_INK);
 }
 
-const env_class env_pendulum = {
-    .name = "pendulum",
-    .doc = "swing a rod up and hold it there with a weak motor",
-    .max_steps = 200,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(pendulum, "swing a rod up and hold it there with a weak motor", 200)

@@ -1,5 +1,5 @@
-/* point_mass.c - push a puck to a goal in a square room with a wall that stands in the way. The puck
-   slides along what it touches: only the speed into a wall is lost.
+/* point_mass.c - push a puck to a goal in a square room with a wall that stands in the way. The
+   puck slides along what it touches: only the speed into a wall is lost.
 
      velocity' = velocity + dt (force - friction velocity) / mass
      position' = position + dt velocity'
@@ -25,8 +25,8 @@ typedef struct point_mass {
   double position[2], velocity[2], goal[2];
 } point_mass;
 
-/* Metres: half the side of the room, the puck's radius, half the wall's thickness. A puck is never so
-   fast that it jumps over the wall: top_speed times a step is less than what it has to cross. */
+/* Metres: half the side of the room, the puck's radius, half the wall's thickness. A puck is never
+   so fast that it jumps over the wall: top_speed times a step is less than what it has to cross. */
 static const double room = 1, radius = 0.07, half_wall = 0.06, top_speed = 2;
 
 static void spaces(const double *given, env_fields *observation, env_fields *action,
@@ -116,15 +116,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, p->position[0], p->position[1], radius, ENV_ACCENT);
 }
 
-const env_class env_point_mass = {
-    .name = "point_mass",
-    .doc = "push a puck around a wall to a goal",
-    .max_steps = 150,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(point_mass, "push a puck around a wall to a goal", 150)

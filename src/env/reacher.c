@@ -1,5 +1,6 @@
-/* reacher.c - an arm of two links in the plane moves its tip to a goal: uniform rods without gravity, with
-   friction in the joints; the second angle is measured from the first link (two_link.h).
+/* reacher.c - an arm of two links in the plane moves its tip to a goal: uniform rods without
+   gravity, with friction in the joints; the second angle is measured from the first link
+   (two_link.h).
 
      reward = -|tip - goal|^2 - 0.01 |torque|^2, of the state after (PETS, Chua et al. 2018) */
 #include <math.h>
@@ -100,15 +101,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, tip[0], tip[1], 0.04 * l, ENV_PAPER);
 }
 
-const env_class env_reacher = {
-    .name = "reacher",
-    .doc = "move the tip of a two-link arm to a goal",
-    .max_steps = 100,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(reacher, "move the tip of a two-link arm to a goal", 100)

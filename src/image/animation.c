@@ -1,6 +1,6 @@
-/* animation.c - animated PNG (APNG 1.0, https://wiki.mozilla.org/APNG_Specification): the first frame
-   is an ordinary PNG, each later one covers only the box of pixels that changed. A frame like the one
-   before makes that one last longer. */
+/* animation.c - animated PNG (APNG 1.0, https://wiki.mozilla.org/APNG_Specification): the first
+   frame is an ordinary PNG, each later one covers only the box of pixels that changed. A frame like
+   the one before makes that one last longer. */
 #include <math.h>
 #include <string.h>
 #include <zlib.h>
@@ -134,8 +134,8 @@ static bool find_change(const orr_animation *a, int box[4]) {
   return box[3] > 0;
 }
 
-/* One row by PNG's filter 0 (none), 1 (difference to the left) or 2 (to above); returns how large the
-   numbers are that come out, a guess at how badly they compress. */
+/* One row by PNG's filter 0 (none), 1 (difference to the left) or 2 (to above); returns how large
+   the numbers are that come out, a guess at how badly they compress. */
 static size_t filter_row(uint8_t *out, const uint8_t *row, const uint8_t *above, size_t size,
                          int filter) {
   size_t sum = 0;

@@ -1,5 +1,5 @@
-/* canvas.c - anti-aliased shapes: how much of a pixel a shape covers follows from the signed distance
-   of the pixel's middle to the shape's edge. */
+/* canvas.c - anti-aliased shapes: how much of a pixel a shape covers follows from the signed
+   distance of the pixel's middle to the shape's edge. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

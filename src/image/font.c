@@ -1,7 +1,8 @@
-/* font.c - a stroke font: a glyph is a path of lines and arcs, drawn with a round pen, so that text is
-   sharp at every size and angle.
+/* font.c - a stroke font: a glyph is a path of lines and arcs, drawn with a round pen, so that text
+   is sharp at every size and angle.
 
-   Units: a capital letter is 40 high, a small x 28; y is up, 0 the baseline; x runs from 0 to `width`.
+   Units: a capital letter is 40 high, a small x 28; y is up, 0 the baseline; x runs from 0 to
+   `width`.
      m x y                  begins a stroke          l x y ...   goes on with lines
      a cx cy rx ry from to  begins with an arc of an ellipse, degrees counter-clockwise
      A ...                  goes on with one         d x y       a dot */
@@ -145,7 +146,8 @@ static const glyph glyphs[] = {
     {0x2026, 24, "d 0 1 d 12 1 d 24 1"},                                   /* ellipsis */
     {0x2192, 30, "m 0 18 l 30 18 m 20 28 l 30 18 l 20 8"},                 /* arrow */
     {0x2212, 22, "m 0 18 l 22 18"},                                        /* minus */
-    {0x2248, 22, "m 0 10 l 4 14 l 8 14 l 14 10 l 18 10 l 22 14 m 0 22 l 4 26 l 8 26 l 14 22 l 18 22 l 22 26"},
+    {0x2248, 22, "m 0 10 l 4 14 l 8 14 l 14 10 l 18 10 l 22 14 m 0 22 l 4 26 l 8 26 l 14 22 l "
+                 "18 22 l 22 26"},
     {0x2264, 20, "m 20 36 l 0 24 l 20 12 m 0 3 l 20 3"},                   /* at most */
     {0x2265, 20, "m 0 36 l 20 24 l 0 12 m 0 3 l 20 3"},                    /* at least */
 };

@@ -1,5 +1,5 @@
-/* png.c - PNG files through libpng's low-level interface, with the engine's allocator, our limits and
-   our own error function: it jumps back to `guarded`, never out of this file. */
+/* png.c - PNG files through libpng's low-level interface, with the engine's allocator, our limits
+   and our own error function: it jumps back to `guarded`, never out of this file. */
 #include <png.h>
 #include <setjmp.h>
 #include <stdio.h>

@@ -50,8 +50,8 @@ size_t packed_count(size_t in, size_t out) { return in * out; }
 
 static size_t whole_blocks(size_t n) { return (n + BLOCK - 1) / BLOCK * BLOCK; }
 
-/* An odd number of cache lines: with 1024 bytes from row to row, a column of rows would fall on 4 of
-   the first-level cache's 64 sets. */
+/* An odd number of cache lines: with 1024 bytes from row to row, a column of rows would fall on 4
+   of the first-level cache's 64 sets. */
 size_t outer_stride(size_t out) {
   size_t line = 64 / sizeof(orr_real);
   return (whole_blocks(out) / line | 1) * line;

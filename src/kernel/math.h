@@ -218,8 +218,8 @@ static inline float real_log(float x) {
   return log_edges(log_normal(normal, x < FLT_MIN ? 23 : 0), x);
 }
 
-/* log(1 + x) = log u + (x - (u - 1)) / u for u = 1 + x rounded, which is never subnormal; the second
-   term restores what the rounding lost. */
+/* log(1 + x) = log u + (x - (u - 1)) / u for u = 1 + x rounded, which is never subnormal; the
+   second term restores what the rounding lost. */
 static inline float real_log1p(float x) {
   float u = 1 + x, lost_low = x - (u - 1), lost_high = 1 - (u - x);
   float rest = (x > 1 ? lost_high : lost_low) / u;

@@ -2,9 +2,9 @@
    kernels.c only.
 
    Forward: a panel of `width` outputs keeps width x BLOCK sums in registers while it runs once over
-   the inputs; each step loads one vector of x (or a few) and `width` weights, packed as pack.h says.
-   Backward: outer_add keeps a tile of w in registers
-   while it runs over the rows; what does not divide is again cut into tiles as equal as can be. */
+   the inputs; each step loads one vector of x (or a few) and `width` weights, packed as pack.h
+   says. Backward: outer_add keeps a tile of w in registers while it runs over the rows; what does
+   not divide is again cut into tiles as equal as can be. */
 #include "kernel/pack.h"
 #include "kernel/reduce.h"
 

@@ -1,5 +1,5 @@
-/* pack.h - weights in panels for matmul_block: packed[panel][in][width], the widths as equal as they
-   can be: out = 200 at WIDEST = 6 is 30 panels of 6 and 4 of 5. Nothing is padded. Included by
+/* pack.h - weights in panels for matmul_block: packed[panel][in][width], the widths as equal as
+   they can be: out = 200 at WIDEST = 6 is 30 panels of 6 and 4 of 5. Nothing is padded. Included by
    kernels.c only. */
 #ifndef KERNEL_PACK_H
 #define KERNEL_PACK_H

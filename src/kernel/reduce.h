@@ -7,8 +7,8 @@
 #include "kernel/blocks.h"
 #include "kernel/math.h"
 
-/* Rows of fewer than BLOCK columns, many of them: row k goes to partial result k % parts, a power of
-   two chosen so that a turn is MANY numbers or a little more; the partial results then fold in
+/* Rows of fewer than BLOCK columns, many of them: row k goes to partial result k % parts, a power
+   of two chosen so that a turn is MANY numbers or a little more; the partial results then fold in
    halves. */
 enum { MANY = 128, FEW_ROWS = 64 };
 

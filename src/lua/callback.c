@@ -1,5 +1,5 @@
-/* callback.c - Lua functions that the engine calls: on a Lua thread of their own, so that they can be
-   called from any place of the engine. Errors end here and become the engine's message. */
+/* callback.c - Lua functions that the engine calls: on a Lua thread of their own, so that they can
+   be called from any place of the engine. Errors end here and become the engine's message. */
 #include "lua/callback.h"
 
 #include "lua/host.h"

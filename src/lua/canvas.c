@@ -1,4 +1,5 @@
-/* canvas.c - the canvas in Lua: shapes, text, pictures. Coordinates are pixels from the top left. */
+/* canvas.c - the canvas in Lua: shapes, text, pictures. Coordinates are pixels from the top
+   left. */
 #include "lua/canvas.h"
 
 #include <string.h>
@@ -79,9 +80,9 @@ orr_picture lua_check_picture(lua_State *L, int index) {
   return (orr_picture){orr_tensor_data(x), width, height, channels};
 }
 
-/*** orrery.canvas(width, height, color): a canvas to draw on, white or of that colour. Pixels count from
-the top left corner. Colours are "#rrggbb", "#rrggbbaa", a name such as "red", or 1, 2 ... of the plot
-palette. */
+/*** orrery.canvas(width, height, color): a canvas to draw on, white or of that colour. Pixels count
+from the top left corner. Colours are "#rrggbb", "#rrggbbaa", a name such as "red", or 1, 2 ... of
+the plot palette. */
 static int new_canvas(lua_State *L) {
   int width = (int)luaL_checkinteger(L, 1), height = (int)luaL_checkinteger(L, 2);
   orr_color color = lua_check_color(L, 3, 0xffffffff);
@@ -95,7 +96,8 @@ static int give_back(lua_State *L) {
   return 1;
 }
 
-/*** canvas:clear(color): fills all of it; white by default. Like all that draws, returns the canvas. */
+/*** canvas:clear(color): fills all of it; white by default. Like all that draws, returns the
+canvas. */
 static int clear(lua_State *L) {
   orr_canvas_clear(check_canvas(L), lua_check_color(L, 2, 0xffffffff));
   return give_back(L);
@@ -140,8 +142,8 @@ static double *read_points(lua_State *L, int index, int *count) {
   return xy;
 }
 
-/*** canvas:polyline(points, width, color): one stroke through a list of points, {x1, y1, x2, y2 ...} or
-{{x, y}, ...}. */
+/*** canvas:polyline(points, width, color): one stroke through a list of points, {x1, y1, x2, y2
+...} or {{x, y}, ...}. */
 static int polyline(lua_State *L) {
   int count;
   orr_canvas *canvas = check_canvas(L);
@@ -177,7 +179,8 @@ static int ring(lua_State *L) {
   return give_back(L);
 }
 
-/*** canvas:rectangle(x, y, width, height, color, radius): a filled rectangle; radius rounds its corners. */
+/*** canvas:rectangle(x, y, width, height, color, radius): a filled rectangle; radius rounds its
+corners. */
 static int rectangle(lua_State *L) {
   orr_canvas_rectangle(check_canvas(L), luaL_checknumber(L, 2), luaL_checknumber(L, 3),
                        luaL_checknumber(L, 4), luaL_checknumber(L, 5), luaL_optnumber(L, 7, 0),
@@ -185,8 +188,9 @@ static int rectangle(lua_State *L) {
   return give_back(L);
 }
 
-/*** canvas:text(x, y, text, options): text on the baseline y. options: size, the height of a capital letter
-in pixels (10); align, "left", "center" or "right"; turn, degrees counter-clockwise; color. */
+/*** canvas:text(x, y, text, options): text on the baseline y. options: size, the height of a
+capital letter in pixels (10); align, "left", "center" or "right"; turn, degrees counter-clockwise;
+color. */
 static int text(lua_State *L) {
   static const char *const names[] = {"size", "align", "turn", "color", NULL};
   static const char *const aligns[] = {"left", "center", "right", NULL};
@@ -204,8 +208,8 @@ static int text(lua_State *L) {
   return give_back(L);
 }
 
-/*** canvas:picture(x, y, picture, scale): copies a canvas or a tensor of pixels, each as a square of scale
-pixels (1). */
+/*** canvas:picture(x, y, picture, scale): copies a canvas or a tensor of pixels, each as a square
+of scale pixels (1). */
 static int picture(lua_State *L) {
   orr_canvas *canvas = check_canvas(L);
   int x = (int)luaL_checkinteger(L, 2), y = (int)luaL_checkinteger(L, 3),

@@ -26,8 +26,8 @@ static int threads(lua_State *L) {
   return 1;
 }
 
-/*** orrery.planning(): how many mpcs plan in the background, and are not paused. Models must not be trained
-then, nor tensors written that planning reads. */
+/*** orrery.planning(): how many mpcs plan in the background, and are not paused. Models must not be
+trained then, nor tensors written that planning reads. */
 static int planning(lua_State *L) {
   lua_pushinteger(L, orr_engine_planning(lua_engine(L)));
   return 1;
@@ -61,8 +61,9 @@ static int random_number(lua_State *L) {
   return 1;
 }
 
-/*** orrery.clock(): seconds of wall-clock time since some fixed moment; never goes back. The difference
-of two is how long something took; os.clock() counts the processor's time of all threads. */
+/*** orrery.clock(): seconds of wall-clock time since some fixed moment; never goes back. The
+difference of two is how long something took; os.clock() counts the processor's time of all
+threads. */
 static int wall_clock(lua_State *L) {
   lua_pushnumber(L, orr_clock());
   return 1;
@@ -71,8 +72,8 @@ static int wall_clock(lua_State *L) {
 /* Interrupts of the engine raise no signal, so they are looked for this often. */
 #define SLICE 0.02
 
-/*** orrery.sleep(seconds): waits that long, without using the processor; not at all for 0 or less. Ctrl-C
-ends it with the error "interrupted". */
+/*** orrery.sleep(seconds): waits that long, without using the processor; not at all for 0 or less.
+Ctrl-C ends it with the error "interrupted". */
 static int sleep_for(lua_State *L) {
   orr_engine *engine = lua_engine(L);
   lua_Number seconds = luaL_checknumber(L, 1);

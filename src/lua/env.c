@@ -51,10 +51,10 @@ static int new_builtin(lua_State *L, const char *name) {
   return lua_push_object(L, &lua_env_class, orr_env_new(lua_engine(L), name, &options));
 }
 
-/*** orrery.env(name, options): a built-in environment: pendulum, cartpole, reacher, point_mass, pencil, cliff; see
-orrery.environments for their options. max_steps changes when an episode is truncated, 0: never. It has
-name, observation_space, action_space, state_space (nil: hidden), max_steps, steps, ended, thread_safe,
-can_draw and definition. */
+/*** orrery.env(name, options): a built-in environment: pendulum, cartpole, reacher, point_mass,
+pencil, cliff; see orrery.environments for their options. max_steps changes when an episode is
+truncated, 0: never. It has name, observation_space, action_space, state_space (nil: hidden),
+max_steps, steps, ended, thread_safe, can_draw and definition. */
 /*** orrery.env(definition): an environment written in Lua, a table of
   name         for messages
   observation  its fields, as orrery.space takes them
@@ -80,8 +80,8 @@ static int new_env(lua_State *L) {
   return new_builtin(L, luaL_checkstring(L, 1));
 }
 
-/*** orrery.environments(): the built-in environments, a list of { name =, doc =, settings = { { name =,
-value =, low =, high =, doc = } ... } }. */
+/*** orrery.environments(): the built-in environments, a list of { name =, doc =, settings = { {
+name =, value =, low =, high =, doc = } ... } }. */
 static int environments(lua_State *L) {
   lua_createtable(L, orr_env_builtin_count(), 0);
   for (int i = 0; i < orr_env_builtin_count(); i++) {
@@ -119,8 +119,8 @@ static orr_real *new_values(lua_State *L, const orr_space *space) {
   return lua_newuserdatauv(L, (size_t)orr_space_size(space) * sizeof(orr_real), 0);
 }
 
-/*** env:reset(seed): starts an episode; returns the observation. The same seed gives the same start and the
-same noise; without one, the engine's random numbers are used. */
+/*** env:reset(seed): starts an episode; returns the observation. The same seed gives the same start
+and the same noise; without one, the engine's random numbers are used. */
 static int reset(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
@@ -132,10 +132,10 @@ static int reset(lua_State *L) {
   return 1;
 }
 
-/*** env:step(action): one step. Returns observation, reward, terminated (the task is over), truncated (only
-the time is). action is a record such as {torque = 1}, or the value itself where there is one field; it is
-moved into its bounds. Numbers that are not finite, fields that are missing or unknown, and steps after the
-end are errors; the environment is then as before. */
+/*** env:step(action): one step. Returns observation, reward, terminated (the task is over),
+truncated (only the time is). action is a record such as {torque = 1}, or the value itself where
+there is one field; it is moved into its bounds. Numbers that are not finite, fields that are
+missing or unknown, and steps after the end are errors; the environment is then as before. */
 static int step(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
@@ -161,8 +161,8 @@ static int observe(lua_State *L) {
   return 1;
 }
 
-/*** env:state(): the present state as a record, lists for fields with axes; no digit is lost. An error where
-the state is hidden. */
+/*** env:state(): the present state as a record, lists for fields with axes; no digit is lost. An
+error where the state is hidden. */
 static int state(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   orr_space *space = orr_env_state_space(env);
@@ -173,8 +173,8 @@ static int state(lua_State *L) {
   return 1;
 }
 
-/*** env:set_state(state): goes to a state as env:state gives it, counts steps from 0 again, and undoes the
-end of an episode. Returns the observation. */
+/*** env:set_state(state): goes to a state as env:state gives it, counts steps from 0 again, and
+undoes the end of an episode. Returns the observation. */
 static int set_state(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 2);
@@ -186,8 +186,9 @@ static int set_state(lua_State *L) {
   return observe(L);
 }
 
-/*** env:random_state(): where the environment's stream of random numbers is, three whole numbers in a list;
-env:random_state(list) puts it there. With env:state(), what is needed to go on bit for bit. */
+/*** env:random_state(): where the environment's stream of random numbers is, three whole numbers in
+a list; env:random_state(list) puts it there. With env:state(), what is needed to go on bit for
+bit. */
 static int random_state(lua_State *L) {
   orr_random *random = orr_env_random(lua_check_env(L, 1));
   uint64_t *numbers[3] = {&random->key, &random->stream, &random->counter};
@@ -208,8 +209,8 @@ static int random_state(lua_State *L) {
   return 1;
 }
 
-/*** env:draw(width, height): a canvas of the present state, 480 x 480 pixels by default; env:draw(canvas)
-draws into that one. An error where the environment cannot draw. */
+/*** env:draw(width, height): a canvas of the present state, 480 x 480 pixels by default;
+env:draw(canvas) draws into that one. An error where the environment cannot draw. */
 static int draw(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   lua_settop(L, 3);
@@ -225,13 +226,14 @@ static int draw(lua_State *L) {
   return 1;
 }
 
-/*** env:copy(): an independent environment in the same state. An error for environments written in Lua. */
+/*** env:copy(): an independent environment in the same state. An error for environments written in
+Lua. */
 static int copy(lua_State *L) {
   return lua_push_object(L, &lua_env_class, orr_env_copy(lua_check_env(L, 1)));
 }
 
-/*** env:rollout(state, actions): the rewards of a list of actions played from a state, as a tensor, and how
-many steps it took to terminate; the environment itself stays where it is. */
+/*** env:rollout(state, actions): the rewards of a list of actions played from a state, as a tensor,
+and how many steps it took to terminate; the environment itself stays where it is. */
 static int rollout(lua_State *L) {
   orr_env *env = lua_check_env(L, 1);
   orr_space *states = orr_env_state_space(env), *actions = orr_env_action_space(env);

@@ -1,5 +1,5 @@
-/* env_callbacks.c - environments written in Lua. Their functions run on a Lua thread of their own, so
-   that they can be called from any place of the engine; errors end there and become the engine's
+/* env_callbacks.c - environments written in Lua. Their functions run on a Lua thread of their own,
+   so that they can be called from any place of the engine; errors end there and become the engine's
    message. The thread, the definition and self are kept in the registry for as long as the
    environment lives. */
 #include <string.h>
@@ -31,8 +31,8 @@ static orr_random *check_random(lua_State *L) {
   return *random;
 }
 
-/*** random:uniform(low, high): a number in low .. high, by default in 0 .. 1. Inside reset and step of an
-environment only, as all of random's methods. */
+/*** random:uniform(low, high): a number in low .. high, by default in 0 .. 1. Inside reset and step
+of an environment only, as all of random's methods. */
 static int uniform(lua_State *L) {
   double low = luaL_optnumber(L, 2, 0), high = luaL_optnumber(L, 3, 1);
   lua_pushnumber(L, low + (high - low) * orr_random_uniform(check_random(L)));
@@ -296,8 +296,8 @@ static orr_space *make_space(lua_State *L, int index, const char *name, const ch
   return space;
 }
 
-/* A new thread with its slots filled, in the registry; pushes the memory of lua_env, which the thread's
-   table of the registry keeps. */
+/* A new thread with its slots filled, in the registry; pushes the memory of lua_env, which the
+   thread's table of the registry keeps. */
 static lua_env *new_callbacks(lua_State *L, int index) {
   lua_createtable(L, 3, 0); /* what the registry keeps */
   lua_State *own = lua_newthread(L);

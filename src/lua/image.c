@@ -4,8 +4,8 @@
 
 #include "lua/canvas.h"
 
-/*** orrery.save_png(path, picture): writes a canvas or a tensor as a PNG file, whole or not at all. Tensors
-are bytes, or reals of 0 .. 1, of [height, width] or [height, width, channels]. */
+/*** orrery.save_png(path, picture): writes a canvas or a tensor as a PNG file, whole or not at all.
+Tensors are bytes, or reals of 0 .. 1, of [height, width] or [height, width, channels]. */
 static int save_png(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   orr_picture p = lua_check_picture(L, 2);
@@ -13,9 +13,9 @@ static int save_png(lua_State *L) {
   return 0;
 }
 
-/*** orrery.load_png(path, channels): a byte tensor [height, width, channels]. channels is 1 (grey), 3 (RGB)
-or 4 (RGBA); without it, as the file has them. Anything but a whole PNG file of at most 16384 pixels a
-side and 64 Mpx is an error. */
+/*** orrery.load_png(path, channels): a byte tensor [height, width, channels]. channels is 1 (grey),
+3 (RGB) or 4 (RGBA); without it, as the file has them. Anything but a whole PNG file of at most
+16384 pixels a side and 64 Mpx is an error. */
 static int load_png(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   int channels = (int)luaL_optinteger(L, 2, 0);
@@ -27,7 +27,8 @@ static int load_png(lua_State *L) {
 static void free_plot(void *plot) { orr_plot_free(plot); }
 static const lua_class plot_class = {"orrery.plot", "plot", free_plot, NULL, NULL};
 
-/* The numbers of the option `name` of the series on top, in memory left below it; NULL when absent. */
+/* The numbers of the option `name` of the series on top, in memory left below it; NULL when
+   absent. */
 static const double *read_numbers(lua_State *L, const char *name, int number, int *count) {
   int type = lua_option_push(L, -1, name);
   if (type == LUA_TNIL) {
@@ -122,11 +123,11 @@ static const char *const *read_names(lua_State *L, int *count) {
   return names;
 }
 
-/*** orrery.plot(options): a canvas with a line plot. options: series, a list of { y =, x =, label =, low =,
-high =, color =, dots =, dashed = } whose numbers are lists or tensors (x: 1, 2, 3 ... by default; low and
-high: a shaded band, or bars with dots; NaN or false leaves a gap); title; x and y, the axes' labels; x_names, a list
-of texts that stand under x = 1, 2, 3 ...; x_range and y_range, {low, high}; log_x, log_y; width and height in
-pixels (960 x 600). */
+/*** orrery.plot(options): a canvas with a line plot. options: series, a list of { y =, x =, label
+=, low =, high =, color =, dots =, dashed = } whose numbers are lists or tensors (x: 1, 2, 3 ... by
+default; low and high: a shaded band, or bars with dots; NaN or false leaves a gap); title; x and y,
+the axes' labels; x_names, a list of texts that stand under x = 1, 2, 3 ...; x_range and y_range,
+{low, high}; log_x, log_y; width and height in pixels (960 x 600). */
 static int plot(lua_State *L) {
   static const char *const names[] = {"series", "title", "x",     "y",      "x_range", "y_range",
                                       "log_x",  "log_y", "width", "height", "x_names", NULL};
@@ -162,9 +163,9 @@ static int plot(lua_State *L) {
 
 /* ---- film strips and animations */
 
-/*** orrery.film_strip(frames, options): a canvas with the pictures side by side, small ones enlarged.
-options: captions, a list of texts below them (false: none); columns, frames in a row (all); title. Frames
-of different sizes are an error. */
+/*** orrery.film_strip(frames, options): a canvas with the pictures side by side, small ones
+enlarged. options: captions, a list of texts below them (false: none); columns, frames in a row
+(all); title. Frames of different sizes are an error. */
 static int film_strip(lua_State *L) {
   static const char *const names[] = {"captions", "columns", "title", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
@@ -207,9 +208,10 @@ static bool push_frame(lua_State *L, lua_Integer i) {
   return !lua_isnil(L, -1);
 }
 
-/*** orrery.save_animation(path, frames, options): writes an animated PNG, which browsers play. frames is a
-list of pictures of one size, or a function that returns the i-th and then nil, so that they need not all
-be in memory. options: fps, frames per second (25). The file appears whole or not at all. */
+/*** orrery.save_animation(path, frames, options): writes an animated PNG, which browsers play.
+frames is a list of pictures of one size, or a function that returns the i-th and then nil, so that
+they need not all be in memory. options: fps, frames per second (25). The file appears whole or not
+at all. */
 static int save_animation(lua_State *L) {
   static const char *const names[] = {"fps", NULL};
   const char *path = luaL_checkstring(L, 1);

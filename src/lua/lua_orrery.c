@@ -90,8 +90,9 @@ static const size_t slack = (size_t)32 << 20;
 
 /* Lua sees a userdata of a few bytes where megabytes hang from it. So the growth of the engine is
    reported as steps of the collector, in whole KiB (a step of 0 would mean something else). In
-   generational mode steps collect the young only, and what an expression holds for two steps is old:
-   hence the full collection when the engine has doubled, which incremental mode hardly ever needs. */
+   generational mode steps collect the young only, and what an expression holds for two steps is
+   old: hence the full collection when the engine has doubled, which incremental mode hardly ever
+   needs. */
 void lua_tell_collector(lua_State *L) {
   lua_host *host = lua_find_host(L);
   if (!host || !host->engine) return;

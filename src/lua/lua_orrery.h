@@ -6,13 +6,13 @@
 
      static int tensor_cumsum(lua_State *L) {
        orr_tensor *x = lua_check_tensor(L, 1);
-       return lua_push_object(L, &lua_tensor_class, orr_tensor_cumsum(x, axis));  // raises when NULL; 1
+       return lua_push_object(L, &lua_tensor_class, orr_tensor_cumsum(x, axis));  // or raises
      }
 
-   Rules: no C memory is held in a plain variable across a Lua call that may raise: either the maker's
-   call is the argument of lua_push_object, or the handle is made first (lua_new_handle: empty and
-   collectable) and filled last (lua_fill). Scratch memory comes from lua_newuserdatauv. A failed
-   call of the C API is raised with lua_raise, which adds the line of the script. */
+   Rules: no C memory is held in a plain variable across a Lua call that may raise: either the
+   maker's call is the argument of lua_push_object, or the handle is made first (lua_new_handle:
+   empty and collectable) and filled last (lua_fill). Scratch memory comes from lua_newuserdatauv. A
+   failed call of the C API is raised with lua_raise, which adds the line of the script. */
 #ifndef LUA_ORRERY_H
 #define LUA_ORRERY_H
 
@@ -74,7 +74,8 @@ lua_handle *lua_new_handle(lua_State *L, const lua_class *class);
 lua_handle *lua_new_handle_holding(lua_State *L, const lua_class *class, int values);
 /* Gives the object to the handle, tells the collector, returns 1; raises when object is NULL. */
 int lua_fill(lua_State *L, lua_handle *handle, void *object);
-/* All of that in one call for an object just made: frees it when Lua has no memory for the handle. */
+/* All of that in one call for an object just made: frees it when Lua has no memory for the
+   handle. */
 int lua_push_object(lua_State *L, const lua_class *class, void *object);
 /* The object at index; raises when it is something else, or closed. */
 void *lua_check_object(lua_State *L, int index, const lua_class *class);
@@ -89,7 +90,8 @@ orr_tensor *lua_check_tensor(lua_State *L, int index);
 orr_tensor *lua_test_tensor(lua_State *L, int index); /* NULL when it is no tensor */
 /* The tensor at index; a number or a nested table of numbers is replaced there by a new one. */
 orr_tensor *lua_to_tensor(lua_State *L, int index);
-/* Pushes a tensor just made, which passes to Lua (freed when Lua has no memory); raises when NULL. */
+/* Pushes a tensor just made, which passes to Lua (freed when Lua has no memory); raises when
+   NULL. */
 int lua_push_tensor(lua_State *L, orr_tensor *tensor);
 /* As lua_push_tensor; a tensor without axes is pushed as a plain number. */
 int lua_push_result(lua_State *L, orr_tensor *tensor);

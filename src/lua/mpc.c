@@ -1,5 +1,5 @@
-/* mpc.c - the MPC runtime in Lua. lua/orrery/mpc.lua builds the objective; here is what it builds on,
-   and what a closed loop calls. */
+/* mpc.c - the MPC runtime in Lua. lua/orrery/mpc.lua builds the objective; here is what it builds
+   on, and what a closed loop calls. */
 #include "orrery/mpc.h"
 
 #include <math.h>
@@ -9,8 +9,8 @@
 #include "lua/space.h"
 
 /* User values of a handle: the objective's handle, whose functions it runs; the functions of
-   lua/orrery/mpc.lua, by name: enter, called before each act, and those behind the methods set_...; the
-   planner's description. */
+   lua/orrery/mpc.lua, by name: enter, called before each act, and those behind the methods set_...;
+   the planner's description. */
 enum { OBJECTIVE = 1, FUNCTIONS, PLANNER, USER_VALUES = PLANNER };
 
 static void free_mpc(void *mpc) { orr_mpc_free(mpc); }
@@ -87,8 +87,8 @@ static int set_objective_now(lua_State *L) {
   return 0;
 }
 
-/* core.set_planner(mpc, planner, objective): plans with another one from now on; objective: nil, or one that
-   goes with it. */
+/* core.set_planner(mpc, planner, objective): plans with another one from now on; objective: nil, or
+   one that goes with it. */
 static int set_planner_now(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   lua_settop(L, 3);
@@ -103,7 +103,8 @@ static int set_planner_now(lua_State *L) {
   return 0;
 }
 
-/* Calls one of the functions with the mpc and the arguments behind it; nothing when there is no such. */
+/* Calls one of the functions with the mpc and the arguments behind it; nothing when there is no
+   such. */
 static bool call_function(lua_State *L, const char *name) {
   int given = lua_gettop(L);
   lua_getiuservalue(L, 1, FUNCTIONS);
@@ -129,11 +130,12 @@ static void push_note(lua_State *L, orr_status status, const orr_mpc_info *info)
   else lua_pushnil(L);
 }
 
-/*** mpc:act(observation): plans, and returns the action to take, a record as env:step takes it; and a note when
-something was the matter, the first of: "safe action", when nothing could be planned and the last plan is used up;
-"last plan", when no plan had a finite return, none could be scored before the deadline, or the observation was not
-finite, and the last plan goes on; "late", when planning took longer than its limit. The observation
-is a record, or its numbers as a flat tensor. An error in a reward function is raised. */
+/*** mpc:act(observation): plans, and returns the action to take, a record as env:step takes it; and
+a note when something was the matter, the first of: "safe action", when nothing could be planned and
+the last plan is used up; "last plan", when no plan had a finite return, none could be scored before
+the deadline, or the observation was not finite, and the last plan goes on; "late", when planning
+took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error
+in a reward function is raised. */
 static int act(lua_State *L) {
   orr_real small_seen[64], small_done[64];
   orr_mpc *mpc = check_mpc(L, 1);
@@ -159,33 +161,28 @@ static int act(lua_State *L) {
 }
 
 /* The observations at index 2, a tensor or a list of records, as numbers of the batch. */
-static orr_real *read_observations(lua_State *L, const orr_space *seen, int batch) {
-  size_t size = (size_t)orr_space_size(seen);
-  orr_real *values = lua_newuserdatauv(L, (size_t)batch * size * sizeof *values, 0);
+static orr_real *read_batch(lua_State *L, const orr_space *seen, int batch) {
+  int size = (int)orr_space_size(seen), states;
   orr_tensor *x = lua_test_tensor(L, 2);
-  if (x && (orr_tensor_count(x) != batch * (int64_t)size || orr_tensor_shape(x)[0] != batch))
+  if (x && (orr_tensor_axes(x) != 2 || orr_tensor_shape(x)[0] != batch ||
+            orr_tensor_shape(x)[1] != size))
     lua_complain(L,
                  "act_many: observations must be a tensor of %d x %d; how many there are is the "
                  "option `batch`",
-                 batch, (int)size);
-  for (int64_t i = 0; x && i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
-  if (x) return values;
-  if (!lua_istable(L, 2) || luaL_len(L, 2) != batch)
+                 batch, size);
+  orr_real *values = !x && !lua_istable(L, 2) ? NULL : lua_read_observations(L, 2, seen, &states);
+  if (!values || states != batch)
     lua_complain(
         L,
         "act_many: a tensor or list of %d observations is wanted; how many is the option `batch`",
         batch);
-  for (int i = 0; i < batch; i++) {
-    lua_geti(L, 2, i + 1);
-    lua_read_flat(L, -1, seen, "observation", values + (size_t)i * size);
-    lua_pop(L, 1);
-  }
   return values;
 }
 
-/*** mpc:act_many(observations): plans for all states of a batch at once (option `batch`). Observations are a tensor of
-batch x numbers of an observation, or a list of records; the answer is a tensor of batch x numbers of an action, and a
-list of notes, see mpc:act: false where nothing was the matter. */
+/*** mpc:act_many(observations): plans for all states of a batch at once (option `batch`).
+Observations are a tensor of batch x numbers of an observation, or a list of records; the answer is
+a tensor of batch x numbers of an action, and a list of notes, see mpc:act: false where nothing was
+the matter. */
 static int act_many(lua_State *L) {
   check_mpc(L, 1);
   luaL_checkany(L, 2);
@@ -196,7 +193,7 @@ static int act_many(lua_State *L) {
   orr_space *done = orr_planner_action_space(orr_mpc_planner(mpc));
   int batch = orr_mpc_batch(mpc);
   if (!seen) return lua_complain(L, "act_many: the objective does not know its observation space");
-  orr_real *observations = read_observations(L, seen, batch);
+  orr_real *observations = read_batch(L, seen, batch);
   int64_t shape[2] = {batch, orr_space_size(done)};
   lua_push_tensor(L, orr_tensor_new(lua_engine(L), ORR_REAL, 2, shape));
   orr_tensor *actions = lua_check_tensor(L, -1);
@@ -220,8 +217,8 @@ static int act_many(lua_State *L) {
   return 2;
 }
 
-/*** mpc:reset(seed): a new episode: forgets plan, elites and time. With a seed, its random numbers start anew,
-and the same observations give the same actions. */
+/*** mpc:reset(seed): a new episode: forgets plan, elites and time. With a seed, its random numbers
+start anew, and the same observations give the same actions. */
 static int reset(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   orr_mpc_reset(mpc);
@@ -230,8 +227,8 @@ static int reset(lua_State *L) {
   return 1;
 }
 
-/*** mpc:reset_one(i): a new episode for state i of a batch, the first being 1. Steps (t of a reward) are
-counted for all together, and go on. */
+/*** mpc:reset_one(i): a new episode for state i of a batch, the first being 1. Steps (t of a
+reward) are counted for all together, and go on. */
 static int reset_one(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   lua_Integer i = luaL_checkinteger(L, 2);
@@ -255,8 +252,8 @@ static int plan(lua_State *L) {
   return 1;
 }
 
-/*** mpc:set_budget { iterations =, seconds = }: limits of each plan from now on; what is not given is as it was
-when the mpc was made. */
+/*** mpc:set_budget { iterations =, seconds = }: limits of each plan from now on; what is not given
+is as it was when the mpc was made. */
 static int set_budget(lua_State *L) {
   static const char *const names[] = {"iterations", "seconds", NULL};
   orr_mpc *mpc = check_mpc(L, 1);
@@ -297,24 +294,25 @@ static int swap(lua_State *L, const char *method) {
   return 1;
 }
 
-/*** mpc:set_task(task): plans for another reward from now on, as orrery.mpc takes it; the last plan is where it
-starts. When the new reward has an error, that is raised and the old one stays. */
+/*** mpc:set_task(task): plans for another reward from now on, as orrery.mpc takes it; the last plan
+is where it starts. When the new reward has an error, that is raised and the old one stays. */
 static int set_task(lua_State *L) { return swap(L, "set_task"); }
 
-/*** mpc:set_objective(objective): scores plans with another objective from now on: see orrery.objective. */
+/*** mpc:set_objective(objective): scores plans with another objective from now on: see
+orrery.objective. */
 static int set_objective(lua_State *L) {
   check_mpc(L, 1);
   lua_check_objective(L, 2);
   return swap(L, "set_objective");
 }
 
-/*** mpc:set_planner(planner): plans with another planner, or other settings of it, from now on, as in
-mpc:set_planner(orrery.plan.cem { horizon = 30 }). What is left of the last plan is where it starts; its random numbers
-start with the seed that the mpc was made with. */
+/*** mpc:set_planner(planner): plans with another planner, or other settings of it, from now on, as
+in mpc:set_planner(orrery.plan.cem { horizon = 30 }). What is left of the last plan is where it
+starts; its random numbers start with the seed that the mpc was made with. */
 static int set_planner(lua_State *L) { return swap(L, "set_planner"); }
 
-/*** mpc:pause(): with option `background`: the planning thread rests, so that models may be trained; mpc:act goes on
-with the last plan. */
+/*** mpc:pause(): with option `background`: the planning thread rests, so that models may be
+trained; mpc:act goes on with the last plan. */
 static int pause_planning(lua_State *L) {
   orr_mpc_pause(check_mpc(L, 1));
   lua_settop(L, 1);
@@ -328,15 +326,16 @@ static int resume_planning(lua_State *L) {
   return 1;
 }
 
-/*** mpc:pace(): seconds of a step that whoever steps its environment should keep to: its step_seconds where it
-plans in the background; else 0, any pace will do. */
+/*** mpc:pace(): seconds of a step that whoever steps its environment should keep to: its
+step_seconds where it plans in the background; else 0, any pace will do. */
 static int pace(lua_State *L) {
   lua_pushnumber(L, orr_mpc_pace(check_mpc(L, 1)));
   return 1;
 }
 
-/*** mpc:disagreement(): how far the members of the model are apart along the last plan: a tensor of a number for each
-step, the standard deviation of the predicted state in units of what it usually is. Measured when asked for. */
+/*** mpc:disagreement(): how far the members of the model are apart along the last plan: a tensor of
+a number for each step, the standard deviation of the predicted state in units of what it usually
+is. Measured when asked for. */
 static int disagreement(lua_State *L) {
   orr_mpc *mpc = check_mpc(L, 1);
   int64_t horizon = orr_planner_horizon(orr_mpc_planner(mpc));
@@ -345,10 +344,10 @@ static int disagreement(lua_State *L) {
   return 1;
 }
 
-/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks, plans scored, of these
-non_finite, iterations_per_plan, and the seconds of an act: p50, p99, max, mean, and `margin`, the seconds before its
-limit at which planning ends, as learned; planned_return of the last plan; with option `disagreement`, its mean over all
-plans and max_disagreement. */
+/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks, plans scored, of
+these non_finite, iterations_per_plan, and the seconds of an act: p50, p99, max, mean, and `margin`,
+the seconds before its limit at which planning ends, as learned; planned_return of the last plan;
+with option `disagreement`, its mean over all plans and max_disagreement. */
 static int statistics(lua_State *L) {
   orr_mpc_statistics s;
   orr_mpc_get_statistics(check_mpc(L, 1), &s);

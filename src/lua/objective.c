@@ -1,4 +1,5 @@
-/* objective.c - objectives in Lua: what scores the plans of a planner. orrery.mpc makes the usual ones. */
+/* objective.c - objectives in Lua: what scores the plans of a planner. orrery.mpc makes the usual
+   ones. */
 #include <string.h>
 
 #include "lua/env.h"
@@ -28,8 +29,8 @@ void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *
   for (int64_t i = 0; i < orr_tensor_count(x); i++) values[i] = (orr_real)orr_tensor_get(x, i);
 }
 
-/* The space that option `name`, or option `env`, of the table at `index` gives, pushed; NULL and nil
-   when there is neither. */
+/* The space that option `name`, or option `env`, of the table at `index` gives, pushed; NULL and
+   nil when there is neither. */
 static orr_space *option_space(lua_State *L, int index, const char *name) {
   if (lua_option_push(L, index, name) != LUA_TNIL) return lua_check_object(L, -1, &lua_space_class);
   lua_pop(L, 1);
@@ -47,12 +48,13 @@ static int fill_with_scorer(lua_State *L, lua_handle *handle, orr_objective *obj
   return lua_fill(L, handle, objective);
 }
 
-/*** orrery.objective.fn(f, options): plans scored by f(observation, plans), plans being a tensor of n x
-horizon x numbers of an action; f returns n numbers, the higher the better: a tensor or a list. A return that is
-not finite ranks its plan last. options: env, or the spaces `action` and, for observations, `observation`
-(without it f gets nil); name; gradients = true: where its third argument is true, f also returns the gradients of
-the returns, shaped as the plans are; differences = true: gradients are central differences, for which a plan is
-scored 2 x horizon x numbers of an action times more. f is called once for each batch, in plain Lua. */
+/*** orrery.objective.fn(f, options): plans scored by f(observation, plans), plans being a tensor of
+n x horizon x numbers of an action; f returns n numbers, the higher the better: a tensor or a list.
+A return that is not finite ranks its plan last. options: env, or the spaces `action` and, for
+observations, `observation` (without it f gets nil); name; gradients = true: where its third
+argument is true, f also returns the gradients of the returns, shaped as the plans are; differences
+= true: gradients are central differences, for which a plan is scored 2 x horizon x numbers of an
+action times more. f is called once for each batch, in plain Lua. */
 static int objective_fn(lua_State *L) {
   static const char *const names[] = {"env",       "observation", "action", "name",
                                       "gradients", "differences", NULL};
@@ -97,12 +99,13 @@ static orr_program *option_program(lua_State *L, int index, const char *name) {
   return lua_option_push(L, index, name) == LUA_TNIL ? NULL : lua_check_program(L, -1);
 }
 
-/*** orrery.objective.env(env, options): plans played on the environment itself, from the state it is in.
-An observation that is not its present one is an error, unless any_observation = true. Its gradients, for planners
-that want them, are central differences: a plan is played 2 x horizon x numbers of an action times more.
-options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
-next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter; risk, limits,
-inputs, as in orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
+/*** orrery.objective.env(env, options): plans played on the environment itself, from the state it
+is in. An observation that is not its present one is an error, unless any_observation = true. Its
+gradients, for planners that want them, are central differences: a plan is played 2 x horizon x
+numbers of an action times more. options: particles = 1 to average over noise; any_observation;
+reward, for another one than its own: a compiled program of s, a, next and t, or a plain function(s,
+a, next, t); termination, a plain function that goes with the latter; risk, limits, inputs, as in
+orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
 of the state at the horizon; policy, a program of proposals (all in rollout.h). */
 static int objective_env(lua_State *L) {
   static const char *const names[] = {"particles", "any_observation", "reward",     "termination",
@@ -161,14 +164,15 @@ static int *option_elites(lua_State *L, int index, int *count) {
 }
 
 /*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state
-and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
-observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
-that the particles of a plan with one member share (see rollout.h); gradient, or path and linear, programs of derivatives
-for planners that use them (see rollout.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
-{ "cvar", alpha = 0.1, over = "members" }; limits of side constraints; finish and start for TS1; policy; states and
-scale for the disagreement of members (all in rollout.h). With an option `reward`, a plain
-function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
-state. */
+and a plan (horizon x numbers of an action), whose output is "return". options: members, particles,
+elites, observation, action; horizon, which must be the program's; first, a program whose outputs
+are inputs of this one that the particles of a plan with one member share (see rollout.h); gradient,
+or path and linear, programs of derivatives for planners that use them (see rollout.h;
+model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in {
+"cvar", alpha = 0.1, over = "members" }; limits of side constraints; finish and start for TS1;
+policy; states and scale for the disagreement of members (all in rollout.h). With an option
+`reward`, a plain function(s, a, next, t), and perhaps `termination`, the output is "states"
+instead, horizon x numbers of a state. */
 static int objective_program(lua_State *L) {
   static const char *const names[] = {"members", "particles",   "elites",   "observation",
                                       "action",  "env",         "horizon",  "first",
@@ -228,11 +232,11 @@ static orr_real *new_field(lua_State *L, const char *name, int axes, const int64
   return numbers;
 }
 
-/*** objective:linearise(observation, plan, options): dynamics and rewards to first and second order along a plan
-of horizon x numbers of an action, where the objective knows them. options: step. A table of tensors, S being the
-numbers of a state and A those of an action: states (horizon + 1 x S), next_s (horizon x S x S), next_a (.. x S x A),
-reward_s, reward_a, reward_ss, reward_as (.. x A x S), reward_aa; value_s and value_ss of the value at the
-horizon. */
+/*** objective:linearise(observation, plan, options): dynamics and rewards to first and second order
+along a plan of horizon x numbers of an action, where the objective knows them. options: step. A
+table of tensors, S being the numbers of a state and A those of an action: states (horizon + 1 x S),
+next_s (horizon x S x S), next_a (.. x S x A), reward_s, reward_a, reward_ss, reward_as (.. x A x
+S), reward_aa; value_s and value_ss of the value at the horizon. */
 static int linearise(lua_State *L) {
   static const char *const names[] = {"step", NULL};
   orr_objective *objective = lua_check_objective(L, 1);
@@ -277,8 +281,8 @@ static int linearise(lua_State *L) {
   return 1;
 }
 
-/*** objective:set_input(name, value): sets a named input of a compiled objective, such as a goal: a tensor, which
-is read at every scoring, or a number or list. */
+/*** objective:set_input(name, value): sets a named input of a compiled objective, such as a goal: a
+tensor, which is read at every scoring, or a number or list. */
 static int set_input(lua_State *L) {
   orr_objective *objective = lua_check_objective(L, 1);
   const char *name = luaL_checkstring(L, 2);

@@ -18,6 +18,10 @@ orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions);
 void lua_read_flat(lua_State *L, int index, const orr_space *space, const char *what,
                    orr_real *values);
 
+/* One observation, as above, or several: a list of them or a tensor of n x numbers of one. Pushes
+   the memory that they are in; without a space nothing is read. */
+orr_real *lua_read_observations(lua_State *L, int index, const orr_space *seen, int *states);
+
 /* Option `risk`: a name, or a table of it and its parameter (objective_options.c). */
 orr_risk_options lua_option_risk(lua_State *L, int index);
 /* A list of numbers, pushed to be kept alive; NULL and 0 when absent. */

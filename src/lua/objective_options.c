@@ -71,8 +71,8 @@ double *lua_option_numbers(lua_State *L, int index, const char *name, int *count
   return numbers;
 }
 
-/*** orrery.objective.risks(): the measures of risk by name: { doc, and, where it has one, parameter and its
-default }. */
+/*** orrery.objective.risks(): the measures of risk by name: { doc, and, where it has one, parameter
+and its default }. */
 int lua_objective_risks(lua_State *L) {
   lua_createtable(L, 0, orr_risk_count());
   for (int i = 0; i < orr_risk_count(); i++) {

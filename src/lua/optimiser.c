@@ -141,8 +141,8 @@ static int skipped(lua_State *L) {
   return 2;
 }
 
-/* optimiser:from_zero(index, room): an index counted from 1 as a program's run takes it: flat, from 0.
-   room: an answer of before, to be used again where it fits; or nil. */
+/* optimiser:from_zero(index, room): an index counted from 1 as a program's run takes it: flat, from
+   0. room: an answer of before, to be used again where it fits; or nil. */
 static int from_zero(lua_State *L) {
   lua_settop(L, 3);
   orr_tensor *index = lua_check_tensor(L, 2);

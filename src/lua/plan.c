@@ -30,9 +30,9 @@ static void check_together(lua_State *L, int index) {
   lua_pop(L, 1);
 }
 
-/*** orrery.plan.cem(options), orrery.plan.random_shooting(options), ...: a planner, for orrery.mpc. Options
-that are unknown or out of range are errors; orrery.planners() lists them all. The answer is a table of all
-options, which may be read and changed until an mpc is made of it. */
+/*** orrery.plan.cem(options), orrery.plan.random_shooting(options), ...: a planner, for orrery.mpc.
+Options that are unknown or out of range are errors; orrery.planners() lists them all. The answer is
+a table of all options, which may be read and changed until an mpc is made of it. */
 static int describe(lua_State *L) {
   int row = (int)lua_tointeger(L, lua_upvalueindex(1)), count;
   const orr_planner_option *options = orr_planner_options_at(row, &count);
@@ -104,8 +104,8 @@ static int describe_text(lua_State *L) {
   return 1;
 }
 
-/*** orrery.planners(): a list of { name =, doc =, options = { { name =, value =, low =, high =, whole =,
-doc = } ... } }: all planners with the defaults and ranges of their options. */
+/*** orrery.planners(): a list of { name =, doc =, options = { { name =, value =, low =, high =,
+whole =, doc = } ... } }: all planners with the defaults and ranges of their options. */
 static int planners(lua_State *L) {
   lua_createtable(L, orr_planner_count(), 0);
   for (int row = 0; row < orr_planner_count(); row++) {
@@ -140,8 +140,8 @@ static int planners(lua_State *L) {
   return 1;
 }
 
-/*** orrery.planner_wants(planner): what a planner plans with besides returns, and objectives must know:
-"gradients", "linearisation" or nil. */
+/*** orrery.planner_wants(planner): what a planner plans with besides returns, and objectives must
+know: "gradients", "linearisation" or nil. */
 static int planner_wants(lua_State *L) {
   static const orr_real low = -1, high = 1;
   orr_field field = {.name = "action", .low = &low, .high = &high};

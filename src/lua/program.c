@@ -128,9 +128,10 @@ static int push_outputs(lua_State *L, lua_program *p) {
   return 1;
 }
 
-/*** program:run(inputs, options): binds tensors by input name, runs over all rows and returns a table
-of output tensors, which the next run overwrites. options: rows, members, groups (sizes), entries
-(members, from 1), seed, iteration, index = { name = int tensor of rows to read, from 0 }. */
+/*** program:run(inputs, options): binds tensors by input name, runs over all rows and returns a
+table of output tensors, which the next run overwrites. options: rows, members, groups (sizes),
+entries (members, from 1), seed, iteration, index = { name = int tensor of rows to read, from 0
+}. */
 static int program_run(lua_State *L) {
   static const char *const names[] = {"rows", "members",   "groups", "entries",
                                       "seed", "iteration", "index",  NULL};
@@ -228,7 +229,8 @@ static int program_text(lua_State *L) {
 }
 
 /* clang-format off */
-static const luaL_Reg methods[] = {{"run", program_run}, {"call", program_call}, {"listing", program_listing},
+static const luaL_Reg methods[] = {{"run", program_run}, {"call", program_call},
+                                   {"listing", program_listing},
                                    {"inputs", program_inputs},   {"outputs", program_outputs},
                                    {"instructions", program_instructions}, {NULL, NULL}};
 /* clang-format on */

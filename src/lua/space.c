@@ -197,8 +197,8 @@ static int64_t count_of(const orr_field *field) {
   return count; /* 0: orr_space_new will say what is wrong */
 }
 
-/* Bounds of the field whose description is at -1: a number for all, or a list. The memory is left on
-   the stack below it. */
+/* Bounds of the field whose description is at -1: a number for all, or a list. The memory is left
+   on the stack below it. */
 static const orr_real *read_bound(lua_State *L, const orr_field *field, const char *name,
                                   const char *what) {
   int64_t count = count_of(field);
@@ -223,8 +223,8 @@ static const orr_real *read_bound(lua_State *L, const orr_field *field, const ch
   return bounds;
 }
 
-/* The description at the top: "name" or {"name", shape, low =, high =, n =, dtype =}. Leaves memory of
-   bounds below it. */
+/* The description at the top: "name" or {"name", shape, low =, high =, n =, dtype =}. Leaves memory
+   of bounds below it. */
 static void read_field(lua_State *L, orr_field *field, const char *what) {
   static const char *const known[] = {"name", "shape", "low", "high", "n", "dtype", NULL};
   static const char *const dtypes[] = {"real", "byte", "int", NULL};
@@ -298,10 +298,10 @@ orr_space *lua_make_space(lua_State *L, int index, const char *what) {
 
 /* ---- the class */
 
-/*** orrery.space(fields): named fields. A field is "name" or {"name", shape, low =, high =, n =, dtype =}:
-shape a whole number or a list (none: a single number), bounds a number or a list, n for whole values
-0 .. n-1, dtype "real", "byte" or "int" for how replay keeps it. Bad names, shapes and bounds are errors.
-A space has names, size and fields. */
+/*** orrery.space(fields): named fields. A field is "name" or {"name", shape, low =, high =, n =,
+dtype =}: shape a whole number or a list (none: a single number), bounds a number or a list, n for
+whole values 0 .. n-1, dtype "real", "byte" or "int" for how replay keeps it. Bad names, shapes and
+bounds are errors. A space has names, size and fields. */
 static int new_space(lua_State *L) {
   lua_settop(L, 1);
   lua_make_space(L, 1, "space");
@@ -314,8 +314,8 @@ static orr_real *new_values(lua_State *L, const orr_space *space) {
   return lua_newuserdatauv(L, (size_t)orr_space_size(space) * sizeof(orr_real), 0);
 }
 
-/*** space:sample(stream): a record drawn uniformly within bounds, normal where there are none, from an
-orrery.stream, or without one from the engine's random numbers. */
+/*** space:sample(stream): a record drawn uniformly within bounds, normal where there are none, from
+an orrery.stream, or without one from the engine's random numbers. */
 static int sample(lua_State *L) {
   orr_space *space = check_space(L);
   orr_random *stream = lua_isnoneornil(L, 2) ? orr_engine_random(lua_engine(L))
@@ -337,8 +337,8 @@ static int clip(lua_State *L) {
   return 1;
 }
 
-/*** space:contains(record): whether every value is finite and within its bounds; if not, also the name of
-the first that is not. */
+/*** space:contains(record): whether every value is finite and within its bounds; if not, also the
+name of the first that is not. */
 static int contains(lua_State *L) {
   orr_space *space = check_space(L);
   lua_settop(L, 2);
@@ -402,8 +402,8 @@ static void push_field(lua_State *L, const orr_field *field) {
   lua_setfield(L, -2, "n");
 }
 
-/*** space:field(name): what is known of a field: name, shape, low, high, count, dtype, and n where it is
-discrete. An unknown name is an error. */
+/*** space:field(name): what is known of a field: name, shape, low, high, count, dtype, and n where
+it is discrete. An unknown name is an error. */
 static int field_of(lua_State *L) {
   const orr_field *field = orr_space_lookup(check_space(L), luaL_checkstring(L, 2), "such");
   if (!field) return lua_raise(L);

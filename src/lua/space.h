@@ -9,8 +9,8 @@ extern const lua_class lua_space_class;
 
 /* Pushes a space that shares the hold; nil when NULL. */
 int lua_push_space(lua_State *L, orr_space *space);
-/* Pushes the space that the list of fields at index describes (see orrery.space), or the one that is
-   there. `what` begins messages: "environment 'maze', observation". */
+/* Pushes the space that the list of fields at index describes (see orrery.space), or the one that
+   is there. `what` begins messages: "environment 'maze', observation". */
 orr_space *lua_make_space(lua_State *L, int index, const char *what);
 
 /* Pushes {cos = 1, tip = tensor}: numbers for fields without axes, tensors for the others. */

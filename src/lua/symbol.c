@@ -417,7 +417,8 @@ static const luaL_Reg methods[] = {
 #undef UNARY
 #undef BINARY
 #undef STRUCTURED
-    {"level", symbol_level}, {"shape", symbol_shape}, {"size", symbol_size}, {"known", symbol_known},
+    {"level", symbol_level}, {"shape", symbol_shape}, {"size", symbol_size},
+    {"known", symbol_known},
     {"named", symbol_named}, {"dtype", symbol_dtype}, {"copy", symbol_copy}, {"item", symbol_item},
     {"maximum", symbol_max}, {"minimum", symbol_min}, {NULL, NULL}};
 /* clang-format on */
@@ -425,9 +426,11 @@ static const luaL_Reg methods[] = {
 /* clang-format off */
 static const luaL_Reg metamethods[] = {
     {"__add", symbol_add}, {"__sub", symbol_sub}, {"__mul", symbol_mul}, {"__div", symbol_div},
-    {"__mod", symbol_mod}, {"__idiv", symbol_floor_div}, {"__pow", symbol_power}, {"__unm", symbol_neg},
+    {"__mod", symbol_mod}, {"__idiv", symbol_floor_div}, {"__pow", symbol_power},
+    {"__unm", symbol_neg},
     {"__lt", less_than}, {"__le", less_or_equal}, {"__eq", equals}, {"__len", length},
-    {"__concat", no_text}, {"__call", no_call}, {"__newindex", no_assignment}, {"__tostring", to_text},
+    {"__concat", no_text}, {"__call", no_call}, {"__newindex", no_assignment},
+    {"__tostring", to_text},
     {"__band", no_bits}, {"__bor", no_bits}, {"__bxor", no_bits}, {"__bnot", no_bits},
     {"__shl", no_bits}, {"__shr", no_bits}, {"__close", nothing}, {NULL, NULL}};
 /* clang-format on */

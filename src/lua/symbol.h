@@ -36,7 +36,8 @@ lua_graph *lua_target_graph(lua_State *L, int first, int last);
 /* The graph being built, or NULL. */
 lua_graph *lua_current_graph(lua_State *L);
 #define LUA_CURRENT_GRAPH "orrery.current" /* where the registry keeps it */
-/* The node of a number, boolean, tensor, symbol, or table of these (stacked), in the graph; raises. */
+/* The node of a number, boolean, tensor, symbol, or table of these (stacked), in the graph;
+   raises. */
 orr_node lua_to_node(lua_State *L, int index, lua_graph *graph);
 /* Pushes the node as a symbol, returns 1; raises when it is ORR_NONE. */
 int lua_push_symbol(lua_State *L, lua_graph *graph, orr_node node);

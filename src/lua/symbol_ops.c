@@ -87,8 +87,8 @@ static int position(lua_State *L, reduction *f) {
   return give(L, &o, f(o.g, o.x, lua_check_axis(L, 2, o.axes, -1), lua_toboolean(L, 3)));
 }
 
-/*** symbol:argmax(axis, keep): position of the greatest along the axis (the last), from 1; the first
-of equals. */
+/*** symbol:argmax(axis, keep): position of the greatest along the axis (the last), from 1; the
+first of equals. */
 static int symbol_argmax(lua_State *L) { return position(L, first_greatest); }
 /*** symbol:argmin(axis, keep): position of the least along the axis (the last), from 1. */
 static int symbol_argmin(lua_State *L) { return position(L, first_least); }
@@ -398,16 +398,20 @@ static int symbol_count(lua_State *L) {
 
 /* clang-format off */
 const luaL_Reg lua_symbol_structured[] = {
-    {"sum", symbol_sum}, {"mean", symbol_mean}, {"logsumexp", symbol_logsumexp}, {"norm", symbol_norm},
+    {"sum", symbol_sum}, {"mean", symbol_mean}, {"logsumexp", symbol_logsumexp},
+    {"norm", symbol_norm},
     {"argmax", symbol_argmax}, {"argmin", symbol_argmin}, {"max", symbol_max}, {"min", symbol_min},
     {"max_along", symbol_max_along}, {"min_along", symbol_min_along}, {"variance", symbol_variance},
-    {"std", symbol_std}, {"softmax", symbol_softmax}, {"cumsum", symbol_cumsum}, {"sort", symbol_sort},
-    {"argsort", symbol_argsort}, {"matmul", symbol_matmul}, {"solve", symbol_solve}, {"dot", symbol_dot},
+    {"std", symbol_std}, {"softmax", symbol_softmax}, {"cumsum", symbol_cumsum},
+    {"sort", symbol_sort},
+    {"argsort", symbol_argsort}, {"matmul", symbol_matmul}, {"solve", symbol_solve},
+    {"dot", symbol_dot},
     {"outer", symbol_outer}, {"reshape", symbol_reshape}, {"flatten", symbol_flatten},
     {"broadcast", symbol_broadcast}, {"transpose", symbol_transpose}, {"slice", symbol_slice},
     {"insert_axis", symbol_insert_axis}, {"concat", symbol_concat},
     {"stack", symbol_stack}, {"gather", symbol_gather}, {"gather_along", symbol_gather_along},
     {"where", symbol_where}, {"select", symbol_where}, {"clamp", symbol_clamp},
-    {"stop_gradient", symbol_stop_gradient}, {"row_sum", symbol_row_sum}, {"row_mean", symbol_row_mean},
+    {"stop_gradient", symbol_stop_gradient}, {"row_sum", symbol_row_sum},
+    {"row_mean", symbol_row_mean},
     {"axes", symbol_axes}, {"count", symbol_count}, {NULL, NULL}};
 /* clang-format on */

@@ -14,7 +14,8 @@ static int fail(lua_State *L, const char *what, const char *path) {
   return lua_complain(L, "%s %s: %s", what, path, strerror(errno));
 }
 
-/*** system.make_folder(path): makes a folder and those above it; false when it was there already. */
+/*** system.make_folder(path): makes a folder and those above it; false when it was there
+already. */
 static int system_make_folder(lua_State *L) {
   size_t size;
   const char *path = luaL_checklstring(L, 1, &size);

@@ -1,12 +1,12 @@
-/* tensor_files.c - tensors in files: NumPy's .npy for one, safetensors for several with names. Files
-   are written whole or not at all. */
+/* tensor_files.c - tensors in files: NumPy's .npy for one, safetensors for several with names.
+   Files are written whole or not at all. */
 #include <string.h>
 
 #include "lua/tensor.h"
 
 /*** orrery.load_npy(path): the tensor in a .npy file. Floats of any width become real, bools and
-bytes byte, other whole numbers int. A file that is truncated, damaged or of another kind is an error
-that says where. */
+bytes byte, other whole numbers int. A file that is truncated, damaged or of another kind is an
+error that says where. */
 static int load_npy(lua_State *L) {
   return lua_push_tensor(L, orr_npy_read(lua_engine(L), luaL_checkstring(L, 1)));
 }
@@ -23,8 +23,8 @@ static void free_bundle(void *object) { orr_bundle_free(object); }
 static const lua_class bundle_class = {"orrery.bundle", "bundle", free_bundle, NULL, NULL};
 
 /*** orrery.load_tensors(path, options): two tables, tensors by name and texts by key, out of a
-safetensors file, which is checked as hostile input. options: allow_not_finite = true lets infinities
-and NaN through, which are an error otherwise. */
+safetensors file, which is checked as hostile input. options: allow_not_finite = true lets
+infinities and NaN through, which are an error otherwise. */
 static int load_tensors(lua_State *L) {
   static const char *const options[] = {"allow_not_finite", NULL};
   const char *path = luaL_checkstring(L, 1);
@@ -71,8 +71,8 @@ static int push_sorted_keys(lua_State *L, int index, const char *what) {
   return n;
 }
 
-/*** orrery.save_tensors(path, tensors, texts): writes a table of tensors by name, and one of texts by
-key when given, as safetensors, in order of name, whole or not at all. */
+/*** orrery.save_tensors(path, tensors, texts): writes a table of tensors by name, and one of texts
+by key when given, as safetensors, in order of name, whole or not at all. */
 static int save_tensors(lua_State *L) {
   const char *path = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);

@@ -67,7 +67,8 @@ static int make_rand(lua_State *L) {
   return lua_push_tensor(L, orr_tensor_uniform(lua_engine(L), axes, shape, 0, 1));
 }
 
-/*** orrery.randint(low, high, sizes...): an int tensor of whole numbers low .. high, both included. */
+/*** orrery.randint(low, high, sizes...): an int tensor of whole numbers low .. high, both
+included. */
 static int make_randint(lua_State *L) {
   int64_t shape[ORR_AXES];
   lua_Integer low = luaL_checkinteger(L, 1), high = luaL_checkinteger(L, 2);

@@ -1,7 +1,7 @@
 /* tensor_operations.c - what is done with tensors: one function per row of ops.def, and the
-   structured ones. Each stands in the module (orrery.tanh(x)) and among the methods (x:tanh()), takes
-   numbers as well, and passes on to the method of that name when an argument is a symbol, so that a
-   function written with them runs on numbers, tensors and symbols alike. */
+   structured ones. Each stands in the module (orrery.tanh(x)) and among the methods (x:tanh()),
+   takes numbers as well, and passes on to the method of that name when an argument is a symbol, so
+   that a function written with them runs on numbers, tensors and symbols alike. */
 #include "lua/tensor.h"
 
 #include <math.h>
@@ -45,7 +45,8 @@ static int apply_binary(lua_State *L, const char *name, double (*on_numbers)(dou
 
 /* Arguments. */
 
-/* Passes to a symbol's method, or gives the first argument as a tensor; NULL: the result is there. */
+/* Passes to a symbol's method, or gives the first argument as a tensor; NULL: the result is
+   there. */
 static orr_tensor *tensor_or_foreign(lua_State *L, const char *name, int count) {
   if (lua_call_foreign(L, name, count)) return NULL;
   return lua_to_tensor(L, 1);
@@ -152,8 +153,8 @@ static int arg_extreme(lua_State *L, const char *name, reduction function) {
   return push_indices(L, function(x, axis, lua_toboolean(L, 3)));
 }
 
-/*** orrery.argmax(x, axis, keep): where the greatest is along an axis (the last by default), counted
-from 1; the first of equals, NaN ranking last. A vector gives a whole number. */
+/*** orrery.argmax(x, axis, keep): where the greatest is along an axis (the last by default),
+counted from 1; the first of equals, NaN ranking last. A vector gives a whole number. */
 static int apply_argmax(lua_State *L) { return arg_extreme(L, "argmax", orr_tensor_argmax); }
 
 /*** orrery.argmin(x, axis, keep): where the least is along an axis (the last by default). */
@@ -212,8 +213,8 @@ static int apply_dot(lua_State *L) {
 /*** orrery.outer(a, b): of vectors of m and n numbers the m x n products. */
 static int apply_outer(lua_State *L) { return product(L, "outer", orr_tensor_outer); }
 
-/*** orrery.solve(A, b): x of A x = b for a small n x n matrix and b of n or n x m; a singular matrix
-is an error. */
+/*** orrery.solve(A, b): x of A x = b for a small n x n matrix and b of n or n x m; a singular
+matrix is an error. */
 static int apply_solve(lua_State *L) { return product(L, "solve", orr_tensor_solve); }
 
 /* Choice. */

@@ -46,8 +46,9 @@ static int shape_transpose(lua_State *L) {
   return lua_push_tensor(L, orr_tensor_transpose(x, order));
 }
 
-/*** tensor:slice(first, last, axis, step): a view of entries first .. last, both included, of an axis
-(the first by default), every step-th; negative ones count from the end, last is -1 by default. */
+/*** tensor:slice(first, last, axis, step): a view of entries first .. last, both included, of an
+axis (the first by default), every step-th; negative ones count from the end, last is -1 by
+default. */
 static int shape_slice(lua_State *L) {
   if (lua_call_foreign(L, "slice", 1)) return 1;
   orr_tensor *x = lua_to_tensor(L, 1);
@@ -113,7 +114,8 @@ static int join_concat(lua_State *L) {
   return lua_push_tensor(L, orr_tensor_concat(parts, count, axis));
 }
 
-/*** orrery.stack(list, axis): joins tensors of one shape along a new axis (the first by default). */
+/*** orrery.stack(list, axis): joins tensors of one shape along a new axis (the first by
+default). */
 static int join_stack(lua_State *L) {
   const orr_tensor **parts;
   int count;
@@ -127,8 +129,8 @@ static int tensor_copy(lua_State *L) {
   return lua_push_tensor(L, orr_tensor_copy(lua_check_tensor(L, 1)));
 }
 
-/*** tensor:to(dtype): a copy as "real", "byte" or "int"; rounded (halves to even) and clipped to the
-range, NaN to 0. */
+/*** tensor:to(dtype): a copy as "real", "byte" or "int"; rounded (halves to even) and clipped to
+the range, NaN to 0. */
 static int tensor_to(lua_State *L) {
   static const char *const names[] = {"real", "byte", "int", NULL};
   static const orr_dtype dtypes[] = {ORR_REAL, ORR_BYTE, ORR_INT};
@@ -136,7 +138,8 @@ static int tensor_to(lua_State *L) {
   return lua_push_tensor(L, orr_tensor_convert(x, dtypes[luaL_checkoption(L, 2, NULL, names)]));
 }
 
-/*** tensor:assign(y): writes y, which broadcasts, into the tensor (and all its views); returns it. */
+/*** tensor:assign(y): writes y, which broadcasts, into the tensor (and all its views); returns
+it. */
 static int tensor_assign(lua_State *L) {
   orr_tensor *x = lua_check_tensor(L, 1);
   lua_check_status(L, orr_tensor_assign(x, lua_to_tensor(L, 2)));
@@ -165,8 +168,8 @@ static int tensor_same(lua_State *L) {
   return 1;
 }
 
-/*** tensor:close_to(y, tolerance): whether shapes are the same and numbers x, y differ by no more than
-tolerance * (1 + |y|); 1e-5 by default. */
+/*** tensor:close_to(y, tolerance): whether shapes are the same and numbers x, y differ by no more
+than tolerance * (1 + |y|); 1e-5 by default. */
 static int tensor_close_to(lua_State *L) {
   orr_tensor *x = lua_check_tensor(L, 1), *y = lua_to_tensor(L, 2);
   lua_pushboolean(L, orr_tensor_close(x, y, luaL_optnumber(L, 3, 1e-5)));

@@ -1,5 +1,5 @@
-/* trace.c - what lua/orrery/trace.lua builds on: graphs as userdata, inputs, draws, scans, gradients,
-   outputs. A table of functions, kept out of users' sight as orrery.trace_core. */
+/* trace.c - what lua/orrery/trace.lua builds on: graphs as userdata, inputs, draws, scans,
+   gradients, outputs. A table of functions, kept out of users' sight as orrery.trace_core. */
 #include <string.h>
 
 #include "lua/symbol.h"
@@ -198,9 +198,9 @@ static int gradient(lua_State *L) {
   return push_nodes(L, g, gradients, count);
 }
 
-/* core.copy(x): x as a node of its own in the graph being built, which no other is merged with: what
-   a derivative is taken with respect to. In a scan's body it is one of the body, even for an x from
-   outside. */
+/* core.copy(x): x as a node of its own in the graph being built, which no other is merged with:
+   what a derivative is taken with respect to. In a scan's body it is one of the body, even for an x
+   from outside. */
 static int copy(lua_State *L) {
   lua_settop(L, 1);
   current(L);
@@ -247,7 +247,8 @@ static const luaL_Reg functions[] = {
     {"is_tensor", is_tensor}, {"key", key}, {"normal", normal}, {"uniform", uniform},
     {"row_count", row_count}, {"scan_begin", scan_begin}, {"scan_carry", scan_carry},
     {"scan_slice", scan_slice}, {"scan_step", scan_step}, {"scan_end", scan_end},
-    {"gradient", gradient}, {"copy", copy}, {"output", output}, {"update", update}, {"compile", compile},
+    {"gradient", gradient}, {"copy", copy}, {"output", output}, {"update", update},
+    {"compile", compile},
     {"on_decide", on_decide}, {NULL, NULL}};
 /* clang-format on */
 

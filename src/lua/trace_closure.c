@@ -1,13 +1,13 @@
 /* trace_closure.c - looking into Lua functions: taking one apart and putting together a copy whose
    upvalues are others (lua/orrery/trace_capture.lua), and watching the copy run.
 
-   Lua does not call a metamethod for `symbol == 3` or `t[symbol]`: the one is false, the other nil, and
-   nothing tells. So while a copy runs, a hook looks at each instruction first. Copies carry line
-   numbers of their own, one for each instruction (lua/orrery/trace_bytecode.lua), which is how the
-   hook knows what comes next; operands are read as the frame's local variables. Where a symbol is
-   compared with a number for equality and the tracer wants the outcome "equal", the hook puts the
-   number into the symbol's register for that one instruction. Nor does Lua ask about a symbol and
-   itself, which differ where the value is NaN: there the hook puts NaN.
+   Lua does not call a metamethod for `symbol == 3` or `t[symbol]`: the one is false, the other nil,
+   and nothing tells. So while a copy runs, a hook looks at each instruction first. Copies carry
+   line numbers of their own, one for each instruction (lua/orrery/trace_bytecode.lua), which is how
+   the hook knows what comes next; operands are read as the frame's local variables. Where a symbol
+   is compared with a number for equality and the tracer wants the outcome "equal", the hook puts
+   the number into the symbol's register for that one instruction. Nor does Lua ask about a symbol
+   and itself, which differ where the value is NaN: there the hook puts NaN.
 
    Lua names the variable whose value cannot be computed with ("global 'gain'") only where it finds
    no metamethod, and symbols have them all. So before such an error the hook puts a number into the
@@ -168,8 +168,8 @@ static int protect(lua_State *L) {
 /* core.metatable(x): the real one, or nil. */
 static int metatable(lua_State *L) { return lua_getmetatable(L, 1); }
 
-/* core.where(prefix): "file:line" of the nearest running script function whose source does not start
-   with prefix. */
+/* core.where(prefix): "file:line" of the nearest running script function whose source does not
+   start with prefix. */
 static int where(lua_State *L) {
   const char *prefix = luaL_checkstring(L, 1);
   lua_Debug ar;
@@ -357,7 +357,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
   lua_settop(L, top);
 }
 
-/* core.watch(instructions): starts watching this thread, at most for that many instructions. Nests. */
+/* core.watch(instructions): starts watching this thread, at most for that many instructions.
+   Nests. */
 static int watch(lua_State *L) {
   int64_t budget = luaL_checkinteger(L, 1);
   watcher *w = push_watcher(L);
@@ -418,7 +419,8 @@ static int on_watch(lua_State *L) {
 /* clang-format off */
 static const luaL_Reg functions[] = {
     {"dump", dump}, {"undump", undump}, {"upvalue", upvalue}, {"set_upvalue", set_upvalue},
-    {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable}, {"protect", protect},
+    {"upvalue_id", upvalue_id}, {"join", join}, {"info", info}, {"metatable", metatable},
+    {"protect", protect},
     {"parameters", parameters},
     {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
     {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};

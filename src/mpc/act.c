@@ -1,9 +1,9 @@
-/* act.c - acting: which step it is, a new plan or the rest of an old one, and its action of this step.
-   Whatever happens, an action that is finite and inside its bounds comes out.
+/* act.c - acting: which step it is, a new plan or the rest of an old one, and its action of this
+   step. Whatever happens, an action that is finite and inside its bounds comes out.
 
-   A limit of time is kept by planning for less than it. What may happen at the end of a plan (another
-   process is given the processor for some milliseconds) is learned: the margin is a maximum, which is
-   forgotten slowly, of how much later than asked planning ended. */
+   A limit of time is kept by planning for less than it. What may happen at the end of a plan
+   (another process is given the processor for some milliseconds) is learned: the margin is a
+   maximum, which is forgotten slowly, of how much later than asked planning ended. */
 #include <math.h>
 #include <string.h>
 
@@ -65,8 +65,8 @@ static orr_status plan_here(orr_mpc *mpc, const orr_real *observation, double st
   return mpc->attempt.status;
 }
 
-/* From a planning thread: what it made last, also if that was some acts ago. Only the first act of an
-   episode waits. */
+/* From a planning thread: what it made last, also if that was some acts ago. Only the first act of
+   an episode waits. */
 static orr_status plan_elsewhere(orr_mpc *mpc, const orr_real *observation, bool *is_new) {
   orr_status unseen = check_observation(mpc, observation, mpc->step);
   if (!unseen) unseen = background_show(mpc, observation);

@@ -1,6 +1,6 @@
-/* background.c - a thread that plans while the host executes. The host hands in its newest observation
-   and takes the newest plan, each through a handover, so that neither waits for the other. Only who
-   changes something that planning reads waits, until the thread rests. */
+/* background.c - a thread that plans while the host executes. The host hands in its newest
+   observation and takes the newest plan, each through a handover, so that neither waits for the
+   other. Only who changes something that planning reads waits, until the thread rests. */
 #include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>

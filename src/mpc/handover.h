@@ -1,5 +1,6 @@
-/* handover.h - the newest of something from one thread to another, without a lock and without waiting:
-   of three places one is the writer's, one the reader's, and the one between them changes hands. */
+/* handover.h - the newest of something from one thread to another, without a lock and without
+   waiting: of three places one is the writer's, one the reader's, and the one between them changes
+   hands. */
 #ifndef HANDOVER_H
 #define HANDOVER_H
 

@@ -1,5 +1,6 @@
-/* plan_for.c - one call of the planner: the warm start moved on to the present step, a plan within the
-   time there is, and what happened meanwhile counted. Who acts calls it, or a planning thread. */
+/* plan_for.c - one call of the planner: the warm start moved on to the present step, a plan within
+   the time there is, and what happened meanwhile counted. Who acts calls it, or a planning
+   thread. */
 #include <math.h>
 #include <string.h>
 

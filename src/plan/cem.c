@@ -1,7 +1,8 @@
 /* cem.c - the cross-entropy method as in PETS (Chua et al. 2018): sample plans from a Gaussian
    truncated at two deviations, refit mean and variance to the elites, repeat; the mean is the plan.
 
-     variance' = min(variance, ((mean - low) / 2)^2, ((high - mean) / 2)^2), so samples stay in bounds
+     variance' = min(variance, ((mean - low) / 2)^2, ((high - mean) / 2)^2), so samples stay
+                 in bounds
      mean      = alpha mean + (1 - alpha) mean of elites, the variance likewise
 
    With `refine`, the elites of the last iteration then climb up the gradients of their returns, by

@@ -159,7 +159,8 @@ void lower_violators(orr_real *returns, const orr_real *violations, int n);
 void elite_moments(const orr_planner *planner, const search *s, int elites, double *mean,
                    double *variance);
 /* The mean becomes that of the candidates, weighted by exp((return - the highest) / temperature),
-   as information theory has it (Williams et al. 2017). open() has made room for it, as planner->shared. */
+   as information theory has it (Williams et al. 2017). open() has made room for it, as
+   planner->shared. */
 void move_to_weighted_mean(orr_planner *planner, search *s, double temperature);
 orr_status make_room_for_weights(orr_planner *planner);
 

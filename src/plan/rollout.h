@@ -58,7 +58,8 @@ typedef struct learned {
 int rollout_find_input(const orr_program *program, const char *name);
 
 int rollout_find_output(const orr_program *program, const char *name);
-/* Whether there is such an output, ROW or, unless `row`, the same for all rows; stride may be NULL. */
+/* Whether there is such an output, ROW or, unless `row`, the same for all rows; stride may be
+   NULL. */
 bool rollout_output_fits(const orr_program *program, const char *name, int axes,
                          const int64_t *shape, bool row, int *stride);
 
@@ -85,9 +86,9 @@ orr_status rollout_prepare_gradient(learned *model, int n);
 bool rollout_gradient_has_input(const learned *model, const char *name);
 orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tensor *tensor);
 orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring);
-/* What plan i of n is worth by the returns of rows (slot * n + plan), `stride` apart; NaN when one is
-   not finite. values [3][particles] is scratch, of which the last part becomes what each particle
-   weighs in the gradient. */
+/* What plan i of n is worth by the returns of rows (slot * n + plan), `stride` apart; NaN when one
+   is not finite. values [3][particles] is scratch, of which the last part becomes what each
+   particle weighs in the gradient. */
 double rollout_weigh(const learned *model, const orr_real *returns, size_t stride, size_t plan,
                      size_t n, double *values);
 
@@ -102,8 +103,8 @@ orr_status rollout_linearise(void *user, const orr_linearisation *along);
 orr_status rollout_open_steps(learned *model, const orr_rollout_options *options);
 void rollout_close_steps(learned *model);
 orr_status rollout_prepare_steps(learned *model, int n);
-/* Runs all steps and `finish`, whose run is *done afterwards. kept: NULL, or [horizon][rows][width],
-   what each step was given. */
+/* Runs all steps and `finish`, whose run is *done afterwards. kept: NULL, or
+   [horizon][rows][width], what each step was given. */
 orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_real *kept,
                              orr_run **done);
 /* Its parts: gives a run the actions; runs step t of it; the order in which the particles of a plan

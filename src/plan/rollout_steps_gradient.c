@@ -3,7 +3,8 @@
    derivative with respect to what a step gave to that with respect to what it was given, from the
    last step to the first:
 
-     after_t-1[order[slot]] = d return / d carry_t[slot]      gradient_t = sum of d return / d action_t
+     after_t-1[order[slot]] = d return / d carry_t[slot]
+     gradient_t             = sum of d return / d action_t
 
    order being how particles changed members in between. The first `after` is the slope of the end,
    times what the particle weighs in its plan's risk. */
@@ -140,7 +141,7 @@ static void add_gradients(const learned *model, const orr_scoring *scoring, int 
   }
 }
 
-/* What is known of the carry goes to the rows that it came from before particles changed members. */
+/* What is known of the carry goes to the rows that it came from, before members were changed. */
 static void give_back(learned *model, const orr_scoring *scoring, int t) {
   rollout_slopes *slopes = model->slopes;
   const orr_real *given = orr_tensor_data(orr_run_output(slopes->run, "carry"));

@@ -1,6 +1,6 @@
-/* simulator_policy.c - plans that a policy proposes for the true simulator: at every step one run of
-   its program chooses the actions of all proposals from their observations, and each is played on,
-   on all threads. A row is a proposal. */
+/* simulator_policy.c - plans that a policy proposes for the true simulator: at every step one run
+   of its program chooses the actions of all proposals from their observations, and each is played
+   on, on all threads. A row is a proposal. */
 #include <string.h>
 
 #include "plan/rollout.h"

@@ -414,7 +414,8 @@ static bool collect_outputs(compiler *c) {
   return true;
 }
 
-/* Updates happen one after another: one that takes another parameter as it was needs a copy of it. */
+/* Updates happen one after another: one that takes another parameter as it was needs a copy of
+   it. */
 static int kept_aside(compiler *c, orr_node at, int v) {
   const node *n = node_at(c->graph, at);
   c->current = 0;

@@ -47,8 +47,8 @@ bool compiler_waits_for_bias(const compiler *c, const scope *s, orr_node at) {
   return user && bias_of(s, user, at) != ORR_NONE;
 }
 
-/* The unary op that is to be done with the product just written for node `at`, or ORR_NONE. A sigmoid
-   comes first: it gives silu for one multiplication. */
+/* The unary op that is to be done with the product just written for node `at`, or ORR_NONE. A
+   sigmoid comes first: it gives silu for one multiplication. */
 static orr_node activation_of(const compiler *c, const scope *s, orr_node at) {
   orr_node found = ORR_NONE;
   for (int i = at + 1; i < s->graph->count; i++) {

@@ -1,5 +1,5 @@
-/* compile_scan.c - a scan as an instruction with a body: its buffers, the instructions of one step, and
-   how long values outside must live because of it. */
+/* compile_scan.c - a scan as an instruction with a body: its buffers, the instructions of one step,
+   and how long values outside must live because of it. */
 #include "program/compiler.h"
 
 static bool picked(const scope *s, orr_node at, int kind, int index) {
@@ -110,7 +110,8 @@ static bool scan_results(compiler *c, scope *body, const scan *spec, scan_code *
   return true;
 }
 
-/* All that was made before the loop and is used in it, and the loop's own buffers, live to its end. */
+/* All that was made before the loop and is used in it, and the loop's own buffers, live to its
+   end. */
 static void extend_lives(compiler *c, const scan_code *loop, int start) {
   orr_program *p = c->program;
   for (int i = 0; i < p->value_count; i++)

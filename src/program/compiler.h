@@ -1,5 +1,5 @@
-/* compiler.h - what compile.c and compile_scan.c share while a program is being made. Functions that
-   answer a value's number answer -1 on failure, makers NULL, others false. */
+/* compiler.h - what compile.c and compile_scan.c share while a program is being made. Functions
+   that answer a value's number answer -1 on failure, makers NULL, others false. */
 #ifndef COMPILER_H
 #define COMPILER_H
 

@@ -1,5 +1,5 @@
-/* elementwise.c - unary and binary ops: shapes broadcast as in NumPy, loops collapsed to the longest
-   runs that one kernel call can take. */
+/* elementwise.c - unary and binary ops: shapes broadcast as in NumPy, loops collapsed to the
+   longest runs that one kernel call can take. */
 #include <string.h>
 
 #include "program/graph.h"

@@ -230,7 +230,8 @@ static void run_op(frame *f, const instruction *i) {
 
 /* ---- scan ---- */
 
-/* Copies each block's `count` numbers per lane between a plain value and step t of a stacked one. */
+/* Copies each block's `count` numbers per lane between a plain value and step t of a stacked
+   one. */
 static void move_step(const frame *f, orr_real *stacked, orr_real *plain, int64_t count,
                       int64_t length, int64_t t, bool take) {
   int64_t n = count * f->lanes;

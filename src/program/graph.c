@@ -237,8 +237,8 @@ orr_node graph_captured(const orr_graph *body, orr_node x) {
   return ORR_NONE;
 }
 
-/* Unchanging inside the loop: made outside and captured. Nothing of a lower level than a row's is left
-   inside, but for sums; what folds stays a constant. */
+/* Unchanging inside the loop: made outside and captured. Nothing of a lower level than a row's is
+   left inside, but for sums; what folds stays a constant. */
 static bool belongs_outside(const orr_graph *graph, orr_op op, orr_level level, int inputs,
                             const orr_node *in) {
   if (!graph->parent || !inputs || op_class_of(op)->reduces || is_draw(op)) return false;

@@ -148,7 +148,8 @@ void walk_give(gradient_walk *walk, orr_node x, orr_node contribution);
 /* The same for a contribution that is summed over rows already. */
 void walk_give_summed(gradient_walk *walk, orr_node x, orr_node contribution);
 void walk_fail(gradient_walk *walk);
-/* g times a local derivative: 0 wins over infinity when g comes from the untaken side of a select. */
+/* g times a local derivative: 0 wins over infinity when g comes from the untaken side of a
+   select. */
 orr_node walk_times(gradient_walk *walk, orr_node g, orr_node derivative);
 /* x, or where g may stem from an untaken side, x with zeros in place of what is not finite. */
 orr_node walk_clean(gradient_walk *walk, orr_node x);

@@ -35,8 +35,8 @@ static bool in_tile(const value *v, int which) {
   return v->place == PLACE_TILE && v->stage == which;
 }
 
-/* The lowest place where `stored` numbers fit between those alive at v's birth. `alive` is sorted by
-   offset. */
+/* The lowest place where `stored` numbers fit between those alive at v's birth. `alive` is sorted
+   by offset. */
 static int64_t find_gap(const orr_program *p, const int *alive, int count, int64_t stored) {
   int64_t at = 0;
   for (int i = 0; i < count; i++) {
@@ -138,8 +138,8 @@ void place_in_chunk(orr_program *p, const instruction *i, int *busy_until, int *
   y->offset = room;
 }
 
-/* Instructions of a group may be at different chunks, so memory must not change hands within it: what
-   it reads lives to its end. What lives in it alone needs no room in the tile. */
+/* Instructions of a group may be at different chunks, so memory must not change hands within it:
+   what it reads lives to its end. What lives in it alone needs no room in the tile. */
 static int close_group(orr_program *p, instruction *first, int count, int *busy_until) {
   int start = first->position, end = first[count - 1].position, rooms = 0;
   first->grouped = count;

@@ -1,6 +1,6 @@
 /* op_matmul.c - matrix products. Rows against a matrix that many rows share take the fast way:
-   the matrix is packed once (pack), and linear runs the tuned kernel over blocks of rows. Where both
-   operands differ per row, each lane has its own small product (matmul). */
+   the matrix is packed once (pack), and linear runs the tuned kernel over blocks of rows. Where
+   both operands differ per row, each lane has its own small product (matmul). */
 #include <string.h>
 
 #include "program/graph.h"
@@ -242,7 +242,8 @@ static int64_t outer_rows_width(const orr_graph *graph, const node *n, int opera
   return operand == 1 && n->shape[1] > 1 ? n->shape[1] : 0;
 }
 
-/* Inputs that threads take at a time: as much as stays in a first-level cache while the rows go by. */
+/* Inputs that threads take at a time: as much as stays in a first-level cache while the rows go
+   by. */
 static int64_t outer_units(const node *n, int64_t *size) {
   *size = n->count < 8192 ? n->shape[0] : 24;
   return n->count ? n->shape[0] : 0;

@@ -72,7 +72,8 @@ orr_node orr_cumsum(orr_graph *graph, orr_node x, int axis, bool backwards) {
                    attributes, 2);
 }
 
-/* x - max(x): the shift that keeps exp() in range; its gradient cancels, so it counts as constant. */
+/* x - max(x): the shift that keeps exp() in range; its gradient cancels, so it counts as
+   constant. */
 static orr_node shifted(orr_graph *graph, orr_node x, int axis, orr_node *top) {
   *top = orr_stop_gradient(graph, orr_max_along(graph, x, axis, true));
   return orr_binary(graph, ORR_OP_sub, x, *top);

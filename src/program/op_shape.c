@@ -1,5 +1,5 @@
-/* op_shape.c - the same numbers in another arrangement: reshape, broadcast, transpose, slice and its
-   adjoint pad, concat; stop_gradient, which rearranges nothing but the gradient. */
+/* op_shape.c - the same numbers in another arrangement: reshape, broadcast, transpose, slice and
+   its adjoint pad, concat; stop_gradient, which rearranges nothing but the gradient. */
 #include <string.h>
 
 #include "program/graph.h"
@@ -292,7 +292,8 @@ orr_node orr_stop_gradient(orr_graph *graph, orr_node x) {
                    1, &x, NULL, 0);
 }
 
-/* A node of its own, never merged with x: what a gradient is taken by, apart from other uses of x. */
+/* A node of its own, never merged with x: what a gradient is taken by, apart from other uses of
+   x. */
 orr_node orr_copy(orr_graph *graph, orr_node x) {
   if (x == ORR_NONE) return ORR_NONE;
   const node *n = node_at(graph, x);

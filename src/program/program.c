@@ -1,4 +1,5 @@
-/* program.c - compiled programs: their life, what they take and give, and a listing for a person. */
+/* program.c - compiled programs: their life, what they take and give, and a listing for a
+   person. */
 #include <stdio.h>
 
 #include "program/compile.h"

@@ -1,6 +1,6 @@
-/* run.c - running a program: bindings, and the stages one after another. An odd stage hands tiles (or,
-   where sums are taken inside loops, a slot's tiles) to the threads; each takes its tiles through all
-   instructions. workspace.c has the memory, execute.c does the instructions. */
+/* run.c - running a program: bindings, and the stages one after another. An odd stage hands tiles
+   (or, where sums are taken inside loops, a slot's tiles) to the threads; each takes its tiles
+   through all instructions. workspace.c has the memory, execute.c does the instructions. */
 #include <string.h>
 
 #include "program/execute.h"
@@ -329,7 +329,8 @@ static void copy_results(orr_run *run) {
   }
 }
 
-/* Two groups with one member would both write it; and who plans meanwhile would read what is half done. */
+/* Two groups with one member would both write it; and who plans meanwhile would read what is half
+   done. */
 static orr_status check_updates(orr_run *run) {
   const orr_program *p = run->program;
   if (p->output_count > p->named_outputs && atomic_load(&run->engine->planning))

@@ -1,5 +1,5 @@
-/* scan.c - loops with carried state, and their gradient: a scan the other way round that starts from
-   the stored carries and recomputes the rest of each step. */
+/* scan.c - loops with carried state, and their gradient: a scan the other way round that starts
+   from the stored carries and recomputes the rest of each step. */
 #include <string.h>
 
 #include "program/graph.h"

@@ -2,8 +2,8 @@
    shared out. */
 #include "program/execute.h"
 
-/* Numbers to compute before it is worth waking other threads, some twenty microseconds; and when they
-   are awake, two. */
+/* Numbers to compute before it is worth waking other threads, some twenty microseconds; and when
+   they are awake, two. */
 enum { WORTH_WAKING = 1 << 18, WORTH_SHARING = 1 << 15 };
 
 void run_tasks(const crew *c, double numbers, int tasks, pool_work work, void *context) {

@@ -22,8 +22,8 @@ static bool reads_kept(const orr_run *run, const instruction *i) {
   return false;
 }
 
-/* Tiles first .. last - 1, whose rows follow one another in the batch, all blocks but the last being
-   whole; where an operand is kept tile by tile, one tile. */
+/* Tiles first .. last - 1, whose rows follow one another in the batch, all blocks but the last
+   being whole; where an operand is kept tile by tile, one tile. */
 static void add_tiles(op_call *call, const orr_run *run, const worker *w, const instruction *i,
                       int first, int last) {
   int64_t lanes = run->program->lanes, block = run->tiles[first].block;
@@ -45,7 +45,8 @@ static void add_tiles(op_call *call, const orr_run *run, const worker *w, const 
   i->class->reduces->add(call);
 }
 
-/* One part of one sum for group g, or of all groups, over the batch. What is first starts from 0. */
+/* One part of one sum for group g, or of all groups, over the batch. What is first starts from
+   0. */
 static void add_part(const batch_job *job, const instruction *i, worker *w, int g, int64_t part) {
   orr_run *run = job->run;
   int64_t size, units = i->class->reduces->units(i->node, &size), first = part * size;

@@ -95,8 +95,8 @@ static bool layout_tiles(orr_run *run) {
   return true;
 }
 
-/* For all layouts of these rows or fewer, not just the one in force: tiles of fewer blocks leave less
-   of a group's last tile empty, but there are more slots. */
+/* For all layouts of these rows or fewer, not just the one in force: tiles of fewer blocks leave
+   less of a group's last tile empty, but there are more slots. */
 static bool layout_storage(orr_run *run) {
   const orr_program *p = run->program;
   int64_t sums = 0, blocks = 0, units = 0, slots = slots_of_a_group(run);

@@ -53,8 +53,8 @@ orr_tensor *orr_tensor_eye(orr_engine *engine, int64_t n) {
 
 /* By the kernel that also draws within programs (kernel/draw.h): four words of the stream make four
    numbers, from the next whole block of four on. That block's number, as row and step, tells these
-   draws from earlier and later ones of the stream; the kernel's key is a mixture, so that they share
-   no bits with what orr_random_bits gives. */
+   draws from earlier and later ones of the stream; the kernel's key is a mixture, so that they
+   share no bits with what orr_random_bits gives. */
 static void draw_normals(orr_engine *engine, orr_tensor *x) {
   orr_random *random = &engine->random;
   uint64_t first = (random->counter + 3) / 4;

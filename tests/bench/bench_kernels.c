@@ -1,5 +1,5 @@
-/* bench_kernels.c - the kernels alone, on one thread, each table in turn: products as a share of the
-   core's peak, the rest in nanoseconds a number. The best of several short runs each. */
+/* bench_kernels.c - the kernels alone, on one thread, each table in turn: products as a share of
+   the core's peak, the rest in nanoseconds a number. The best of several short runs each. */
 #include <stdio.h>
 #include <stdlib.h>
 

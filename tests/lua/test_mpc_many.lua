@@ -29,6 +29,13 @@ for _ = 1, 4 do
   local alone = single:act(observations[1]).torque
   assert(math.abs(actions[1][1] - alone) < 1e-3, ("%g, alone %g"):format(actions[1][1], alone))
 end
+-- observations are a list of records or a tensor, for an mpc and for its objective alike
+local rows, plans = orrery.zeros(3, 3), orrery.rand(6, cem.horizon, 1)
+for i = 1, 3 do rows:slice(i, i):assign(env.observation_space:flatten(observations[i]):reshape(1, 3)) end
+local scorer = batch:objective()
+assert(scorer:score(observations, plans):same(scorer:score(rows, plans)))
+assert(not scorer:score(observations, plans):same(scorer:score({ observations[1], observations[1], observations[1] }, plans)))
+
 local flat = orrery.zeros(3, 3)
 flat:slice(1, 1):assign(orrery.ones(1, 3))
 assert(batch:act_many(flat):size(1) == 3)

@@ -1,5 +1,5 @@
-/* mpc.c - a planning thread and everything a host may do meanwhile, for the thread sanitizer, which cannot
-   run under Criterion: a plain program that fails by its exit code. */
+/* mpc.c - a planning thread and everything a host may do meanwhile, for the thread sanitizer, which
+   cannot run under Criterion: a plain program that fails by its exit code. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -12,7 +12,8 @@
 
 enum { HORIZON = 5 };
 
-/* One number x is driven to `target`: -sum over steps of (x + running sum of actions - target)^2. */
+/* One number x is driven to `target`: -sum over steps of (x + running sum of actions -
+   target)^2. */
 struct drive {
   double target;
   bool all_bad;

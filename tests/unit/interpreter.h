@@ -1,9 +1,9 @@
-/* interpreter.h - for tests: a slow, obvious interpreter of graphs that works node by node, row by row,
-   in double. It shares nothing with the compiler but the fields of the nodes.
+/* interpreter.h - for tests: a slow, obvious interpreter of graphs that works node by node, row by
+   row, in double. It shares nothing with the compiler but the fields of the nodes.
 
-   What is compared cannot be exact in float32, and some graphs are badly conditioned or jump; so the
-   interpreter runs again with every inexact result disturbed in its last digits, and the spread of
-   those runs says how close the program must come. */
+   What is compared cannot be exact in float32, and some graphs are badly conditioned or jump; so
+   the interpreter runs again with every inexact result disturbed in its last digits, and the spread
+   of those runs says how close the program must come. */
 #ifndef INTERPRETER_H
 #define INTERPRETER_H
 

@@ -1,4 +1,5 @@
-/* test_env.c - spaces, and what every environment promises: ends, failures, states, copies, rollouts. */
+/* test_env.c - spaces, and what every environment promises: ends, failures, states, copies,
+   rollouts. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

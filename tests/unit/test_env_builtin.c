@@ -1,5 +1,5 @@
-/* test_env_builtin.c - the built-in environments against equations written down independently, in long
-   double, and against physics: energy, equilibria, walls. */
+/* test_env_builtin.c - the built-in environments against equations written down independently, in
+   long double, and against physics: energy, equilibria, walls. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -29,8 +29,9 @@ static orr_env *make(const char *name, const orr_env_setting *settings, int coun
   return env;
 }
 
-/* Gymnasium 0.29, pendulum.py: angle_normalize(x) = ((x + pi) % (2 pi)) - pi; costs before the step;
-   newthdot = thdot + (3 g / (2 l) sin(th) + 3 / (m l^2) u) dt, clipped to 8; newth = th + newthdot dt. */
+/* Gymnasium 0.29, pendulum.py: angle_normalize(x) = ((x + pi) % (2 pi)) - pi; costs before the
+   step; newthdot = thdot + (3 g / (2 l) sin(th) + 3 / (m l^2) u) dt, clipped to 8; newth = th +
+   newthdot dt. */
 Test(builtin, pendulum_is_gymnasiums) {
   const long double pi = acosl(-1), g = 10, m = 1, l = 1, dt = 0.05L;
   orr_env *env = make("pendulum", NULL, 0, 0);
@@ -163,7 +164,8 @@ Test(builtin, cartpole_keeps_its_energy) {
   orr_env_free(env);
 }
 
-/* Two uniform rods of mass 0.5 and length 0.5 with joint angles p and q: speeds of their middles. */
+/* Two uniform rods of mass 0.5 and length 0.5 with joint angles p and q: speeds of their
+   middles. */
 static double arm_energy(const double s[4]) {
   const double m = 0.5, l = 0.5, inertia = m * l * l / 12;
   double both = s[0] + s[1], w1 = s[2], w2 = s[2] + s[3];

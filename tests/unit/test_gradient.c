@@ -1,5 +1,6 @@
-/* Gradient checks: every op's derivative against central differences, first and second order. In the
-   double build the tolerance is 1e-4 relative; in float32 only that the numbers agree roughly. */
+/* Gradient checks: every op's derivative against central differences, first and second order. In
+   the double build the tolerance is 1e-4 relative; in float32 only that the numbers agree
+   roughly. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* test_gradient_losses.c - gradients of the losses of lua/orrery/nn.lua against central differences; a
-   gradient check, so that it runs in the double build too. */
+/* test_gradient_losses.c - gradients of the losses of lua/orrery/nn.lua against central
+   differences; a gradient check, so that it runs in the double build too. */
 #include <criterion/criterion.h>
 #include <lauxlib.h>
 #include <lualib.h>

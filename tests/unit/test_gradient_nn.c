@@ -1,5 +1,5 @@
-/* test_gradient_nn.c - gradients of nets to parameters and inputs against central differences, in the
-   double build; the float build checks them loosely. */
+/* test_gradient_nn.c - gradients of nets to parameters and inputs against central differences, in
+   the double build; the float build checks them loosely. */
 #include <criterion/criterion.h>
 #include <math.h>
 
@@ -27,7 +27,8 @@ typedef struct bench {
   int members;
 } bench;
 
-/* loss = mean over a member's rows of sum over outputs of sin(y); outputs: loss, and d loss / d each. */
+/* loss = mean over a member's rows of sum over outputs of sin(y); outputs: loss, and d loss / d
+   each. */
 static bench open_bench(const orr_layer *layers, int count, int members) {
   bench b = {.members = members ? members : 1};
   orr_random random = orr_random_new(11, 0);

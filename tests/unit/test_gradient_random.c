@@ -1,5 +1,6 @@
 /* Random graphs: gradients, also of gradients and through loops, against differences taken with the
-   interpreter of random_graph.h. Double precision only. ORR_SEED=n runs one graph, ORR_GRAPHS=n more. */
+   interpreter of random_graph.h. Double precision only. ORR_SEED=n runs one graph, ORR_GRAPHS=n
+   more. */
 #include "random_graph.h"
 
 typedef struct check {

@@ -1,4 +1,5 @@
-/* test_image.c - the canvas and what is drawn with it: areas, blending, text, plots, film strips. */
+/* test_image.c - the canvas and what is drawn with it: areas, blending, text, plots, film
+   strips. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* test_image_file.c - PNG files and animations: what is written is read back, damage is refused, and a
-   file that cannot be finished leaves the old one alone. */
+/* test_image_file.c - PNG files and animations: what is written is read back, damage is refused,
+   and a file that cannot be finished leaves the old one alone. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>

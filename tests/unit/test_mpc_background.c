@@ -1,5 +1,6 @@
-/* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a gate, so
-   that what is tested does not depend on how fast anything is. (Races: tests/threads/mpc.c.) */
+/* A planning thread: what acting answers meanwhile, and how it is stopped. The objective waits at a
+   gate, so that what is tested does not depend on how fast anything is. (Races:
+   tests/threads/mpc.c.) */
 #include <pthread.h>
 #include <stdatomic.h>
 

@@ -1,13 +1,13 @@
-/* What an mpc promises with every planner: resets that leave nothing, fallbacks, parts swapped while it
-   runs, and many states at a time. */
+/* What an mpc promises with every planner: resets that leave nothing, fallbacks, parts swapped
+   while it runs, and many states at a time. */
 #include "drive.h"
 
 #define EACH_PLANNER(name)                               \
   for (int row_ = 0; row_ < orr_planner_count(); row_++) \
     for (const char *name = orr_planner_name_at(row_); name; name = NULL)
 
-/* Planners that do not go with an objective without derivatives, or a continuous action, are left out; NULL
-   then. */
+/* Planners that do not go with an objective without derivatives, or a continuous action, are left
+   out; NULL then. */
 static orr_planner *make(struct rig *rig, const char *name, int horizon) {
   orr_planner_setting setting = {"horizon", horizon};
   orr_space *space = orr_planner_action_space(orr_mpc_planner(rig->mpc));

@@ -1,7 +1,7 @@
-/* What a warm mpc asks of the system while it acts, on one thread: nothing. Counted are the engine's
-   allocations, malloc, locks and waits (this program's own functions stand in front of the C
-   library's), and system calls, which a filter of the kernel turns into a signal. Each case runs in a
-   process of its own, because such a filter stays. */
+/* What a warm mpc asks of the system while it acts, on one thread: nothing. Counted are the
+   engine's allocations, malloc, locks and waits (this program's own functions stand in front of the
+   C library's), and system calls, which a filter of the kernel turns into a signal. Each case runs
+   in a process of its own, because such a filter stays. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <linux/filter.h>
@@ -66,8 +66,8 @@ static void count_call(int number, siginfo_t *info, void *context) {
   last_call = info->si_syscall;
 }
 
-/* Every call but those with which the process ends and the signal returns. Reading the clock is none where
-   the kernel maps it into the process; elsewhere a deadline needs it. */
+/* Every call but those with which the process ends and the signal returns. Reading the clock is
+   none where the kernel maps it into the process; elsewhere a deadline needs it. */
 static bool forbid_calls(void) {
   struct sock_filter filter[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

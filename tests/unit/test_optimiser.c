@@ -15,8 +15,8 @@ TestSuite(optimiser, .init = setup, .fini = teardown);
 
 enum { N = 37, STEPS = 60 };
 
-/* Minimises sum of c_i (p_i - goal_i)^2 / 2 + p_i^4 / 4 over a vector and a matrix [N] [N x 1], as one
-   program; `c` comes from an input, so that a test can spoil it. */
+/* Minimises sum of c_i (p_i - goal_i)^2 / 2 + p_i^4 / 4 over a vector and a matrix [N] [N x 1], as
+   one program; `c` comes from an input, so that a test can spoil it. */
 typedef struct bench {
   orr_tensor *p[2], *c;
   orr_optimiser *optimiser;
@@ -201,7 +201,8 @@ Test(optimiser, the_scale_multiplies_the_rate) {
   close_bench(&b);
 }
 
-/* A gradient with a NaN: nothing moves, to the bit; then training goes on as if nothing had been. */
+/* A gradient with a NaN: nothing moves, to the bit; then training goes on as if nothing had
+   been. */
 static void skip(orr_optimiser_options options, double spoiled) {
   bench b = open_bench(&options), straight = open_bench(&options);
   for (int i = 0; i < 20; i++) {

@@ -1,5 +1,5 @@
-/* Planning in general, and random shooting and CEM, against objectives whose best plan is known. What
-   holds for every planner is in test_planners.c. */
+/* Planning in general, and random shooting and CEM, against objectives whose best plan is known.
+   What holds for every planner is in test_planners.c. */
 #include "bowl.h"
 
 Test(plan, cem_finds_the_optimum_in_five_iterations) {
@@ -315,7 +315,8 @@ Test(plan, every_planner_is_described) {
   cr_expect_null(orr_planner_name_at(orr_planner_count()));
 }
 
-/* Few samples in eight dimensions leave the elites far from the optimum: their gradients lead there. */
+/* Few samples in eight dimensions leave the elites far from the optimum: their gradients lead
+   there. */
 Test(plan, cem_refines_its_elites_by_gradients) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();

@@ -1,5 +1,5 @@
-/* Gradients of returns with respect to plans: by differences, of simulators, of learned rollouts; and the
-   planner that follows them. */
+/* Gradients of returns with respect to plans: by differences, of simulators, of learned rollouts;
+   and the planner that follows them. */
 #include "bowl.h"
 
 /* ---- by differences ---- */
@@ -99,8 +99,8 @@ static orr_env *new_walk(orr_engine *engine, double *noise) {
   return env;
 }
 
-/* d return / d a_t = sum over later steps of -2 x', of which the noise is a draw: with the same noise in
-   both plans of a difference the slope of the slope stays 2, whatever the draw. */
+/* d return / d a_t = sum over later steps of -2 x', of which the noise is a draw: with the same
+   noise in both plans of a difference the slope of the slope stays 2, whatever the draw. */
 Test(plan_gradient, variations_meet_the_same_noise) {
   double noise = 1;
   orr_engine *engine = new_engine(2);
@@ -270,8 +270,8 @@ Test(plan_gradient, programs_without_a_gradient_are_refused) {
 
 /* ---- the planner ---- */
 
-/* Two hills for each number, at -0.5 and, higher, at 0.7; from 0 it is up to the lower one. Gradients of
-   the first plan are not finite from the third batch on, when it asks for that. */
+/* Two hills for each number, at -0.5 and, higher, at 0.7; from 0 it is up to the lower one.
+   Gradients of the first plan are not finite from the third batch on, when it asks for that. */
 struct hills {
   int batches;
   bool poison;

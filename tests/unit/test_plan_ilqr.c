@@ -215,8 +215,8 @@ Test(plan_ilqr, a_linearisation_that_the_deadline_cuts_short_leaves_the_best_pla
   orr_engine_free(engine);
 }
 
-/* No number inside its bounds has a slope, and one at a bound is pushed against it: for a concave return
-   that is the best plan. Each number is held for `repeat` steps. */
+/* No number inside its bounds has a slope, and one at a bound is pushed against it: for a concave
+   return that is the best plan. Each number is held for `repeat` steps. */
 static void expect_best(const struct linear *world, const orr_real *plan, double bound,
                         int repeat) {
   const double h = sizeof(orr_real) == sizeof(float) ? 0.01 : 1e-4;

@@ -1,11 +1,13 @@
-/* What each sampling planner draws and how it weighs: deviations, spectra, splines, temperatures. */
+/* What each sampling planner draws and how it weighs: deviations, spectra, splines,
+   temperatures. */
 #include <stdlib.h>
 
 #include "bowl.h"
 
 enum { MOST = 40000, STEPS = 16 };
 
-/* Keeps the plans of every batch; the return is minus the distance of the first number to `goal`, or 0. */
+/* Keeps the plans of every batch; the return is minus the distance of the first number to `goal`,
+   or 0. */
 struct record {
   orr_real *plans; /* the last batch's */
   int n, horizon, calls;
@@ -193,7 +195,8 @@ Test(plan_noise, mppi_is_the_plain_mean_when_hot_and_the_best_when_cold) {
   orr_engine_free(engine);
 }
 
-/* With equal returns, weights are the control cost's alone: they pull the mean towards the middle. */
+/* With equal returns, weights are the control cost's alone: they pull the mean towards the
+   middle. */
 Test(plan_noise, mppi_charges_for_steering) {
   orr_engine *engine = new_engine(1);
   struct record record = new_record();

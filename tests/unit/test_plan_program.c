@@ -14,7 +14,8 @@ static orr_engine *new_engine(int threads) {
   return orr_engine_new(&options);
 }
 
-/* What to build: x' = x + push[0] + bias of the member + noise draw, return = sum of -(x' - goal)^2. */
+/* What to build: x' = x + push[0] + bias of the member + noise draw, return = sum of -(x' -
+   goal)^2. */
 struct world {
   double noise;
   bool members, time, states, bad_member;

@@ -1,4 +1,5 @@
-/* What holds for every planner there is: bounds, bad plans, resets, threads, many states, constraints. */
+/* What holds for every planner there is: bounds, bad plans, resets, threads, many states,
+   constraints. */
 #include <stdlib.h>
 
 #include "bowl.h"

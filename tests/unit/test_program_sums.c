@@ -1,5 +1,5 @@
-/* Sums over rows, batch by batch, against plain loops; and updates, which happen in place where that
-   cannot be noticed. */
+/* Sums over rows, batch by batch, against plain loops; and updates, which happen in place where
+   that cannot be noticed. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
@@ -183,8 +183,8 @@ Test(sums, come_back_to_the_rows_of_their_member) {
 
 enum { MANY = 5000 };
 
-/* What follows from parameters alone is worked out once and never in place; a count of rows, 1 here,
-   is not known before. */
+/* What follows from parameters alone is worked out once and never in place; a count of rows, 1
+   here, is not known before. */
 static orr_node unsettled(orr_graph *g, orr_node x) {
   return orr_binary(g, ORR_OP_mul, x, orr_row_count(g, ORR_UNIFORM));
 }

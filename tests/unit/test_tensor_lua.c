@@ -1,5 +1,5 @@
-/* test_tensor_lua.c - the bindings when memory runs out: in the engine or in Lua, at any allocation.
-   The script fails with an error, nothing leaks, and the state works on. */
+/* test_tensor_lua.c - the bindings when memory runs out: in the engine or in Lua, at any
+   allocation. The script fails with an error, nothing leaks, and the state works on. */
 #include <criterion/criterion.h>
 #include <lauxlib.h>
 #include <lualib.h>
