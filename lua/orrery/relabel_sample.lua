@@ -111,7 +111,11 @@ end
 
 local function finish(o, batch, relabeled, more, n)
   if o.relabel then put(batch, "relabeled", relabeled or orrery.zeros(n)) end
-  if more and more.weight then put(batch, "weight", orrery.where(relabeled, more.weight:reshape(-1), 1)) end
+  local weight = more and more.weight and orrery.where(relabeled, more.weight:reshape(-1), 1)
+  if o.weight then
+    put(batch, "weight", weight and weight * o.weight or o.weight)
+    put(batch, "index", o.index)
+  elseif weight then put(batch, "weight", weight) end
   return batch
 end
 
@@ -154,13 +158,20 @@ local function stream_of(o) return o.stream or orrery.stream(orrery.random(1 << 
 --- sampler.sample(replay, n, options): see replay:sample.
 function sampler.sample(replay, n, options)
   local o = check.options("sample options", options,
-    { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", steps = 1, gamma = "optional number" })
+    { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", steps = 1, gamma = "optional number",
+      beta = "optional number" })
   check_relabel(o)
   if o.steps ~= math.floor(o.steps) or o.steps < 1 then
     check.fail("sample options: steps must be a whole number, 1 or more, got %s", o.steps)
   end
   local fields, stream = fields_of(replay, "sample", o.fields), stream_of(o)
-  local index = replay:draw(n, { stream = stream })
+  local index
+  if replay.prioritised then
+    index, o.index, o.weight = replay:draw_prioritised(n, { stream = stream, beta = o.beta })
+  else
+    if o.beta then check.fail("sample options: beta is for a replay made with prioritised = { alpha = 0.6 }") end
+    index = replay:draw(n, { stream = stream })
+  end
   if o.steps > 1 then return several(replay, index, o, fields, stream) end
   return single(replay, index, o, fields, stream)
 end

@@ -45,6 +45,52 @@ static int draw(lua_State *L) {
   return 1;
 }
 
+/*** replay:draw_prioritised(n, { beta = 0.4, stream = nil }): the numbers of n transitions by priority,
+an int tensor as of replay:draw; their `index` for replay:set_priorities, an int tensor that stays
+right when old episodes leave; and their importance weights. */
+static int draw_prioritised(lua_State *L) {
+  static const char *const names[] = {"beta", "stream", NULL};
+  orr_replay *replay = lua_check_replay(L);
+  lua_Integer count = luaL_checkinteger(L, 2);
+  if (count < 1 || count > INT32_MAX)
+    lua_complain(L, "replay: the number of transitions must be 1 or more, got %d", (int)count);
+  lua_settop(L, 3);
+  lua_check_options(L, 3, "draw_prioritised options", names);
+  orr_random *stream = lua_option_stream(L, 3);
+  double beta = lua_istable(L, 3) ? lua_option_number(L, 3, "beta", 0.4, 0, 10) : 0.4;
+  int64_t *index = lua_new_indices(L, count), *numbers = lua_new_indices(L, count);
+  int64_t shape = count;
+  lua_handle *kept = lua_new_handle(L, &lua_tensor_class);
+  lua_fill(L, kept, orr_tensor_new(lua_engine(L), ORR_INT, 1, &shape));
+  int at = lua_gettop(L);
+  orr_real *weights = push_reals(L, count);
+  lua_check_status(L, orr_replay_sample_prioritised(replay, stream, beta, count, index, numbers,
+                                                    weights));
+  int32_t *to = orr_tensor_data(kept->object);
+  for (int64_t i = 0; i < count; i++) to[i] = (int32_t)(numbers[i] & INT32_MAX);
+  push_numbers(L, index, count);
+  lua_insert(L, at);
+  return 3;
+}
+
+/*** replay:set_priorities(index, priorities): new priorities, 0 or more, such as sizes of errors, of the
+transitions of a batch: index is the batch's own. Those that have left meanwhile are passed over. */
+static int set_priorities(lua_State *L) {
+  orr_replay *replay = lua_check_replay(L);
+  orr_tensor *index = lua_check_tensor(L, 2), *given = lua_to_tensor(L, 3);
+  int64_t count = orr_tensor_count(index);
+  luaL_argcheck(L, orr_tensor_dtype(index) == ORR_INT && orr_tensor_is_contiguous(index), 2,
+                "the `index` of a batch is needed");
+  luaL_argcheck(L,
+                orr_tensor_dtype(given) == ORR_REAL && orr_tensor_is_contiguous(given) &&
+                    orr_tensor_count(given) == count,
+                3, "as many priorities as transitions are needed, a contiguous tensor of reals");
+  int64_t *numbers = lua_new_indices(L, count);
+  for (int64_t i = 0; i < count; i++) numbers[i] = ((const int32_t *)orr_tensor_data(index))[i];
+  lua_check_status(L, orr_replay_set_priorities(replay, count, numbers, orr_tensor_data(given)));
+  return 0;
+}
+
 /* The list { "future", 4, "none", 1 } at index. */
 static int check_parts(lua_State *L, int index, orr_relabel_part *parts, int most) {
   static const char *const strategies[] = {"none", "final", "future", "episode", "random", NULL};
@@ -139,8 +185,11 @@ static int returns(lua_State *L) {
 
 void open_relabel(lua_State *L) {
   static const luaL_Reg methods[] = {{"draw", draw},
+                                     {"draw_prioritised", draw_prioritised},
+                                     {"set_priorities", set_priorities},
                                      {"choose_goals", choose_goals},
-                                     {"returns", returns}, {"episode_starts", episode_starts},
+                                     {"returns", returns},
+                                     {"episode_starts", episode_starts},
                                      {NULL, NULL}};
   lua_push_methods(L, &lua_replay_class);
   luaL_setfuncs(L, methods, 0);

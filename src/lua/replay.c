@@ -58,14 +58,32 @@ static int64_t option_capacity(lua_State *L, int index, int64_t otherwise) {
   return capacity;
 }
 
-/*** orrery.replay { env = env, capacity = 1e6, bad_numbers = "error" }: an empty store of whole
+/* The option prioritised, of a replay that was just made: { alpha = 0.6 } or true. */
+static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
+  static const char *const names[] = {"alpha", NULL};
+  int type = lua_istable(L, index) ? lua_option_push(L, index, "prioritised") : LUA_TNIL;
+  if (type == LUA_TNIL || (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))) return;
+  int at = lua_gettop(L);
+  if (type != LUA_TBOOLEAN && type != LUA_TTABLE)
+    lua_complain(L, "replay options: prioritised is a table, as in { alpha = 0.6 }, not a %s",
+                 lua_typename(L, type));
+  double alpha = 0.6;
+  if (type == LUA_TTABLE) {
+    lua_check_options(L, at, "replay options, prioritised", names);
+    alpha = lua_option_number(L, at, "alpha", alpha, 0, 10);
+  }
+  lua_check_status(L, orr_replay_prioritise(replay, alpha));
+}
+
+/*** orrery.replay { env = env, capacity = 1e6, bad_numbers = "error", prioritised = nil }: an empty store of whole
 episodes, which takes memory as it fills; past its capacity, in transitions, the oldest episodes
 leave. bad_numbers says what happens to numbers that are infinite or NaN: "error", "discard" (their
-episode) or "clip". Instead of an environment, spaces: observation, action; with observation_extras
+episode) or "clip". prioritised = { alpha = 0.6 } makes replay:sample draw by priority. Instead of an environment, spaces: observation, action; with observation_extras
 and step_extras for further fields. */
 static int new_replay(lua_State *L) {
   static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
-                                      "action", "step_extras", "observation_extras", NULL};
+                                      "action", "prioritised", "observation_extras", "step_extras",
+                                      NULL};
   static const char *const bad[] = {"error", "discard", "clip", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_check_options(L, 1, "replay options", names);
@@ -76,7 +94,11 @@ static int new_replay(lua_State *L) {
   lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_option_push(L, 1, "env");
   lua_setiuservalue(L, -2, 1);
-  return lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
+  int made = lua_gettop(L);
+  lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
+  option_prioritised(L, 1, handle->object);
+  lua_settop(L, made);
+  return 1;
 }
 
 /* An environment whose spaces are not those of the file is an error. */
@@ -95,12 +117,12 @@ static void check_same(lua_State *L, const orr_replay *replay, const orr_env *en
   }
 }
 
-/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil }): what replay:save
+/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil, prioritised = nil }): what replay:save
 wrote, and, where something is missing, a second result that says what. A file that ends too early
 gives its whole episodes; damage before the end is an error unless salvage is asked for. `env` must
 have the same fields; it is then the replay's. */
 static int load_replay(lua_State *L) {
-  static const char *const names[] = {"env", "salvage", "capacity", NULL};
+  static const char *const names[] = {"env", "salvage", "capacity", "prioritised", NULL};
   const char *path = luaL_checkstring(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "load options", names);
@@ -111,6 +133,9 @@ static int load_replay(lua_State *L) {
   orr_replay_report report;
   lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_fill(L, handle, orr_replay_load(lua_engine(L), path, &options, &report));
+  int made = lua_gettop(L);
+  option_prioritised(L, 2, handle->object);
+  lua_settop(L, made);
   if (env) check_same(L, handle->object, env);
   lua_pushvalue(L, 3);
   lua_setiuservalue(L, -2, 1);
@@ -247,9 +272,8 @@ static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t 
 static const char *const batch_options[] = {"fields", "into", "stream", "partial", NULL};
 
 /* Options that lua/orrery/relabel_sample.lua reads: then its `function` answers the call. */
-static bool asks_for_more(lua_State *L, int index) {
-  static const char *const more[] = {"relabel", "task", "steps", "gamma", NULL};
-  bool found = false;
+static bool asks_for_more(lua_State *L, int index, bool found) {
+  static const char *const more[] = {"relabel", "task", "steps", "gamma", "beta", NULL};
   for (int i = 0; lua_istable(L, index) && more[i] && !found; i++) {
     found = lua_option_push(L, index, more[i]) != LUA_TNIL;
     lua_pop(L, 1);
@@ -296,18 +320,19 @@ static const char *const transition_fields[] = {"observation",      "action",   
                                                 "next_observation", "terminated", NULL};
 
 /*** replay:sample(n, { fields = nil, stream = nil, into = nil, relabel = nil, task = nil, steps = 1,
-gamma = nil }): a batch of n transitions, each equally likely: a table of tensors by field, n first.
+gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table of tensors by field, n first.
 Without `fields`: observation, action, reward, next_observation, terminated, and the extra fields.
 `stream` is an orrery.stream to draw from; `into` an earlier batch, whose tensors are written again.
 With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and terminated are those of
 the new goal by `task` (or the strategy's own), and `relabeled` is 1 where that was done. With
 `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps` of n, reward is the
 discounted sum of n rewards, next_observation and all else that is "next" are n steps on, or as many
-as there are to the end, and discount is gamma to that number. */
+as there are to the end, and discount is gamma to that number. From a replay that is prioritised the
+batch also has `index`, for replay:set_priorities, and `weight`, importance weights with beta. */
 static int sample(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of transitions");
-  if (asks_for_more(L, 3)) return call_sampler(L, "sample");
+  if (asks_for_more(L, 3, orr_replay_is_prioritised(replay))) return call_sampler(L, "sample");
   check_batch_options(L, 3, "sample options");
   lua_settop(L, 3);
   orr_random *stream = lua_option_stream(L, 3);
@@ -330,7 +355,7 @@ static int windows(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of windows");
   int64_t length = check_count(L, 3, "the length of windows");
-  if (asks_for_more(L, 4)) return call_sampler(L, "windows");
+  if (asks_for_more(L, 4, false)) return call_sampler(L, "windows");
   check_batch_options(L, 4, "windows options");
   lua_settop(L, 4);
   orr_random *stream = lua_option_stream(L, 4);
@@ -528,6 +553,10 @@ static int replay_index(lua_State *L) {
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
   if (!strcmp(name, "env")) {
     lua_getiuservalue(L, 1, 1);
+    return 1;
+  }
+  if (!strcmp(name, "prioritised")) {
+    lua_pushboolean(L, orr_replay_is_prioritised(replay));
     return 1;
   }
   if (!strcmp(name, "episodes") || !strcmp(name, "capacity")) {
