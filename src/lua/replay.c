@@ -79,7 +79,8 @@ static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
 episodes, which takes memory as it fills; past its capacity, in transitions, the oldest episodes
 leave. bad_numbers says what happens to numbers that are infinite or NaN: "error", "discard" (their
 episode) or "clip". prioritised = { alpha = 0.6 } makes replay:sample draw by priority. Instead of an environment, spaces: observation, action; with observation_extras
-and step_extras for further fields. */
+and step_extras for further fields. What it has: #replay transitions, replay.episodes, capacity,
+prioritised (whether it is), env, observation_space, action_space, observation_extras, step_extras. */
 static int new_replay(lua_State *L) {
   static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
                                       "action", "prioritised", "observation_extras", "step_extras",
