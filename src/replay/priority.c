@@ -128,7 +128,7 @@ orr_status orr_replay_set_priorities(orr_replay *replay, int64_t count, const in
   int64_t first = oldest(replay);
   for (int64_t i = 0; i < count; i++) {
     int64_t number = first + ((numbers[i] - first) & INT32_MAX);
-    if (number >= replay->next_first || number - first >= replay->transitions) continue; /* gone */
+    if (number - first >= replay->transitions) continue; /* it has left */
     double p = pow((double)priorities[i] + LEAST, replay->alpha);
     priority_fill(replay, number, 1, p);
     if (p > replay->greatest) replay->greatest = p;
