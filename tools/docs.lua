@@ -136,7 +136,7 @@ end
 -- with its ending. What is in INSIDE is for the library itself; what is in neither list comes last.
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
-  { "Replay", "replay", "recorder", "relabel", "stream" },
+  { "Replay", "replay", "replay_read", "recorder", "relabel", "stream" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",

@@ -9,6 +9,7 @@
 #include "orrery/mpc.h"
 #include "orrery/nn.h"
 #include "orrery/plan.h"
+#include "orrery/priority.h"
 #include "orrery/program.h"
 #include "orrery/relabel.h"
 #include "orrery/replay.h"

@@ -1,13 +1,13 @@
-/* priority.c - prioritised sampling (Schaul et al., "Prioritized experience replay", 2016) by a tree of
-   sums: the leaves hold the transitions' priorities to the power alpha, every other node the sum of
-   its two children, so a draw is one walk from the root.
+/* priority.c - prioritised sampling by a tree of sums: the leaves hold the transitions' priorities
+   to the power alpha, every other node the sum of its two children, so a draw is one walk from the
+   root.
 
    The transition that was the n-th ever taken lies in leaf n modulo their number, a power of two no
    less than the transitions at hand: leaving is setting leaves to 0, and nothing ever moves, but
    when the tree grows. tree[1] is the root, tree[leaves + i] leaf i. */
 #include <math.h>
-#include <string.h>
 
+#include "orrery/priority.h"
 #include "replay/replay.h"
 
 enum { FIRST_LEAVES = 64 };

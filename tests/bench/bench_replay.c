@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "orrery/priority.h"
 #include "orrery/relabel.h"
 
 enum { FIELDS = 17, ACTIONS = 6, BATCH = 256, ROUNDS = 2000 };
