@@ -8,11 +8,13 @@
 #include "orrery/image.h"
 #include "orrery/mpc.h"
 #include "orrery/nn.h"
+#include "orrery/objective.h"
 #include "orrery/plan.h"
 #include "orrery/priority.h"
 #include "orrery/program.h"
 #include "orrery/relabel.h"
 #include "orrery/replay.h"
+#include "orrery/rollout.h"
 #include "orrery/space.h"
 #include "orrery/tensor.h"
 
