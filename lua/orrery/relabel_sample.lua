@@ -14,14 +14,17 @@ local function keep_some(source, share, stream)
   return orrery.where(orrery.less(stream:uniforms(#source), share), source, 0):to "int"
 end
 
--- Each transition's task, an int tensor.
+-- Each transition's task, an int tensor; 0: it keeps its own.
 local function choose_task(r, replay, index, stream)
   if not r.strategy then return stream:integers(1, #r.tasks, #index) end
-  local chosen = r.strategy:choose(replay, index, stream).goal:reshape(-1):to "int"
-  if orrery.min_along(chosen) < 1 or orrery.max_along(chosen) > #r.tasks then
+  local result = r.strategy:choose(replay, index, stream)
+  local chosen = result.goal and result.goal:reshape(-1) or orrery.ones(#index)
+  if #chosen ~= #index or orrery.min_along(chosen) < (result.source and 0 or 1)
+    or orrery.max_along(chosen) > #r.tasks then
     check.fail("relabel.tasks: choose must give the number of a task, 1 to %d", #r.tasks)
   end
-  return chosen
+  if result.source then chosen = orrery.where(orrery.less(0, result.source), chosen, 0) end
+  return chosen:to "int"
 end
 
 -- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides.

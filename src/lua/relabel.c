@@ -1,6 +1,5 @@
 /* relabel.c - the steps that sampling with relabeling is made of, for lua/orrery/relabel.lua and
    samplers of one's own. Numbers are int tensors, and count from 1. */
-#include <string.h>
 
 #include "lua/replay.h"
 

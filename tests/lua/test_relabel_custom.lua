@@ -245,6 +245,13 @@ check_tasks(shared:sample(500, { relabel = nearest }),
 assert(#notices == 0)
 local several = shared:sample(200, { relabel = nearest, steps = 3, gamma = 0.5, fields = { "reward", "time", "z" } })
 assert(several.reward:mean() > 10)
+notices = {}
+local late = shared:sample(300, { relabel = relabel.tasks { tasks = tasks, choose = function(_, t)
+  return t > 3 and 4 or nil
+end }, fields = { "time", "z", "next_z", "image", "reward", "terminated", "next_observation", "action" } })
+check_tasks(late, function() return 4 end)
+for k = 1, 300 do assert(late.relabeled[k] == (late.time[k] > 3 and 1 or 0)) end
+assert(#notices == 1)
 fails("1 to 4", function() shared:sample(5, { relabel = relabel.tasks { tasks = tasks, choose = function() return 5 end } }) end)
 fails("no identifier z", relabel.tasks, { tasks = { { reward = task.reward } } })
 fails("has 1 numbers", relabel.tasks, { tasks = { { reward = task.reward, z = { 1, 2 } }, { z = 1 } } })
