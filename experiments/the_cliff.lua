@@ -5,9 +5,11 @@
 --- no fault of planning just once: replanning at every step walks over it too. Only data mends it: what
 --- happened is appended, the model is fitted again, and the walker stops before the edge. Replanning has
 --- another use: with the true dynamics, in a stronger wind, it gets higher than a plan made in advance.
---- A net that learns the height blurs the edge, or finds it and walks right up to it, since it knows no
---- wind. What closes the gap is a model that predicts a distribution, the wind, and learns apart from
---- where a step leads how likely it is to end in a fall; risk modes tell what caution adds.
+--- The nets predict a distribution, the wind, and plans are scored by samples of it: a net that predicts one
+--- next state knows no wind, and may walk right up to the edge (--probabilistic=false: some seeds always
+--- fall). But a net that learns the height blurs the edge, and the walker stops far from it. What closes
+--- the gap is to learn apart from where a step leads how likely it is to end in a fall; risk modes tell
+--- what caution adds.
 local orrery = require "orrery"
 
 local options = orrery.options({
@@ -17,6 +19,8 @@ local options = orrery.options({
   refits = 6,           -- of the model, each after `episodes` more walks
   episodes = 5,
   members = 3,          -- nets in the ensemble
+  probabilistic = true, -- they predict the wind too
+  particles = 9,        -- samples of each plan's future
   hidden = { 64, 64 },  -- their hidden layers
   epochs = 120,         -- of each fit
   horizon = 12,         -- steps that replanning looks ahead; a plan made in advance covers the whole walk
@@ -100,7 +104,7 @@ local function draw_walks()
   end
   add("random walks: replanning", 2, "model of random walks: over the edge")
   add("after refits: replanning", 1, ("after %d refits"):format(options.refits))
-  add("wind and head for falls, mean", 3, "that knows the wind, with a head for falls")
+  add("head for falls, mean", 3, "with a head for falls")
   if #series == 0 then return end
   orrery.plot { title = ("The cliff: a walk of each of %d seeds, before and after refitting"):format(#curves),
     x = "step", y = "height, m (the edge is at 10)", series = series }
@@ -111,7 +115,7 @@ local function draw_learning()
   local series = {}
   for i, curve in ipairs(curves) do
     series[2 * i - 1] = { y = curve, color = 1, label = i == 1 and "heights only, each seed" or nil }
-    series[2 * i] = { y = wary_curves[i], color = 2, label = i == 1 and "wind, and a head for falls" or nil }
+    series[2 * i] = { y = wary_curves[i], color = 2, label = i == 1 and "with a head for falls" or nil }
   end
   local best = mean_and_deviation(table_of["true dynamics: replanning"].heights)
   local x, y = { 1, options.refits + 1 }, { best, best }
@@ -148,16 +152,16 @@ for number = 1, options.seeds do
   judge("strong wind, true: replanning", windy, replanning({ env = windy }, 10), seed)
 
   local function judge_model(when, model)
-    judge(when .. ": in advance", calm, in_advance({ model = model }, options.members), seed)
-    judge(when .. ": replanning", calm, replanning({ model = model }, options.members), seed)
+    judge(when .. ": in advance", calm, in_advance({ model = model }, options.particles), seed)
+    judge(when .. ": replanning", calm, replanning({ model = model }, options.particles), seed)
   end
   local curve, wary_curve = {}, {}
-  -- Deterministic nets without a share held out: the few falls are too precious not to be fitted.
+  -- No share is held out: the few falls are too precious not to be fitted.
   local model = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
-    probabilistic = false, seed = seed }
-  local mpc = replanning({ model = model }, options.members)
+    probabilistic = options.probabilistic, seed = seed }
+  local mpc = replanning({ model = model }, options.particles)
   orrery.loop.replan { env = calm, task = task, model = model, seed = seed, rounds = options.refits + 1,
-    episodes = options.episodes, random_episodes = options.random_episodes, particles = options.members,
+    episodes = options.episodes, random_episodes = options.random_episodes, particles = options.particles,
     planner = planner(options.horizon, 1, 1),
     fit = { epochs = options.epochs, batch = 64, validation = 0, bootstrap = false },
     log = function(round, result)
@@ -169,19 +173,19 @@ for number = 1, options.seeds do
       if number == 1 then draw_film(mpc, "before_film.png", "A model of random walks: over the edge") end
     end }
   judge_model("after refits", model)
-  judge("after refits: worst member", calm, replanning({ model = model, risk = "worst" }, options.members), seed)
+  judge("after refits: worst particle", calm, replanning({ model = model, risk = "worst" }, options.particles), seed)
 
-  tell "the wind, and a head for falls"
+  tell "a head for falls"
   local wary = orrery.model { env = calm, members = options.members, hidden = options.hidden, activation = "relu",
     seed = seed, events = { fallen = falls } }
   orrery.loop.replan { env = calm, task = until_fall, model = wary, seed = seed, rounds = options.refits + 1,
-    episodes = options.episodes, random_episodes = options.random_episodes, particles = 3 * options.members,
+    episodes = options.episodes, random_episodes = options.random_episodes, particles = options.particles,
     planner = planner(options.horizon, 1, 1),
     fit = { epochs = options.epochs // 2, batch = 64, validation = 0, bootstrap = false },
     log = function(round, result) wary_curve[round.round] = round.round > 0 and height_of(result) or nil end }
   for _, risk in ipairs { "mean", "worst" } do
-    judge("wind and head for falls, " .. risk, calm, replanning({ model = wary, task = until_fall, risk = risk },
-      3 * options.members), seed)
+    judge("head for falls, " .. risk, calm, replanning({ model = wary, task = until_fall, risk = risk },
+      options.particles), seed)
   end
   curves[number], wary_curves[number] = curve, wary_curve
   if number == 1 then draw_film(mpc, "after_film.png", "The same, refitted to its own walks: up, and stop") end

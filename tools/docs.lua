@@ -154,25 +154,83 @@ local INSIDE = { model_events = true, model_score = true, model_training = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }
 
+-- What a source is about, where its name does not say so to a user.
+local HEADINGS = { env = "Making and stepping environments", env_callbacks = "Environments written in Lua",
+  space = "Spaces and records", check_env = "Checking an environment", environments = "Built-in environments",
+  replay = "The replay", recorder = "Adding episodes", stream = "Random orders", model = "The model",
+  model_fit = "Training", model_audit = "Errors of predictions", model_audit_plans = "Errors of plans",
+  model_audit_variance = "Does it know what it does not know?", model_event_audit = "Events",
+  model_rollout = "Plans in a model", model_linear = "Derivatives of a model", mpc = "Model-predictive control",
+  plan = "Planners", objective = "Objectives", objective_score = "Asking an objective",
+  objective_options = "Risk", q_objective = "A Q-function as objective", tasks = "Tasks of built-in environments",
+  policy = "Policies", evaluate = "Evaluation", nn = "Usual nets and losses", net = "Nets",
+  update = "Training steps", optimiser = "Making an optimiser", rowwise = "Functions of rows",
+  trace = "Compiled and plain functions", trace_transforms = "Loops and derivatives", program = "Programs",
+  symbol = "Symbols", symbol_ops = "Symbols along axes", tensor = "The tensor", tensor_make = "Tensors from sizes",
+  tensor_shapes = "Shapes, parts and copies", tensor_operations = "Calculating", tensor_files = "Tensors in files",
+  canvas = "The canvas", image = "Plots and files", options = "Options of a script", run = "Runs", json = "JSON",
+  engine = "The engine" }
+
 -- What the rows of a .def file are.
 local TABLES = { planners = "Planners and their options", layers = "Layers", optimisers = "Optimisers",
   risks = "Measures of risk", inits = "How the weights of a linear layer start",
   ops = "Functions of numbers, tensors and symbols" }
 
 local sections = {} -- lines of each source, by name
+local written = {} -- of each source: introductions and entries, before they are put together
 local out = {}
 local function put(format, ...)
   out[#out + 1] = select("#", ...) > 0 and format:format(...) or format
 end
 
--- What `write` puts becomes the section of a source; two sources of one name (C and Lua) share it.
+-- What `write` puts becomes the section of a source.
 local function section(name, write)
   if INSIDE[name] then return end
   local whole = out
-  out = sections[name] or {}
+  out = {}
   write()
   if #out > 0 then sections[name] = out end
   out = whole
+end
+
+-- Whether a text leads through the source: it names files, or functions of a module that users do not see.
+local function leads_inside(text, name)
+  return text:find "[%w_]%.lua" or text:find "[%w_]%.[ch]%f[%W]"
+    or not public[name] and text:find("%f[%w_]" .. name .. "%.%l")
+end
+
+-- An introduction without sentences that lead inside; the first letter is a capital, where it is a word's.
+local function for_users(text, name)
+  if leads_inside(text, name) then
+    local kept = {}
+    for sentence in (text .. "\n"):gsub("%.%s", ".\0"):gmatch "[^%z]+" do
+      if not leads_inside(sentence, name) then kept[#kept + 1] = sentence end
+    end
+    text = table.concat(kept, " "):gsub(" \n", "\n")
+  end
+  return text:find "^[%w_]+[:.]%l" and text or (text:gsub("^%l", string.upper))
+end
+
+-- Two sources of one name (C and Lua) share a section.
+local function collect(name, title, entries)
+  if INSIDE[name] or #entries == 0 then return end
+  local section = written[name] or { titles = {}, entries = {} }
+  written[name] = section
+  section.titles[#section.titles + 1] = for_users(title, name)
+  table.move(entries, 1, #entries, #section.entries + 1, section.entries)
+end
+
+-- What makes things comes first, then methods of what the source belongs to ("model" of model_audit), then
+-- those of what these answer; each in the order of the source.
+local function in_order(name, entries)
+  local ranks = { {}, {}, {} }
+  for _, entry in ipairs(entries) do
+    local owner = entry.name:match "^[^.:]+"
+    local rank = ranks[owner == "orrery" and 1 or name:find("^" .. owner .. "_") and 2 or 3]
+    rank[#rank + 1] = entry
+  end
+  table.move(ranks[2], 1, #ranks[2], #ranks[1] + 1, ranks[1])
+  return table.move(ranks[3], 1, #ranks[3], #ranks[1] + 1, ranks[1])
 end
 
 -- A text as Markdown: lines that are set in by two spaces or more are shown as they are.
@@ -189,11 +247,10 @@ local function put_text(text)
   put ""
 end
 
-local function put_entries(title, entries)
-  if #entries == 0 then return end
-  put_text(title)
-  for _, entry in ipairs(entries) do
-    put("### `%s`\n", (entry.signature:gsub("%s*\n%s*", " ")))
+local function put_entries(name, from)
+  for _, title in ipairs(from.titles) do put_text(title) end
+  for _, entry in ipairs(in_order(name, from.entries)) do
+    put("#### `%s`\n", (entry.signature:gsub("%s*\n%s*", " ")))
     if entry.text ~= "" then put_text(entry.text) end
     for _, note in ipairs(entry.annotations or {}) do
       local name, rest = note:match "^@param%s+(%S+)%s*(.*)$"
@@ -207,7 +264,6 @@ end
 local function put_table(path, text)
   local list = rows(text)
   if #list == 0 then return end
-  put("%s:\n", TABLES[path:match "([%w_]+)%.def$"] or path:match "([%w_]+)%.def$")
   put "| name | |\n| --- | --- |"
   for _, row in ipairs(list) do
     put("| `%s` | %s |", row.name, row.doc)
@@ -302,11 +358,14 @@ for _, path in ipairs(sources) do
       stubs[#stubs + 1] = ""
     end
     local name = path:match "([%w_]+)%.%w+$"
-    section(name, function() put_entries(title, entries) end)
+    collect(name, title, entries)
     if not INSIDE[name] then
       for _, entry in ipairs(entries) do put_stub(entry) end
     end
   end
+end
+for name, from in pairs(written) do
+  section(name, function() put_entries(name, from) end)
 end
 for _, pair in ipairs(tables) do
   section(pair[1]:match "[%w_]+%.def$", function() put_table(pair[1], pair[2]) end)
@@ -323,8 +382,9 @@ local function bound(value)
 end
 
 local function put_environment(orrery, info)
-  put("### Environment `%s`\n", info.name)
-  put_text(c_title(read(env_folder .. info.name .. ".c"))) -- the equations and the reward
+  put("#### Environment `%s`\n", info.name)
+  -- the equations and the reward
+  put_text((for_users(c_title(read(env_folder .. info.name .. ".c")):gsub("%s*%([%w_]+%.h%)", ""), info.name)))
   local env = orrery.env(info.name)
   put "| field | | numbers | bounds |\n| --- | --- | --- | --- |"
   for _, kind in ipairs { "observation", "action" } do
@@ -353,6 +413,13 @@ end
 table.sort(last, function(a, b) return (a == "Further") ~= (b == "Further") and a == "Further" or a < b end)
 if #last > 1 then CHAPTERS[#CHAPTERS + 1] = last end
 
+-- A section under its heading, which a chapter of one section has itself.
+local function put_section(name, alone)
+  local heading = TABLES[name:match "^(.*)%.def$"] or HEADINGS[name] or name:gsub("_", " "):gsub("^%l", string.upper)
+  if not alone then put("### %s\n", heading) end
+  table.move(sections[name], 1, #sections[name], #out + 1, out)
+end
+
 put "# Orrery: the Lua reference\n"
 put "Generated from the source. `local orrery = require \"orrery\"`.\n"
 for _, chapter in ipairs(CHAPTERS) do
@@ -361,7 +428,9 @@ end
 put ""
 for _, chapter in ipairs(CHAPTERS) do
   put("## %s\n", chapter[1])
-  for i = 2, #chapter do table.move(sections[chapter[i]] or {}, 1, #(sections[chapter[i]] or {}), #out + 1, out) end
+  for i = 2, #chapter do
+    if sections[chapter[i]] then put_section(chapter[i], #chapter == 2) end
+  end
 end
 stubs[#stubs + 1] = "return orrery"
 

@@ -123,6 +123,9 @@ ORR_API orr_status orr_mpc_set_budget(orr_mpc *mpc, int iterations, double secon
 /* The last plan as it was made, [horizon][action size]; NULL before the first and after a reset. */
 ORR_API const orr_real *orr_mpc_plan(const orr_mpc *mpc);
 ORR_API int orr_mpc_batch(const orr_mpc *mpc);
+/* The step_seconds of an mpc with a planning thread: whoever steps a simulated environment faster
+   leaves it no time to plan. 0: at any pace. */
+ORR_API double orr_mpc_pace(const orr_mpc *mpc);
 /* How far the model's members are apart along the last plan, from the observation it was made for:
    disagreement[horizon], see orr_objective_disagree. Fails before the first plan, and where the
    size of observations is unknown. */

@@ -89,9 +89,30 @@ local function guarded(values, names, what)
   return record.guard(copy, names, what)
 end
 
+-- Seconds of a step; 0: as fast as it goes. An mpc that plans in the background says what it needs.
+local function pace_of(given, policy)
+  if given == false then return 0 end
+  if given == nil then return orrery.policy.pace(policy) end
+  if type(given) ~= "number" or not (given >= 0 and given < math.huge) then
+    check.fail("evaluate: pace is a number of seconds for each step, 0 or more, or false, not %s", given)
+  end
+  return given
+end
+
+-- A function that returns when the next step is due, `pace` seconds after the last was. What came late
+-- is not made up for by steps in a row.
+local function pacer(pace)
+  if pace == 0 then return function() end end
+  local due = orrery.clock()
+  return function()
+    due = math.max(due + pace, orrery.clock())
+    orrery.sleep(due - orrery.clock())
+  end
+end
+
 -- One episode: its rewards, the last observation and, if they are wanted, its pictures; what is seen
 -- goes to the recorder, if there is one.
-local function play(env, policy, task, context, seed, steps, recorder, frames, width)
+local function play(env, policy, task, context, seed, steps, pace, recorder, frames, width)
   local space = env.action_space
   local seen, done = env.observation_space.names, space.names
   local observation = env:reset(seed)
@@ -99,7 +120,9 @@ local function play(env, policy, task, context, seed, steps, recorder, frames, w
   if recorder then recorder:start(observation) end
   local s, rewards = guarded(observation, seen, "observation"), {}
   if frames then frames[#frames + 1] = env:draw(width) end
+  local wait = pacer(pace)
   for step = 1, steps do
+    if step > 1 then wait() end
     context.step = step
     local chosen, note = policy:act(observation, context)
     if type(note) == "string" then context.notes[note] = (context.notes[note] or 0) + 1 end
@@ -125,7 +148,7 @@ end
 
 --- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
 --- noise depend on the seed alone, so that policies can be compared.
----   policy    an mpc, or as in policy.lua; its reset(seed) is called for each episode
+---   policy    an mpc, or a policy as orrery.policy has them; its reset(seed) is called for each episode
 ---   task      { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the
 ---             reward alone, t from 0; none: the environment's own reward
 ---   episodes  5
@@ -134,6 +157,8 @@ end
 ---   film      true keeps a picture of every step of the first episode, in `frames`; or how many
 ---             pixels wide they are: 480
 ---   replay    keeps the episodes, with the environment's own rewards; none: nothing is kept
+---   pace      seconds that each step takes at least; false: as fast as it goes; none: the step_seconds of
+---             an mpc that plans in the background, which would get no time else
 ---   progress  function(fraction, text), or a run, called after each episode
 --- The result has mean, std, and by episode returns, lengths, rewards (lists) and last, the observation
 --- that it ended with; notes, how often an mpc said "late", "last plan" or "safe action" (see mpc:act); and
@@ -141,7 +166,7 @@ end
 --- that a model learned end no real episode.
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
-    steps = "optional number", film = "any", replay = "any", progress = "any" })
+    steps = "optional number", film = "any", replay = "any", progress = "any", pace = "any" })
   local task = task_of(given.task)
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
@@ -151,6 +176,7 @@ return function(env, policy, options)
     check.fail("evaluate: episodes must be a whole number, 1 or more, got %s", given.episodes)
   end
   policy = orrery.policy.of(policy, "evaluate")
+  local pace = pace_of(given.pace, policy)
   local tell = orrery.policy.teller(given.progress)
   local seeds = orrery.stream(given.seed, 1)
   local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {}, notes = {} }, Result)
@@ -160,7 +186,7 @@ return function(env, policy, options)
   for episode = 1, given.episodes do
     local context = { env = env, episode = episode, notes = result.notes }
     local frames = episode == 1 and result.frames or nil
-    local rewards, last = play(env, policy, task, context, seeds:whole(), limit, recorder, frames, width)
+    local rewards, last = play(env, policy, task, context, seeds:whole(), limit, pace, recorder, frames, width)
     result.rewards[episode], result.last[episode] = rewards, last
     result.returns[episode], result.lengths[episode] = sum_of(rewards), #rewards
     tell(episode / given.episodes, ("evaluating, episode %d of %d"):format(episode, given.episodes))

@@ -241,8 +241,14 @@ end
 function loop.pddm(options)
   local given = {}
   for name, value in pairs(options or {}) do given[name] = value end
-  given.fit = { bootstrap = false }
-  for name, value in pairs(options and options.fit or {}) do given.fit[name] = value end
+  local fit = options and options.fit or {}
+  local function with_same_data(asked)
+    local settings = { bootstrap = false }
+    for name, value in pairs(asked) do settings[name] = value end
+    return settings
+  end
+  if type(fit) == "function" then given.fit = function(...) return with_same_data(fit(...)) end
+  elseif type(fit) == "table" then given.fit = with_same_data(fit) end
   given.particles = given.particles or 3
   return replan("loop.pddm", given, { members = 3, hidden = { 250, 250 }, probabilistic = false, activation = "relu" },
     function() return orrery.plan.pddm { horizon = 7, population = 200 } end)

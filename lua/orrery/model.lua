@@ -44,6 +44,25 @@ local function bounds_of(space, side, none)
   return any and orrery.tensor(list) or nil
 end
 
+-- Where the bounds of the log-variance start.
+local function variance_bounds_of(o)
+  local given = o.log_variance
+  if not given then return { -10, 0.5 } end
+  if not o.probabilistic then
+    check.fail("model options: log_variance is for models with a variance: leave it out, or probabilistic = false")
+  end
+  for _, bound in ipairs { given[1] or 0 / 0, given[2] or 0 / 0 } do
+    if type(bound) ~= "number" or not (math.abs(bound) <= 60) then -- its exponential is a number of 32 bits
+      check.fail("model options: log_variance must be two numbers from -60 to 60, as in { -10, 0.5 }, not { %s, %s }",
+        given[1], given[2])
+    end
+  end
+  if #given ~= 2 or given[1] >= given[2] then
+    check.fail("model options: log_variance must be two numbers, the lower one first, as in { -10, 0.5 }")
+  end
+  return given
+end
+
 --- orrery.model(options): an untrained model.
 ---   env            whose observations and actions it learns; or the spaces `observation` and
 ---                  `action`
@@ -51,6 +70,9 @@ end
 ---   hidden         { 200, 200, 200 }
 ---   activation     "silu"
 ---   probabilistic  true: each net predicts a mean and a variance; false: a mean only
+---   log_variance   { -10, 0.5 }: where the learned bounds of the log-variance start, low and high, as in PETS;
+---                  0 is the log-variance of the changes of state in the data. A lower start suits worlds
+---                  with hardly any noise
 ---   layer_norm     false
 ---   bounded        true: predicted states stay within the observation's bounds
 ---   init           "truncated_normal": how weights start
@@ -64,12 +86,13 @@ end
 local function new(options)
   local o = check.options("model options", options, {
     env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
-    activation = "silu", probabilistic = true, layer_norm = false, bounded = true,
+    activation = "silu", probabilistic = true, log_variance = "optional table", layer_norm = false, bounded = true,
     init = "truncated_normal", seed = 0, events = "optional table", events_hidden = { 64, 64 },
   })
   if math.type(o.members) ~= "integer" or o.members < 1 then
     check.fail("model options: members must be a whole number, 1 or more, not %s", o.members)
   end
+  local log_variance = variance_bounds_of(o)
   local self = setmetatable({ options = o, members = o.members }, Model)
   self.probabilistic = o.probabilistic
   self.observation, self.action = space_of(o, "observation"), space_of(o, "action")
@@ -85,7 +108,7 @@ local function new(options)
   self.target_inverse = orrery.ones(states)
   if o.probabilistic then
     local shape = o.members > 1 and { o.members, states } or { states }
-    self.low, self.high = orrery.full(-10, shape), orrery.full(0.5, shape)
+    self.low, self.high = orrery.full(log_variance[1], shape), orrery.full(log_variance[2], shape)
   end
   if o.bounded then
     self.lowest = bounds_of(self.observation, "low", -math.huge)

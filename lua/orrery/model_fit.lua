@@ -139,9 +139,11 @@ local function new_update(model, o)
       local mean, log_variance = model:normalised(s, a)
       local target = target_of(model, sample.y)
       if not log_variance then return nn.mse(mean, target) end
-      -- keeps the bounds near what is needed; half of Chua et al.'s 0.01, as the likelihood is
+      -- Keeps the bounds near what is needed: half of Chua et al.'s 0.01, as the likelihood is, shared out over
+      -- the members, whose nets have one pair of bounds in common there. It pulls them together, not past each
+      -- other: bounds that cross would leave a variance that no input changes any more.
       local low, high = model:variance_bounds()
-      local room = orrery.sum(high - low)
+      local room = orrery.sum(orrery.max(high - low, 0)) / model.members
       -- what never changes must not be sharpened without end
       local changes = orrery.less(0, model.target_inverse)
       return nn.gaussian_nll(mean * changes, log_variance * changes, target) + 0.005 * room
@@ -226,7 +228,9 @@ end
 --- orrery.replay, or a table of tensors observation, action, next_observation (and episode).
 ---   epochs         100 at most
 ---   batch          256 rows per member and update
----   validation     0.1: share of the rows held out; 0: none, and no early stopping
+---   validation     0.1: share of the rows held out; 0: none, no early stopping, and the last parameters stay, as
+---                  in PETS. Members kept at the lowest error that they ever had are better than the variance
+---                  that they learned meanwhile says: at high learning rates it is several times too large
 ---   split          "rows", or "episodes": whole episodes are held out
 ---   patience       10 epochs without a member's error falling by `improvement` (0.01 of itself)
 ---   learning_rate  1e-3; weight_decay 1e-5 (weights only), clip 0; or an `optimiser`

@@ -102,7 +102,8 @@ end
 ---                 late answers were, on a busy machine up to half of it; where not even one population fits in,
 ---                 as many of its plans as do are tried, and the best is executed. See mpc:statistics()
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
----                 by the steps whose time has passed; none: by one step for each act
+---                 by the steps whose time has passed; none: by one step for each act. With `background`
+---                 orrery.evaluate keeps to it
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
 ---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
 ---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and

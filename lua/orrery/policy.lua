@@ -84,6 +84,13 @@ function policy.of(value, what)
     type(value))
 end
 
+--- policy.pace(value): seconds that a policy wants a step to take, by its method `pace`, as an mpc that
+--- plans in the background does; 0 when it has none.
+function policy.pace(value)
+  if not has(value, "pace") or type(value.pace) ~= "function" then return 0 end
+  return value:pace() or 0
+end
+
 --- policy.reset(value, seed): tells a policy that an episode starts.
 function policy.reset(value, seed)
   if has(value, "reset") then value:reset(seed) end

@@ -1,4 +1,4 @@
---- replay.lua - collecting experience: what is written in Lua of a replay's methods.
+--- replay.lua - collecting experience: playing episodes into a replay.
 local check = require "orrery.check"
 local orrery = require "orrery"
 

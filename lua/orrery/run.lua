@@ -46,7 +46,7 @@ local function start(given)
   else
     folder = new_folder(settings.folder, settings.name, seed)
   end
-  local self = setmetatable({ name = settings.name, folder = folder, started = system.clock(),
+  local self = setmetatable({ name = settings.name, folder = folder, started = orrery.clock(),
     lines = 0, files = {}, finals = {}, drawn = false, told = -math.huge }, run)
   self.metrics = assert(io.open(folder .. "/metrics.jsonl", "w"))
   system.write(folder .. "/options.json", json.pretty {
@@ -59,7 +59,7 @@ end
 --- the start, is added.
 function run:log(values)
   if self.closed then error("run: it is closed", 2) end
-  local line = { time = math.floor((system.clock() - self.started) * 1000 + 0.5) / 1000 }
+  local line = { time = math.floor((orrery.clock() - self.started) * 1000 + 0.5) / 1000 }
   for key, value in pairs(values) do line[key] = value end
   local done, message = self.metrics:write(json.encode(line), "\n")
   if done then done, message = self.metrics:flush() end
@@ -106,7 +106,7 @@ end
 function run:progress(fraction, text)
   if type(fraction) == "string" then fraction, text = nil, fraction end
   if fraction then fraction = math.max(0, math.min(1, fraction)) end
-  local columns, now = system.terminal(), system.clock()
+  local columns, now = system.terminal(), orrery.clock()
   local done = fraction == 1
   if now - self.told < (columns and 0.1 or 10) and not done then return end
   self.told = now

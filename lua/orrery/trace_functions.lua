@@ -239,8 +239,8 @@ end
 
 local RANDOM_ADVICE = "draw with orrery.rand or orrery.randn, which become draws of the program"
 
--- Draws of the engine's module, as draws of the program.
-local function draws(session)
+-- Functions of the engine's module: draws become draws of the program, the others are refused.
+local function of_engine(session)
   local function shape_of(...)
     if type((...)) == "table" then return session:plain((...)) end
     return { ... }
@@ -253,6 +253,7 @@ local function draws(session)
     randint = function(low, high, ...) return (rand(...) * (high - low + 1)):floor() + low end,
     permutation = function(n) return rand(n):argsort() end,
     seed = refusing("seeds the engine's random numbers"),
+    clock = refusing("takes the time with orrery.clock", CLOCK_ADVICE), sleep = refusing("sleeps"),
   }
 end
 
@@ -285,7 +286,7 @@ local function make(session)
       end)
     end
   end
-  for name, stand_in in next, draws(session) do
+  for name, stand_in in next, of_engine(session) do
     add(orrery, name, function() return stand_in end)
   end
   return stand_ins

@@ -1,4 +1,8 @@
 /* engine.c - what a script asks of the engine itself. */
+#include <errno.h>
+#include <math.h>
+#include <time.h>
+
 #include "lua/lua_orrery.h"
 
 /*** orrery.seed(seed): starts the engine's stream of random numbers anew. Without an argument
@@ -57,10 +61,42 @@ static int random_number(lua_State *L) {
   return 1;
 }
 
+/*** orrery.clock(): seconds of wall-clock time since some fixed moment; never goes back. The difference
+of two is how long something took; os.clock() counts the processor's time of all threads. */
+static int wall_clock(lua_State *L) {
+  lua_pushnumber(L, orr_clock());
+  return 1;
+}
+
+/* Interrupts of the engine raise no signal, so they are looked for this often. */
+#define SLICE 0.02
+
+/*** orrery.sleep(seconds): waits that long, without using the processor; not at all for 0 or less. Ctrl-C
+ends it with the error "interrupted". */
+static int sleep_for(lua_State *L) {
+  orr_engine *engine = lua_engine(L);
+  lua_Number seconds = luaL_checknumber(L, 1);
+  double end = orr_clock() + seconds, left = seconds;
+  if (isnan(seconds)) return lua_complain(L, "sleep: seconds is not a number");
+  for (; left > 0; left = end - orr_clock()) {
+    if (orr_interrupted(engine))
+      lua_check_status(L, orr_engine_fail(engine, ORR_INTERRUPTED, "interrupted"));
+    double slice = left < SLICE ? left : SLICE;
+    nanosleep(&(struct timespec){.tv_nsec = (long)(slice * 1e9)},
+              NULL); /* a signal ends it early */
+  }
+  return 0;
+}
+
 void open_engine(lua_State *L, int module) {
-  static const luaL_Reg functions[] = {
-      {"seed", seed},     {"threads", threads},      {"planning", planning},
-      {"memory", memory}, {"random", random_number}, {NULL, NULL}};
+  static const luaL_Reg functions[] = {{"seed", seed},
+                                       {"threads", threads},
+                                       {"planning", planning},
+                                       {"memory", memory},
+                                       {"random", random_number},
+                                       {"clock", wall_clock},
+                                       {"sleep", sleep_for},
+                                       {NULL, NULL}};
   lua_add_functions(L, module, functions);
   lua_pushstring(L, orr_version());
   lua_setfield(L, module, "version");

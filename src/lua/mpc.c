@@ -328,6 +328,13 @@ static int resume_planning(lua_State *L) {
   return 1;
 }
 
+/*** mpc:pace(): seconds of a step that whoever steps its environment should keep to: its step_seconds where it
+plans in the background; else 0, any pace will do. */
+static int pace(lua_State *L) {
+  lua_pushnumber(L, orr_mpc_pace(check_mpc(L, 1)));
+  return 1;
+}
+
 /*** mpc:disagreement(): how far the members of the model are apart along the last plan: a tensor of a number for each
 step, the standard deviation of the predicted state in units of what it usually is. Measured when asked for. */
 static int disagreement(lua_State *L) {
@@ -411,6 +418,7 @@ static const luaL_Reg methods[] = {{"act", act},
                                    {"set_planner", set_planner},
                                    {"pause", pause_planning},
                                    {"resume", resume_planning},
+                                   {"pace", pace},
                                    {"disagreement", disagreement},
                                    {"plan", plan},
                                    {"set_budget", set_budget},

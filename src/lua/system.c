@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "lua/callback.h"
@@ -102,19 +101,10 @@ static int system_terminal(lua_State *L) {
   return 1;
 }
 
-/*** system.clock(): seconds of wall-clock time since some fixed moment; never goes back. */
-static int system_clock(lua_State *L) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  lua_pushnumber(L, (lua_Number)now.tv_sec + 1e-9 * (lua_Number)now.tv_nsec);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {{"make_folder", system_make_folder},
                                      {"write", system_write},
                                      {"exists", system_exists},
                                      {"terminal", system_terminal},
-                                     {"clock", system_clock},
                                      {"limit_callbacks", lua_limit_callbacks},
                                      {NULL, NULL}};
 

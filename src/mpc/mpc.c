@@ -212,6 +212,10 @@ orr_objective *orr_mpc_objective(const orr_mpc *mpc) { return mpc->objective; }
 orr_planner *orr_mpc_planner(const orr_mpc *mpc) { return mpc->planner; }
 int orr_mpc_batch(const orr_mpc *mpc) { return mpc->batch; }
 
+double orr_mpc_pace(const orr_mpc *mpc) {
+  return mpc->options.background ? mpc->options.step_seconds : 0;
+}
+
 void orr_mpc_reset(orr_mpc *mpc) {
   background_rest(mpc);
   orr_planner_reset(mpc->planner);

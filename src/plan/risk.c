@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "plan/heap.h"
+
 static const struct {
   const char *name, *parameter, *doc;
   double value, low, high;
@@ -38,25 +40,22 @@ orr_status risk_check(orr_engine *engine, const orr_risk_options *options) {
   return ORR_OK;
 }
 
-static void sift_down(double *values, int from, int count) {
-  for (int child; (child = 2 * from + 1) < count; from = child) {
-    if (child + 1 < count && values[child] < values[child + 1]) child++;
-    if (values[from] >= values[child]) return;
-    double held = values[from];
-    values[from] = values[child];
-    values[child] = held;
-  }
+static bool is_less(const void *keys, const void *items, int a, int b) {
+  const double *values = items;
+  (void)keys;
+  return values[a] < values[b];
 }
 
-/* Heapsort, as qsort may allocate. */
+static void swap(void *items, int a, int b) {
+  double *values = items, held = values[a];
+  values[a] = values[b];
+  values[b] = held;
+}
+
 static void sort(double *values, int count) {
-  for (int i = count / 2; i-- > 0;) sift_down(values, i, count);
-  for (int last = count - 1; last > 0; last--) {
-    double held = values[0];
-    values[0] = values[last];
-    values[last] = held;
-    sift_down(values, 0, last);
-  }
+  heap all = {is_less, swap, NULL, values};
+  heap_make(all, count);
+  heap_sort(all, count);
 }
 
 static double mean_of(const double *values, int count) {

@@ -17,26 +17,18 @@ struct rollout_slopes {
   orr_program *program;
   orr_run *run;
   int width;                 /* numbers that a particle carries */
-  int n;                     /* plans that the rest was made for; 0: nothing yet */
+  int n;                     /* plans that the rest is laid out for; 0: none yet */
   orr_real *kept;            /* [horizon][n * particles][width] */
   orr_tensor *carry, *after; /* [n * particles, width] */
   double *values;            /* [3][particles], for rollout_weigh */
 };
 
-static void free_rows(learned *model) {
-  rollout_slopes *slopes = model->slopes;
-  orr_tensor_free(slopes->carry);
-  orr_tensor_free(slopes->after);
-  engine_free_memory(model->engine, slopes->kept);
-  slopes->carry = slopes->after = NULL;
-  slopes->kept = NULL;
-  slopes->n = 0;
-}
-
 void rollout_close_slopes(learned *model) {
   rollout_slopes *slopes = model->slopes;
   if (!slopes) return;
-  free_rows(model);
+  orr_tensor_free(slopes->carry);
+  orr_tensor_free(slopes->after);
+  engine_free_memory(model->engine, slopes->kept);
   orr_run_free(slopes->run);
   orr_program_free(slopes->program);
   engine_free_memory(model->engine, slopes->values);
@@ -88,14 +80,15 @@ orr_status rollout_set_slopes_input(learned *model, const char *name, orr_tensor
 static orr_status lay_out(learned *model, int n) {
   rollout_slopes *slopes = model->slopes;
   if (slopes->n == n) return ORR_OK;
+  orr_engine *engine = model->engine;
   int64_t rows = (int64_t)n * model->particles, carry[2] = {rows, slopes->width};
   size_t numbers = (size_t)rows * (size_t)slopes->width;
-  free_rows(model);
-  slopes->carry = orr_tensor_new(model->engine, ORR_REAL, 2, carry);
-  slopes->after = orr_tensor_new(model->engine, ORR_REAL, 2, carry);
-  slopes->kept =
-      engine_new_zeroed(model->engine, numbers, (size_t)model->horizon * sizeof(orr_real));
-  if (!slopes->carry || !slopes->after || !slopes->kept) return ORR_MEMORY;
+  slopes->n = 0;
+  if (!tensor_make_room(engine, &slopes->carry, ORR_REAL, 2, carry) ||
+      !tensor_make_room(engine, &slopes->after, ORR_REAL, 2, carry) ||
+      !engine_make_room(engine, (void **)&slopes->kept, numbers * (size_t)model->horizon,
+                        sizeof(orr_real)))
+    return orr_engine_status(engine);
   orr_status status = orr_run_input(slopes->run, "carry", slopes->carry, NULL);
   if (!status) status = orr_run_input(slopes->run, "after", slopes->after, NULL);
   for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];

@@ -3,51 +3,41 @@
 #include <math.h>
 #include <string.h>
 
+#include "plan/heap.h"
 #include "plan/plan.h"
 
 /* ---- ranking ---- */
 
-static bool ranks_before(const orr_real *returns, int a, int b) {
-  if (returns[a] != returns[b]) return returns[a] > returns[b];
-  return a < b;
+static bool ranks_before(const void *keys, const void *items, int a, int b) {
+  const orr_real *returns = keys;
+  const int *order = items;
+  if (returns[order[a]] != returns[order[b]]) return returns[order[a]] > returns[order[b]];
+  return order[a] < order[b];
 }
 
-/* Heapsort: in place, and the order is total, so any sort gives this one. */
-static void sink(const orr_real *returns, int *heap, int root, int n) {
-  for (;;) {
-    int child = 2 * root + 1;
-    if (child >= n) return;
-    if (child + 1 < n && ranks_before(returns, heap[child], heap[child + 1])) child++;
-    if (!ranks_before(returns, heap[root], heap[child])) return;
-    int swapped = heap[root];
-    heap[root] = heap[child];
-    heap[child] = swapped;
-    root = child;
-  }
+static void swap(void *items, int a, int b) {
+  int *order = items, held = order[a];
+  order[a] = order[b];
+  order[b] = held;
 }
 
+/* The order is total, so any sort gives this one. */
 int rank_returns(const orr_real *returns, int n, int wanted, int *order) {
+  heap best = {ranks_before, swap, returns, order}; /* so far; its root ranks last of them */
   int finite = 0, kept = 0;
-  /* order is a heap of the best so far; its root is the one that ranks last */
   for (int i = 0; i < n; i++) {
     if (!isfinite(returns[i])) continue;
     finite++;
     if (kept < wanted) {
       order[kept++] = i;
-      for (int root = kept / 2; kept == wanted && root-- > 0;) sink(returns, order, root, kept);
+      if (kept == wanted) heap_make(best, kept);
     } else if (returns[i] > returns[order[0]]) { /* equal ones come later: they rank behind */
       order[0] = i;
-      sink(returns, order, 0, kept);
+      heap_sink(best, 0, kept);
     }
   }
-  if (kept < wanted)
-    for (int root = kept / 2; root-- > 0;) sink(returns, order, root, kept);
-  for (int end = kept; end-- > 1;) {
-    int swapped = order[0];
-    order[0] = order[end];
-    order[end] = swapped;
-    sink(returns, order, 0, end);
-  }
+  if (kept < wanted) heap_make(best, kept);
+  heap_sort(best, kept);
   return finite;
 }
 

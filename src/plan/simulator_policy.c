@@ -11,7 +11,7 @@ struct simulator_policy {
   orr_program *program;
   orr_run *run;
   orr_tensor *time;
-  int n;                /* proposals that the rest was made for; 0: nothing yet */
+  int n;                /* proposals that the rest is laid out for; 0: none yet */
   orr_tensor *seen;     /* [n][observation] */
   double *states;       /* [n][state] */
   orr_real *pairs;      /* [n][2][observation]: before and after a step */
@@ -22,25 +22,14 @@ struct simulator_policy {
   int step;
 };
 
-static void free_rows(simulator *sim) {
+void simulator_close_policy(simulator *sim) {
   simulator_policy *policy = sim->policy;
+  if (!policy) return;
   orr_tensor_free(policy->seen);
   engine_free_memory(sim->engine, policy->states);
   engine_free_memory(sim->engine, policy->pairs);
   engine_free_memory(sim->engine, policy->statuses);
   engine_free_memory(sim->engine, policy->stopped);
-  policy->seen = NULL;
-  policy->states = NULL;
-  policy->pairs = NULL;
-  policy->statuses = NULL;
-  policy->stopped = NULL;
-  policy->n = 0;
-}
-
-void simulator_close_policy(simulator *sim) {
-  simulator_policy *policy = sim->policy;
-  if (!policy) return;
-  free_rows(sim);
   orr_tensor_free(policy->time);
   orr_run_free(policy->run);
   orr_program_free(policy->program);
@@ -92,16 +81,22 @@ static orr_status make_rows(simulator *sim, int n) {
   simulator_policy *policy = sim->policy;
   orr_engine *engine = sim->engine;
   if (policy->n == n) return ORR_OK;
-  free_rows(sim);
+  policy->n = 0;
   size_t rows = (size_t)n, state = (size_t)orr_space_size(orr_env_state_space(sim->env));
   int64_t seen[2] = {n, sim->observation};
-  policy->seen = orr_tensor_new(engine, ORR_REAL, 2, seen);
-  policy->states = engine_new_zeroed(engine, rows * state + 1, sizeof(double));
-  policy->pairs = engine_new_zeroed(engine, rows * 2 * (size_t)sim->observation, sizeof(orr_real));
-  policy->statuses = engine_new_zeroed(engine, rows, sizeof(orr_status));
-  policy->stopped = engine_new_zeroed(engine, rows, sizeof(bool));
-  if (!policy->seen || !policy->states || !policy->pairs || !policy->statuses || !policy->stopped)
-    return ORR_MEMORY;
+  const struct {
+    void **memory;
+    size_t count, size;
+  } rooms[] = {
+      {(void **)&policy->states, rows * state + 1, sizeof(double)},
+      {(void **)&policy->pairs, rows * 2 * (size_t)sim->observation, sizeof(orr_real)},
+      {(void **)&policy->statuses, rows, sizeof(orr_status)},
+      {(void **)&policy->stopped, rows, sizeof(bool)},
+  };
+  bool made = tensor_make_room(engine, &policy->seen, ORR_REAL, 2, seen);
+  for (size_t i = 0; i < COUNT(rooms) && made; i++)
+    made = engine_make_room(engine, rooms[i].memory, rooms[i].count, rooms[i].size);
+  if (!made) return orr_engine_status(engine);
   orr_status status = orr_run_input(policy->run, "s", policy->seen, NULL);
   if (!status) status = orr_run_rows(policy->run, n, 1);
   if (!status) policy->n = n;

@@ -8,7 +8,7 @@
 --- simulator  the environment itself
 --- long       the model again, where a single iteration takes longer than the deadline
 local orrery = require "orrery"
-local clock = orrery.system.clock
+local clock = orrery.clock
 
 local options = orrery.options {
   only = "",        -- one of the cases; otherwise all

@@ -108,9 +108,9 @@ local function measure(dimension, value)
   local before = orrery.memory()
   local run, base = dimension.make(o)
   run() -- compiles
-  local start = orrery.system.clock()
+  local start = orrery.clock()
   run()
-  local once = orrery.system.clock() - start
+  local once = orrery.clock() - start
   local seconds = once > options.seconds / 3 and once or timing.seconds(run, options.seconds)
   collectgarbage()
   local bytes = orrery.memory() - (base or before)

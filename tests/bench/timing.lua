@@ -1,6 +1,6 @@
 --- timing.lua - seconds that a function takes, and what it allocates.
 local orrery = require "orrery"
-local clock = orrery.system.clock
+local clock = orrery.clock
 local timing = {}
 
 --- timing.seconds(f, budget): the median of 9 batches of calls, per call; the budget (0.3 s) is what all

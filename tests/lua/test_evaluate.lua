@@ -31,6 +31,18 @@ assert(result.notes["safe action"] == 10)
 assert(tostring(result):find("10 of 10 actions were not planned", 1, true), tostring(result))
 assert(not tostring(seen):find "planned")
 
+-- steps take as long as they are asked to, and as a policy asks; what cannot be is refused
+local function seconds_of(policy, pace)
+  local from = orrery.clock()
+  assert(orrery.evaluate(env, policy, { episodes = 1, steps = 6, pace = pace }).lengths[1] == 6)
+  return orrery.clock() - from
+end
+local asks = setmetatable({ pace = function() return 0.02 end }, { __index = random })
+assert(seconds_of(random, 0.02) >= 0.0999 and seconds_of(asks) >= 0.0999)
+assert(seconds_of(asks, 0.04) >= 0.1999 and seconds_of(asks, 0) < 0.0999 and seconds_of(asks, false) < 0.0999)
+fails("pace is a number of seconds", seconds_of, random, -1)
+fails("pace is a number of seconds", seconds_of, random, "slow")
+
 -- a net takes a sample as it is
 local net = orrery.nn.mlp { inputs = 3, outputs = 1, hidden = { 4 }, seed = 2 }
 local model = orrery.model { env = env, members = 1, hidden = { 4 }, probabilistic = false }

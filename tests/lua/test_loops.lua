@@ -136,6 +136,12 @@ local pddm = orrery.loop.pddm { env = env, task = task, rounds = 1, seed = 5, fi
   planner = orrery.plan.pddm(smooth) }
 assert(#pddm.rounds == 2 and pddm.model.members == 3 and not pddm.model.probabilistic)
 
+-- with a function of options, too
+local asked = 0
+local varied = orrery.loop.pddm { env = env, task = task, rounds = 1, seed = 5, planner = orrery.plan.pddm(smooth),
+  fit = function() asked = asked + 1; return { epochs = 2 } end }
+assert(asked == 1 and varied.rounds[2].mean == pddm.rounds[2].mean)
+
 -- ---- mistakes
 
 fails("an environment is needed", orrery.loop.replan, { task = task })

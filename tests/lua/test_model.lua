@@ -55,6 +55,18 @@ end
 
 -- the log-variance bounds close in on what is needed
 assert(model.low:slice(1, 2, 2):min() > -9.9 and model.high:max() < 0.5)
+-- and are pulled together, but not past each other, for one noise everywhere
+local even = new_model()
+even:fit(train, { epochs = 60, batch = 16, learning_rate = 1e-2, validation = 0 })
+assert((even.high - even.low):min() > -0.3, tostring(even.high - even.low))
+-- they start where they are asked to
+local wide = new_model { log_variance = { -16, 2 } }
+assert(wide.low:min() == -16 and wide.low:max() == -16 and wide.high:min() == 2 and wide.high:max() == 2)
+assert(new_model().low:max() == -10 and new_model().high:min() == 0.5)
+for _, wrong in ipairs { {}, { 1 }, { 1, 1 }, { 2, -2 }, { -10, 0, 1 }, { -10, "a" }, { -1 / 0, 0 }, { 0 / 0, 0 } } do
+  fails("log_variance must be two numbers", new_model, { log_variance = wrong })
+end
+fails("log_variance is for models with a variance", new_model, { log_variance = { -10, 0 }, probabilistic = false })
 -- a number that was always the same is not looked at
 local heavier = test.observation:copy()
 heavier:slice(3, 3, 2):fill(123)

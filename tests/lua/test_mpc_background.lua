@@ -1,6 +1,6 @@
 -- A planning thread: what act answers meanwhile, what the host may do, and how it ends.
 local orrery = require "orrery"
-local clock = orrery.system.clock
+local clock = orrery.clock
 
 local function fails(wanted, f, ...)
   local ok, message = pcall(f, ...)
@@ -87,6 +87,13 @@ local start = clock()
 local action, why = slow:act(observation)
 assert(clock() - start < 5)
 assert(why == nil or (why == "safe action" and math.abs(action.torque - 0.5) < 1e-6), why)
+
+-- evaluation leaves it the time of a step to plan in
+local paced = open { step_seconds = 0.02 }
+start = clock()
+assert(paced:pace() == 0.02 and orrery.mpc { model = model, task = reward, step_seconds = 0.02 }:pace() == 0)
+assert(orrery.evaluate(env, paced, { episodes = 1, steps = 20 }).lengths[1] == 20)
+assert(clock() - start >= 0.3799 and paced:statistics().plans >= 5, paced:statistics().plans)
 
 -- the simulator plans from the state that the environment had, whatever the host does with it meanwhile
 local pushed = orrery.mpc { env = env, background = true, seed = 1,

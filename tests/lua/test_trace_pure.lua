@@ -34,6 +34,8 @@ refused("draws with math.random", function(x) return x + random(3) end, "orrery.
 refused("draws with math.randomseed", function(x) math.randomseed(1) return x end, "orrery.rand")
 refused("takes the time with os.time", function(x) return x + os.time() end, "as an argument")
 refused("takes the time with os.clock", function(x) return x + clock() end, "as an argument")
+refused("takes the time with orrery.clock", function(x) return x + orrery.clock() end, "as an argument")
+refused("sleeps", function(x) orrery.sleep(60) return x end)
 refused("takes the time with os.date", function(x) return x + #os.date() end, "as an argument")
 refused("os.getenv", function(x) return os.getenv("HOME") and x or 0 end)
 refused("prints", function(x) print(x) return x end)
