@@ -26,7 +26,7 @@ static const layer layers[] = {
     {"image", 4, "image.h"},
     {"replay", 4, "replay.h space.h"},
     {"env", 5, "env.h vector_env.h"},
-    {"plan", 6, "plan.h planners.def risks.def"},
+    {"plan", 6, "objective.h rollout.h plan.h planners.def risks.def"},
     {"mpc", 7, "mpc.h"},
     {"ext", 8, ""},
     {"lua", 8, "lua.h"},
