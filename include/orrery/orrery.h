@@ -17,5 +17,6 @@
 #include "orrery/rollout.h"
 #include "orrery/space.h"
 #include "orrery/tensor.h"
+#include "orrery/vector_env.h"
 
 #endif
