@@ -60,6 +60,11 @@ void env_field(env_fields *fields, const char *name, int length, double low, dou
                                   .high = fields->bounds[i][1]};
 }
 
+void env_discrete(env_fields *fields, const char *name, int n) {
+  env_field(fields, name, 0, 0, n - 1);
+  fields->fields[fields->count - 1].n = n;
+}
+
 const env_class *env_class_find(orr_engine *engine, const char *name) {
   const char *names[COUNT(classes)];
   char known[512] = "";

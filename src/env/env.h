@@ -16,6 +16,8 @@ typedef struct env_fields {
 
 /* Adds a field of `length` numbers (0: a single one) in low .. high; infinities are no bounds. */
 void env_field(env_fields *fields, const char *name, int length, double low, double high);
+/* Adds a field of one whole number, 0 .. n-1. */
+void env_discrete(env_fields *fields, const char *name, int n);
 
 typedef struct env_class {
   const char *name, *doc;
