@@ -7,7 +7,9 @@ local check = require "orrery.check"
 local modules = {
   check = "orrery.check",
   check_env = "orrery.check_env",
+  distribution = "orrery.distribution",
   evaluate = "orrery.evaluate",
+  gae = "orrery.gae",
   grad = "orrery.trace_transforms#grad",
   hvp = "orrery.trace_transforms#hvp",
   interpret = "orrery.trace#interpret",
@@ -19,12 +21,15 @@ local modules = {
   nn = "orrery.nn",
   options = "orrery.options",
   policy = "orrery.policy",
+  ppo = "orrery.ppo",
   q_objective = "orrery.q_objective",
+  reinforce = "orrery.reinforce",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   scan = "orrery.trace_transforms#scan",
   stop_gradient = "orrery.trace_transforms#stop_gradient",
   tasks = "orrery.tasks",
+  trpo = "orrery.trpo",
   update = "orrery.update",
 }
 
