@@ -12,7 +12,7 @@ local OffPolicy = agent.class "off-policy"
 
 local COMMON = {
   replay = "any", relabel = "any", capacity = 1e6, batch = 256, start = 1000, train_every = 1,
-  updates = "optional number", n_steps = 1,
+  updates = "optional number", n_steps = 1, q_range = "optional table",
 }
 
 --- off_policy.class(name): a class of such learners.
@@ -25,6 +25,7 @@ function off_policy.class(name) return agent.class(name, OffPolicy) end
 ---   start        1000 steps of random actions, before anything is learnt
 ---   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
 ---   n_steps      1: rewards summed before the bootstrap
+---   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
 function off_policy.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
@@ -35,6 +36,9 @@ function off_policy.new(Class, options, defaults, actions)
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.changes = 0, 0
   self.sampling = { stream = self.draws, relabel = o.relabel }
+  if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
+    check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
+  end
   if o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   return self
 end
@@ -43,8 +47,16 @@ end
 --- the state after it, discounted; nothing follows where the episode terminated (a time limit is no end: Pardo et
 --- al. 2018). Gradients see a constant.
 function OffPolicy:target(b, value)
-  local discount = rawget(b, "discount") or self.gamma * (1 - b.terminated)
-  return orrery.stop_gradient(b.reward + discount * value)
+  local discount, range = rawget(b, "discount") or self.gamma * (1 - b.terminated), self.options.q_range
+  local y = b.reward + discount * value
+  if range then y = orrery.clamp(y, range[1], range[2]) end
+  return orrery.stop_gradient(y)
+end
+
+--- self:weigh(b, loss): in a traced function: a row's loss, with the weight that the batch gives it, where it does.
+function OffPolicy:weigh(b, loss)
+  local weight = rawget(b, "weight")
+  return weight and weight * loss or loss
 end
 
 --- agent:sample(): a batch of the replay, relabeled where that was asked for. The next call writes it again.

@@ -62,8 +62,8 @@ local function make_updates(self, o)
       local value = orrery.min(slow1(xa), slow2(xa))[1] - orrery.exp(self.log_alpha) * log_p
       local y = self:target(b, value)
       xa = orrery.concat { self:seen(b), self:to_unit(b.action) }
-      local a, b = q1(xa)[1], q2(xa)[1]
-      return orrery.square(a - y) + orrery.square(b - y), { q = 0.5 * (a + b) }
+      local first, second = q1(xa)[1], q2(xa)[1]
+      return self:weigh(b, orrery.square(first - y) + orrery.square(second - y)), { q = first }
     end,
   }
   -- The temperature's loss sees the policy as constant and the other way round: one optimiser does for both.
@@ -97,6 +97,7 @@ end
 ---   copies          1: of the environment, that act at the same time
 ---   hidden          { 256, 256 }; activation "relu"
 ---   gamma           0.99; tau 0.005: the share that target nets go towards the critics after each update
+---   q_range         none: { low, high }, which targets are clipped to, where returns are known to lie between
 ---   learning_rate   3e-4, of all nets and the temperature; clip 0: of gradients
 ---   alpha           "auto": the temperature is tuned; or a number, which it keeps
 ---   target_entropy  in nats, of actions scaled to -1 .. 1; none: minus the number of actions
