@@ -135,7 +135,7 @@ end
 -- The chapters of the manual in order, and the sources of each by their names; a .def file is written
 -- with its ending. What is in INSIDE is for the library itself; what is in neither list comes last.
 local CHAPTERS = {
-  { "Environments", "env", "env_callbacks", "space", "check_env", "environments" },
+  { "Environments", "env", "env_callbacks", "vector_env", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
@@ -149,7 +149,7 @@ local CHAPTERS = {
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
 local INSIDE = { model_events = true, model_score = true, model_training = true, mpc_objective = true,
-  task = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
+  task = true, judge = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }
 

@@ -13,5 +13,6 @@
 #include "orrery/replay.h"
 #include "orrery/space.h"
 #include "orrery/tensor.h"
+#include "orrery/vector_env.h"
 
 #endif

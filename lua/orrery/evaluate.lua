@@ -3,6 +3,7 @@
 local check = require "orrery.check"
 local orrery = require "orrery"
 local record = require "orrery.record"
+local task_module = require "orrery.task"
 
 local Result = { __name = "evaluation" }
 Result.__index = Result
@@ -28,40 +29,6 @@ local function summarise(result)
   for _, value in ipairs(result.returns) do squares = squares + (value - result.mean) ^ 2 end
   result.std = n > 1 and math.sqrt(squares / (n - 1)) or 0
   return result
-end
-
--- The plain function, also of one that orrery.interpret has marked; nil for anything else.
-local function function_of(f)
-  if type(f) == "function" then return f end
-  return type(f) == "table" and require("orrery.trace").is_interpreted(f) or nil
-end
-
--- Of one thing or a list what a real episode may end by: what a model learned, a name, tells nothing of that.
-local function termination_of(given)
-  if type(given) ~= "table" or function_of(given) then return function_of(given) end
-  return function(...)
-    for _, entry in ipairs(given) do
-      local f = function_of(entry)
-      if f and f(...) then return true end
-    end
-    return false
-  end
-end
-
-local function task_of(task)
-  if task == nil then return {} end
-  if function_of(task) then return { reward = function_of(task) } end
-  local reward = type(task) == "table" and function_of(task.reward)
-  if not reward then
-    check.fail("evaluate: a task is a table with a function `reward`, as in "
-      .. "{ reward = function(s, a) ... end }")
-  end
-  require("orrery.task").check(task, "evaluate")
-  local inputs = {}
-  for name, value in pairs(task.inputs or {}) do
-    inputs[name] = type(value) == "number" and value or orrery.tensor(value)
-  end
-  return { name = task.name, reward = reward, termination = termination_of(task.termination), inputs = inputs }
 end
 
 -- The reward as a plain number; anything else is an error that says which task and step.
@@ -142,7 +109,7 @@ end
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
     steps = "optional number", film = "any", replay = "any", progress = "any" })
-  local task = task_of(given.task)
+  local task = task_module.functions(given.task, "evaluate")
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
     check.fail("evaluate: the environment has no limit of steps; give one, as in { steps = 200 }")

@@ -57,7 +57,7 @@ local function read_constraints(given, events)
   return list
 end
 
-local parts = { "afterwards", "constraint", "inputs", "name", "policy", "reward", "termination", "value" }
+local parts = { "afterwards", "constraint", "inputs", "name", "policy", "reward", "success", "termination", "value" }
 local of_mpc = { particles = true, planner = true, propagation = true, risk = true, sample = true, seed = true }
 
 --- task.check(given, who): refuses fields that look like misspelt ones, or belong to an mpc's options. Others are
@@ -101,6 +101,8 @@ end
 --- value and policy take the place of the task's.
 ---   reward        function(s, a, next, t, given)
 ---   termination   function(s, a, next, t, given), the name of a learned event, or a list: ends the episode
+---   success       function(s, a, next, t, given): whether the state reached is a success; for orrery.evaluate and
+---                 the like, no planner looks at it
 ---   afterwards    0: reward of every step after the end
 ---   constraint    { event =, below = } or a list: the event, a function as above or the name of a learned
 ---                 one, is to happen within the horizon with a lower probability
@@ -127,6 +129,46 @@ function task.read(given, events, extra)
     policy = read_function({ policy = chosen "policy" }, "policy"),
     inputs = read_inputs(given.inputs, events),
   }
+end
+
+-- The plain function, also of one that orrery.interpret has marked; nil for anything else.
+local function function_of(f)
+  if type(f) == "function" then return f end
+  return type(f) == "table" and trace.is_interpreted(f) or nil
+end
+
+-- Of one thing or a list what a real episode may end by: what a model learned, a name, tells nothing of that.
+local function real_termination(given)
+  if type(given) ~= "table" or function_of(given) then return function_of(given) end
+  local list = {}
+  for _, entry in ipairs(given) do list[#list + 1] = function_of(entry) end
+  if #list < 2 then return list[1] end
+  return function(...)
+    for _, f in ipairs(list) do
+      if f(...) then return true end
+    end
+    return false
+  end
+end
+
+--- task.functions(given, who): what there is to say of real steps: { name, reward, termination, success,
+--- inputs }, plain functions or nil; an empty table without a task. given: a task, or its reward alone.
+function task.functions(given, who)
+  if given == nil then return {} end
+  if function_of(given) then given = { reward = given } end
+  if type(given) ~= "table" or not function_of(given.reward) then
+    check.fail("%s: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", who)
+  end
+  task.check(given, who)
+  local inputs = {}
+  for name, value in pairs(given.inputs or {}) do
+    inputs[name] = type(value) == "number" and value or orrery.tensor(value)
+  end
+  if given.success ~= nil and not function_of(given.success) then
+    check.fail("%s: success must be a function of (s, a, next, t), not a %s", who, type(given.success))
+  end
+  return { name = given.name, reward = function_of(given.reward), termination = real_termination(given.termination),
+           success = function_of(given.success), inputs = inputs }
 end
 
 --- task.limits(read): the limits of its side constraints, or nil.

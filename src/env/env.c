@@ -301,6 +301,14 @@ orr_status orr_env_step(orr_env *env, const orr_real *action, orr_real *observat
   return ORR_OK;
 }
 
+bool env_step_back(orr_env *env, orr_random random) {
+  keep_next(env); /* which a step leaves where it worked: the state before */
+  env->steps--;
+  env->ended = false;
+  step_back(env, random, ORR_OK);
+  return !env->ended;
+}
+
 orr_status orr_env_observe(orr_env *env, orr_real *observation) {
   orr_status status = observe(env, env->state, env->steps);
   if (!status) give_observation(env, observation);

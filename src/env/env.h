@@ -42,6 +42,11 @@ typedef struct env_class {
 /* The built-in of that name, or NULL with a message that names the nearest one. */
 const env_class *env_class_find(orr_engine *engine, const char *name);
 
+/* Takes back the last orr_env_step of the environment, after which nothing else was called: `random` is
+   its stream before it. Where the state is hidden or cannot be put back the environment has ended:
+   false. */
+bool env_step_back(orr_env *env, orr_random random);
+
 /* A file lists its settings as rows SETTING(name, default, low, high, doc) of a macro SETTINGS(SETTING);
    these expand a row to a struct member and to the public description. */
 #define ENV_SETTING_MEMBER(name, value, low, high, doc) double name;

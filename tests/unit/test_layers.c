@@ -25,7 +25,7 @@ static const layer layers[] = {
     {"nn", 4, "nn.h layers.def inits.def optimisers.def"},
     {"image", 4, "image.h"},
     {"replay", 4, "replay.h space.h"},
-    {"env", 5, "env.h"},
+    {"env", 5, "env.h vector_env.h"},
     {"plan", 6, "plan.h planners.def risks.def"},
     {"mpc", 7, "mpc.h"},
     {"ext", 8, ""},
