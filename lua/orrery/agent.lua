@@ -208,7 +208,8 @@ function Agent:set_task(which) self.task = tasks.find(self, which) end
 
 -- Environments to act in, apart from that of the evaluations where that can be.
 local function vector_env(self)
-  local env, options = self.env, { replay = self.replay }
+  local env = self.env
+  local options = { replay = self.replay, task = #self.tasks == 1 and self.tasks[1].given or nil }
   if env.thread_safe then return orrery.vector_env(env, self.copies, options) end
   local list = {}
   for i = 1, self.copies do list[i] = env.definition and orrery.env(env.definition) end
@@ -216,7 +217,7 @@ local function vector_env(self)
     check.fail("%s: '%s' cannot be copied; copies must be 1", self.name, env.name)
   end
   self.shares_env = #list == 0
-  return orrery.vector_env(#list > 0 and list or { env }, nil, options)
+  return orrery.vector_env(#list > 0 and list or { env }, options)
 end
 
 local function start(self)

@@ -63,7 +63,7 @@ function evaluation.add(agent, entry, o)
   for i, one in ipairs(agent.tasks) do
     agent.task = i
     local found = evaluate(agent, o, one.given)
-    entry.tasks[one.name or ("task %d"):format(i)] = found
+    entry.tasks[one.name] = found
     for name, value in pairs(found) do
       lists[name] = lists[name] or {}
       table.insert(lists[name], value)

@@ -1,35 +1,24 @@
---- agent_tasks.lua - the tasks of a learner: whose reward a step brings, and the identifier z that nets see.
+--- agent_tasks.lua - the tasks of a learner: whose reward a step brings, and the identifier z that its nets see. A
+--- single task is given to the vector environment; of several, every episode of every copy has the next in turn.
 local check = require "orrery.check"
+local judge = require "orrery.judge"
 local orrery = require "orrery"
 local task = require "orrery.task"
-local trace = require "orrery.trace"
 
 local tasks = {}
 
--- One of the tasks, as task.read has it, with success and z besides.
-local function read_one(self, given, i)
-  local read = task.read(given)
-  if not read.reward then
-    check.fail("%s options: task %d has no reward, as in { reward = function(s, a, next) ... end }", self.name, i)
-  end
-  read.given = given
-  if type(given) == "table" then
-    read.success = given.success
-    read.z = given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
-  end
-  return read
-end
-
---- tasks.read(self, o): the list of tasks in the options; empty: the environment's own reward. Of several each must
---- have an identifier z, all of one length; those without any get one-hot ones.
+--- tasks.read(self, o): the list of tasks in the options, { name =, given =, z = }; empty: the environment's own
+--- reward. Of several each must have an identifier z, all of one length; where none has, they are one-hot.
 function tasks.read(self, o)
   if o.task ~= nil and o.tasks ~= nil then
     check.fail("%s options: give a task or a list of tasks, not both", self.name)
   end
   local list, known = {}, 0
   for i, given in ipairs(o.tasks or { o.task }) do
-    list[i] = read_one(self, given, i)
-    if list[i].z then known = known + 1 end
+    local name = task.functions(given, self.name .. " options").name
+    local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
+    list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
+    if z then known = known + 1 end
   end
   if #list < 2 and known == 0 then return list end
   if known > 0 and known < #list then
@@ -55,34 +44,9 @@ function tasks.find(self, which)
   local names = {}
   for i, one in ipairs(self.tasks) do
     if one.name == which then return i end
-    names[i] = one.name or tostring(i)
+    names[i] = one.name
   end
   check.fail("%s", check.unknown(self.name .. " agent: tasks", which, names))
-end
-
--- Reward, termination and success of every copy's step, by the task that it is at.
-local function verdict_program(self)
-  local inputs = {
-    { name = "s", space = self.observation_space }, { name = "a", space = self.action_space },
-    { name = "next", space = self.observation_space }, { name = "t", counts = true }, { name = "which" },
-  }
-  local function fn(s, a, next, t, which)
-    local outputs = {}
-    for i, one in ipairs(self.tasks) do
-      local given = one.inputs.values
-      local function call(f, name) return task.call(f, name, { s, a, next, t }, given) end
-      local ended = trace.number(0)
-      for _, f in ipairs(one.terminations) do ended = orrery.max(ended, call(f, "termination")) end
-      local own = { reward = call(one.reward, "reward"), terminated = ended,
-                    success = one.success and call(one.success, "success") or nil }
-      for name, value in pairs(own) do
-        local others = outputs[name] or trace.number(0)
-        outputs[name] = i == 1 and value or orrery.select(orrery.equal(which, i), value, others)
-      end
-    end
-    return outputs
-  end
-  return trace.program { name = self.name .. ", tasks", inputs = inputs, fn = fn }
 end
 
 -- The next task in turn for copy i.
@@ -99,24 +63,37 @@ end
 --- tasks.start(self): every copy is at the start of an episode: gives out tasks.
 function tasks.start(self)
   if #self.tasks == 0 then return end
-  self.which = orrery.zeros(self.copies)
+  self.which = {}
   self.z = self.identifiers > 0 and orrery.zeros(self.copies, self.identifiers) or nil
   for i = 1, self.copies do assign(self, i) end
   publish(self)
 end
 
+-- What every copy's own task says of the step, as many:settle takes it.
+local function verdict(self, many)
+  local all, own = {}, {}
+  for k, one in ipairs(self.tasks) do
+    one.judge = one.judge or judge.new(one.given, self.observation_space, self.action_space, self.name)
+    all[k] = one.judge(many.observation, many.action, many.final_observation, many.time)
+    for name in pairs(all[k]) do own[name] = own[name] or orrery.zeros(self.copies) end
+  end
+  for name, values in pairs(own) do
+    for i, k in ipairs(self.which) do
+      if all[k][name] then values[i] = all[k][name][i] end
+    end
+  end
+  return own
+end
+
 --- tasks.step(self, actions): a step of self.many, with the rewards, ends and successes of the tasks.
 function tasks.step(self, actions)
   local many = self.many
-  if #self.tasks == 0 then
+  if #self.tasks < 2 then
     many:step(actions)
     return
   end
-  self.verdict = self.verdict or verdict_program(self)
   many:advance(actions)
-  many:settle(self.verdict:run({ s = many.observation, a = many.action, next = many.final_observation, t = many.time,
-                                 which = self.which }))
-  if #self.tasks == 1 then return end
+  many:settle(verdict(self, many))
   local changed = false
   for i = 1, self.copies do
     if many.terminated[i] ~= 0 or many.truncated[i] ~= 0 then
