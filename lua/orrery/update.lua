@@ -75,17 +75,19 @@ end
 ---   follow      { { target, net, tau }, ... }: after the update every parameter of the net `target` goes
 ---               the share tau of the way to that of `net`, inside the program
 ---   seed        of draws inside the loss
+---   verify      true; false is for losses of library code, written for symbols alone: they are called as they are
+---               and not compared with plain Lua
 local function new(options)
   local o = check.options("update options", options, {
     loss = "optional function", nets = {}, parameters = {}, member_parameters = {},
-    follow = {}, optimiser = "any", seed = 0,
+    follow = {}, optimiser = "any", seed = 0, verify = true,
   })
   if not o.loss then
     check.fail("update options: loss is missing, a function(sample) that returns a number")
   end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
+    loss = o.loss, members = members, seed = o.seed, verify = o.verify, steps = 0, parameters = tensors,
     member_parameters = o.member_parameters, followers = gather_followers(o.follow),
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
@@ -166,9 +168,13 @@ local function build(self, batch)
       for i, tensor in ipairs(self.member_parameters) do
         members[i] = trace.parameter(tensor, "member")
       end
-      -- the plain function has no notion of members to be compared with
-      local loss, details = trace.inline { fn = self.loss, arguments = { sample, members },
-        name = "loss", verify = self.members == 1 }
+      local loss, details
+      if self.verify then -- the plain function has no notion of members to be compared with
+        loss, details = trace.inline { fn = self.loss, arguments = { sample, members }, name = "loss",
+          verify = self.members == 1 }
+      else
+        loss, details = self.loss(sample, members)
+      end
       local outputs = { loss = mean_of(loss, level, "") }
       if type(details) == "table" then
         for _, name in ipairs(check.sorted_keys(details)) do
