@@ -32,6 +32,19 @@ regression.safetensors: x [64, 2], y [64, 1]; a 2 -> 32 -> 32 -> 1 net with tanh
     linear1.weight [2, 32], linear1.bias [32], linear2.weight, linear2.bias, linear3.weight, linear3.bias
     losses [100]          before each step
     final.P               parameters after the last step
+
+policies.safetensors: of policies and what is learnt by them. Actions of a choice count from 0.
+    categorical: d, other [16, 5], the logits; action [16] (int32)
+    gaussian:    d, other [16, 6], 3 means and 3 logs of deviations; action [16, 3]
+      and of each log_prob, entropy, kl = KL(d || other), [16]
+    gae: reward, value, next_value, terminated, truncated [12, 3] of 12 steps of 3 copies; advantage and return [12, 3]
+        by gamma 0.95 and lambda 0.9
+    CASE of choice and real: a policy 4 -> 8 -> 6 -> n with tanh; n is 3, logits, or 2, means, with log_std [2];
+      CASE.P                 its parameters
+      CASE.x, action, advantage, old_log_prob     a batch of 32; the action [32] (int32) or [32, 2]
+      CASE.v, CASE.product   a vector of as many numbers as it has parameters, each tensor's flattened and log_std last;
+                             (F + 0.1) v, F the second derivatives of the mean of KL(as it is || by other parameters)
+      CASE.loss, CASE.grad.P the mean of -min(r A, clip(r, 0.8, 1.2) A) - 0.01 entropy, and its gradient
 """
 import json
 import pathlib
@@ -39,6 +52,7 @@ import struct
 
 import torch
 from torch import nn
+from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from torch.nn import functional
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -241,8 +255,96 @@ def regression():
     print(f"PyTorch's own float32 run is at most {apart:.1e} (relative) away from the stored losses")
 
 
+# ---- policies
+
+def distributions():
+    tensors = {}
+    for case, size in ("categorical", 5), ("gaussian", 6):
+        d, other = normal(16, size), normal(16, size)
+        if case == "categorical":
+            p, q, action = Categorical(logits=d), Categorical(logits=other), torch.randint(0, 5, (16,))
+        else:
+            p, q = (Independent(Normal(x[:, :3], x[:, 3:].exp()), 1) for x in (d, other))
+            action = normal(16, 3, scale=1.5)
+        tensors.update({f"{case}.d": d, f"{case}.other": other, f"{case}.action": action,
+                        f"{case}.log_prob": p.log_prob(action), f"{case}.entropy": p.entropy(),
+                        f"{case}.kl": kl_divergence(p, q)})
+    return tensors
+
+
+def advantages(gamma=0.95, decay=0.9):
+    """Every advantage by its sum, from each step on."""
+    reward, value, next_value = normal(12, 3), normal(12, 3), normal(12, 3)
+    terminated, truncated = torch.zeros(12, 3).double(), torch.zeros(12, 3).double()
+    terminated[3, 0] = truncated[6, 0] = truncated[4, 1] = terminated[11, 1] = terminated[8, 2] = 1
+    truncated[8, 2] = 1  # both at once
+    advantage = torch.zeros(12, 3).double()
+    for copy in range(3):
+        for first in range(12):
+            for t in range(first, 12):
+                goes_on = gamma * next_value[t, copy] * (1 - terminated[t, copy])
+                delta = reward[t, copy] + goes_on - value[t, copy]
+                advantage[first, copy] += (gamma * decay) ** (t - first) * delta
+                if terminated[t, copy] or truncated[t, copy]:
+                    break
+    return {"gae.reward": reward, "gae.value": value, "gae.next_value": next_value, "gae.terminated": terminated,
+            "gae.truncated": truncated, "gae.advantage": advantage, "gae.return": advantage + value}
+
+
+def policy_of(net, log_std, x):
+    y = net(x)
+    return Categorical(logits=y) if log_std is None else Independent(Normal(y, log_std.exp().expand_as(y)), 1)
+
+
+def fisher_product(net, log_std, x, parameters, v, damping):
+    with torch.no_grad():
+        old = policy_of(net, log_std, x)
+    kl = kl_divergence(old, policy_of(net, log_std, x)).mean()
+    slope = torch.cat([g.reshape(-1) for g in torch.autograd.grad(kl, parameters, create_graph=True)]) @ v
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(slope, parameters)]) + damping * v
+
+
+def policy_case(case):
+    # Weights in our layout, so that vectors of all parameters agree.
+    class Layer(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.weight, self.bias = (nn.Parameter(normal(*s, scale=0.5)) for s in ((inputs, outputs), (outputs,)))
+
+        def forward(self, x):
+            return x @ self.weight + self.bias
+
+    real = case == "real"
+    net = nn.Sequential(Layer(4, 8), nn.Tanh(), Layer(8, 6), nn.Tanh(), Layer(6, 2 if real else 3))
+    log_std = nn.Parameter(normal(2, scale=0.3)) if real else None
+    parameters = list(net.parameters()) + ([log_std] if real else [])
+    names = [f"linear{i}.{part}" for i in (1, 2, 3) for part in ("weight", "bias")] + ["log_std"]
+    x, advantage = normal(32, 4), normal(32)
+    action = normal(32, 2) if real else torch.randint(0, 3, (32,))
+    old_log_prob = (policy_of(net, log_std, x).log_prob(action).detach() + normal(32, scale=0.3)).float().double()
+    v = normal(sum(p.numel() for p in parameters))
+    tensors = {"x": x, "advantage": advantage, "action": action, "old_log_prob": old_log_prob, "v": v,
+               "product": fisher_product(net, log_std, x, parameters, v, 0.1)}
+    policy = policy_of(net, log_std, x)
+    ratio = (policy.log_prob(action) - old_log_prob).exp()
+    gain = torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+    loss = (-gain - 0.01 * policy.entropy()).mean()
+    loss.backward()
+    tensors["loss"] = loss.reshape(1)
+    for name, p in zip(names, parameters):
+        tensors[name], tensors["grad." + name] = p, p.grad
+    return {f"{case}.{name}": t for name, t in tensors.items()}
+
+
+def policies():
+    tensors = {**distributions(), **advantages(), **policy_case("choice"), **policy_case("real")}
+    save("policies", tensors, {"gae": {"gamma": 0.95, "lambda": 0.9}, "fisher": {"damping": 0.1},
+                               "ppo": {"clip": 0.2, "entropy": 0.01}})
+
+
 torch.manual_seed(20240229)
 layers()
 losses()
 optimisers()
 regression()
+policies()
