@@ -137,7 +137,8 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "vector_env", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
-  { "Learners", "agent", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi" },
+  { "Learners", "agent", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi", "on_policy",
+    "reinforce", "ppo", "trpo", "gae", "distribution" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",

@@ -3,7 +3,6 @@
 ---
 ---   categorical   d = logits [K];                     a = a whole number from 1
 ---   gaussian      d = mean [A], then log std [A];     a = [A]; its axes are independent
-local check = require "orrery.check"
 local orrery = require "orrery"
 local trace = require "orrery.trace"
 
@@ -86,42 +85,5 @@ function gaussian:sample(d)
 end
 
 function gaussian.mode(d) return (halves(d)) end
-
--- ---- actions of a space
-
--- Middle and half the width of every number's bounds; 0 and 1 where there are none.
-local function scale_of(space)
-  local middle, half = {}, {}
-  for _, name in ipairs(space.names) do
-    local field = space:field(name)
-    local low, high = orrery.tensor(field.low):flatten(), orrery.tensor(field.high):flatten()
-    low, high = low:broadcast(field.count), high:broadcast(field.count)
-    for i = 1, field.count do
-      local bounded = low[i] > -math.huge and high[i] < math.huge
-      middle[#middle + 1] = bounded and (low[i] + high[i]) / 2 or 0
-      half[#half + 1] = bounded and (high[i] - low[i]) / 2 or 1
-    end
-  end
-  return orrery.tensor(middle), orrery.tensor(half)
-end
-
---- distribution.of(space): the one for actions of that space, and a function(a) that makes of what was drawn the flat
---- action an environment takes. One discrete field: categorical, the field counting from 0. Real fields: gaussian,
---- where -1 .. 1 stands for the bounds, which the environment moves actions into.
-function distribution.of(space)
-  local discrete = 0
-  for _, name in ipairs(space.names) do
-    if space:field(name).n then discrete = discrete + 1 end
-  end
-  if discrete == 0 then
-    local middle, half = scale_of(space)
-    return distribution.gaussian(space.size), function(a) return middle + half * a end
-  end
-  if #space.names > 1 or space.size > 1 then
-    check.fail("a policy draws one discrete number or real ones, not both or several; the actions are %s",
-      table.concat(space.names, ", "))
-  end
-  return distribution.categorical(space:field(space.names[1]).n), function(a) return (a - 1):reshape(1) end
-end
 
 return distribution

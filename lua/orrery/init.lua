@@ -23,6 +23,7 @@ local modules = {
   model = "orrery.model",
   mpc = "orrery.mpc",
   nn = "orrery.nn",
+  on_policy = "orrery.on_policy",
   options = "orrery.options",
   policy = "orrery.policy",
   ppo = "orrery.ppo",

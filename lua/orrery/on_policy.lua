@@ -23,8 +23,11 @@ local DEFAULTS = {
 
 -- Nets of a small last layer: at first all actions are alike (Andrychowicz et al. 2021), and states worth 0.
 local function make_net(self, outputs)
-  return orrery.nn.mlp { inputs = self.inputs, outputs = outputs, hidden = self.options.hidden,
+  local net = orrery.nn.mlp { inputs = self.inputs, outputs = outputs, hidden = self.options.hidden,
     activation = self.options.activation, last_gain = 0.01, seed = self.choosing:whole() >> 12 }
+  local parameters = net:parameters()
+  parameters[#parameters]:fill(0)
+  return net
 end
 
 local function check_options(self, o)
