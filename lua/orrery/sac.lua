@@ -29,13 +29,16 @@ local function log_probability(u, noise, log_deviation)
   return orrery.sum(gaussian - 2 * (math.log(2) - u - orrery.softplus(-2 * u)))
 end
 
--- A draw of the policy in -1 .. 1, and its log-probability.
-function Sac:sample_policy(x)
+-- A draw of the policy in -1 .. 1, and its log-probability. A batch may have the noise in it, for comparisons.
+function Sac:sample_policy(x, noise)
   local mean, log_deviation = distribution(self.actor, x)
-  local noise = trace.normal(self.action_space.size)
+  noise = noise or trace.normal(self.action_space.size)
   local u = mean + orrery.exp(log_deviation) * noise
   return orrery.tanh(u), log_probability(u, noise, log_deviation)
 end
+
+-- In a program, where it is read at every run.
+function Sac:log_temperature() return trace.parameter(self.log_alpha, "uniform") end
 
 function Sac:greedy(x) return { action = self:from_unit(orrery.tanh((distribution(self.actor, x)))) } end
 
@@ -57,9 +60,9 @@ local function make_updates(self, o)
     follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau } },
     loss = function(b)
       local next = self:seen_next(b)
-      local action, log_p = self:sample_policy(next)
+      local action, log_p = self:sample_policy(next, rawget(b, "next_noise"))
       local xa = orrery.concat { next, action }
-      local value = orrery.min(slow1(xa), slow2(xa))[1] - orrery.exp(self.log_alpha) * log_p
+      local value = orrery.min(slow1(xa), slow2(xa))[1] - orrery.exp(self:log_temperature()) * log_p
       local y = self:target(b, value)
       xa = orrery.concat { self:seen(b), self:to_unit(b.action) }
       local first, second = q1(xa)[1], q2(xa)[1]
@@ -72,12 +75,12 @@ local function make_updates(self, o)
     seed = 2 * self.seed + 1, verify = false,
     loss = function(b)
       local x = self:seen(b)
-      local action, log_p = self:sample_policy(x)
+      local action, log_p = self:sample_policy(x, rawget(b, "noise"))
       local xa = orrery.concat { x, action }
-      local alpha = orrery.stop_gradient(orrery.exp(self.log_alpha))
-      local loss = alpha * log_p - orrery.min(q1(xa), q2(xa))[1]
+      local log_alpha = self:log_temperature()
+      local loss = orrery.stop_gradient(orrery.exp(log_alpha)) * log_p - orrery.min(q1(xa), q2(xa))[1]
       if o.alpha == "auto" then
-        loss = loss - self.log_alpha * orrery.stop_gradient(log_p + self.target_entropy)
+        loss = loss - log_alpha * orrery.stop_gradient(log_p + self.target_entropy)
       end
       return loss, { entropy = -log_p }
     end,
