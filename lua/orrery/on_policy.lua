@@ -136,10 +136,10 @@ end
 
 --- self:measure(batch): how far the policy has gone from the one that acted, and what for: the mean over the batch of
 --- kl, KL(old || new) in nats; surrogate, the advantage weighed by new over old probability; clip_fraction, how often
---- that ratio is off 1 by more than `clip` (0.2); entropy, in nats.
+--- that ratio is off 1 by more than the option clip (0.2); entropy, in nats.
 function OnPolicy:measure(batch)
-  local clip = self.options.clip or 0.2
-  local program = self:program("measure", { "observation", "action", "old", "old_log_prob", "advantage" }, function(b)
+  local clip, inputs = self.options.clip or 0.2, { "observation", "action", "old", "old_log_prob", "advantage" }
+  local program = self:program("measure", inputs, function(b)
     local d = self:policy(self:seen(b))
     local ratio = orrery.exp(self.distribution.log_prob(d, b.action) - b.old_log_prob)
     local outputs = { kl = self.distribution.kl(b.old, d), surrogate = ratio * b.advantage,

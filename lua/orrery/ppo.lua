@@ -11,12 +11,12 @@ local orrery = require "orrery"
 local PPO = on_policy.class "ppo"
 
 function PPO:loss(b)
-  local o, d = self.options, self:policy(self:seen(b))
+  local clip, d = self.options.clip, self:policy(self:seen(b))
   local log_ratio = self.distribution.log_prob(d, b.action) - b.old_log_prob
   local ratio = orrery.exp(log_ratio)
-  local clipped = orrery.clamp(ratio, 1 - o.clip, 1 + o.clip)
+  local clipped = orrery.clamp(ratio, 1 - clip, 1 + clip)
   local entropy = self.distribution.entropy(d)
-  local loss = -orrery.min(ratio * b.advantage, clipped * b.advantage) - o.entropy * entropy
+  local loss = -orrery.min(ratio * b.advantage, clipped * b.advantage) - self.options.entropy * entropy
   return loss, { kl = self.distribution.kl(b.old, d) }
 end
 

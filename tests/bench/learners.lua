@@ -8,7 +8,7 @@
 local orrery = require "orrery"
 
 local options = orrery.options({
-  learners = { "dqn", "plain_dqn", "ddpg", "td3", "sac" },
+  learners = { "dqn", "plain_dqn", "ddpg", "td3", "sac", "reinforce", "ppo", "trpo", "ppo_pendulum" },
   seeds = 5,                      -- runs of each learner
   first = 1,                      -- the first seed
   share = 1.0,                    -- of the steps
@@ -32,7 +32,21 @@ local function pendulum(make, more)
   return { make = make, env = "pendulum", steps = 20000, floor = -200, target = -150, options = given }
 end
 
+-- On-policy learners, with a report for every update or two. REINFORCE and TRPO have their defaults, those of Spinning
+-- Up; PPO has its paper's (table 3), and for the pendulum the tuned ones of Stable-Baselines3. Nothing is published
+-- for REINFORCE; its floor is where Gym called the 200 steps of CartPole-v0 solved.
+local function on_policy(make, floor, given)
+  return { make = make, env = "cartpole_balance", steps = 100000, floor = floor, target = 500, every = 4000,
+    options = given, quick = { rollout = 400 } }
+end
+
 local learners = {
+  reinforce = on_policy(orrery.reinforce, 195, {}), trpo = on_policy(orrery.trpo, 475, {}),
+  ppo = on_policy(orrery.ppo, 475, { rollout = 2048, lambda = 0.95, epochs = 10, batch = 64, target_kl = 0,
+    learning_rate = 3e-4 }),
+  ppo_pendulum = { make = orrery.ppo, env = "pendulum", steps = 100000, floor = -200, target = -172, every = 4000,
+    quick = { rollout = 400 }, options = { copies = 4, gamma = 0.9, lambda = 0.95, epochs = 10, batch = 64,
+      target_kl = 0, learning_rate = 1e-3 } },
   dqn = dqn(true), plain_dqn = dqn(false), ddpg = pendulum(orrery.ddpg), td3 = pendulum(orrery.td3),
   sac = pendulum(orrery.sac),
 }
@@ -57,17 +71,20 @@ local function run_one(name, seed)
   local one = learners[name]
   local given = { env = orrery.env(one.env), seed = seed }
   for key, value in pairs(one.options) do given[key] = value end
-  if options.quick then given.start, given.train_every, given.updates, given.hidden = 200, 16, 4, { 16 } end
+  if options.quick then
+    given.hidden = { 16 }
+    for key, value in pairs(one.quick or { start = 200, train_every = 16, updates = 4 }) do given[key] = value end
+  end
   local agent = one.make(given)
   local steps = math.floor(one.steps * options.share)
-  local history = agent:learn { steps = steps, every = math.max(1, steps // options.reports), episodes = options.episodes }
+  local history = agent:learn { steps = steps, every = one.every or math.max(1, steps // options.reports), episodes = options.episodes }
   local last = history[#history]
   local result = { learner = name, seed = seed, mean = last.mean, std = last.std, seconds = last.seconds,
     overestimation = late(history, "overestimation"), entropy = last.entropy, alpha = last.alpha,
     target_entropy = agent.target_entropy, history = history }
   print(("%-10s seed %d: return %8.1f ± %5.1f, overestimation %7.2f, %5.0f s%s"):format(name, seed, last.mean, last.std,
     result.overestimation, last.seconds,
-    last.entropy and (", entropy %.2f (target %.2f), alpha %.4f"):format(last.entropy, agent.target_entropy, last.alpha)
+    agent.target_entropy and (", entropy %.2f (target %.2f), alpha %.4f"):format(last.entropy, agent.target_entropy, last.alpha)
     or ""))
   io.stdout:flush()
   return result
@@ -115,6 +132,36 @@ if results.dqn and results.plain_dqn then
   judge(double < plain, "double DQN values states by %.2f too much, plain DQN by %.2f (medians, later half of runs)",
     double, plain)
 end
+
+-- Of every report, or of those up to the first that reaches `until_mean`.
+local function over_reports(name, key, f, until_mean)
+  for _, result in ipairs(results[name] or {}) do
+    local list = {}
+    for i, entry in ipairs(result.history) do
+      list[i] = entry[key]
+      if until_mean and entry.mean >= until_mean then break end
+    end
+    f(result.seed, list)
+  end
+end
+
+-- Where nothing is left to learn, nothing is clipped any more.
+for _, name in ipairs { "ppo", "ppo_pendulum" } do
+  over_reports(name, "clip_fraction", function(seed, list)
+    local middle, low, high = median(list)
+    judge(middle >= 0.05 and middle <= 0.3, "%s, seed %d: clip fraction %.3f (%.3f .. %.3f) until the task is learnt, a "
+      .. "median within 0.05 .. 0.3", name, seed, middle, low, high)
+  end, learners[name].target)
+end
+over_reports("trpo", "kl", function(seed, list)
+  local middle, low, high = median(list)
+  judge(high <= 1.5 * 0.01, "trpo, seed %d: KL of a step %.4f (%.4f .. %.4f), at most 1.5 times 0.01", seed, middle, low,
+    high)
+end)
+over_reports("trpo", "improvement", function(seed, list)
+  local _, low = median(list)
+  judge(low > 0, "trpo, seed %d: every step improves the surrogate, by %.4f at least", seed, low)
+end)
 orrery.system.write(options.json, orrery.json.pretty { options = { seeds = options.seeds, share = options.share },
   results = results })
 if not options.quick and failed > 0 then os.exit(1) end
