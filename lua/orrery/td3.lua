@@ -34,7 +34,8 @@ local function make_updates(self, o)
     seed = self.seed,
     loss = function(b)
       local next = self:seen_next(b)
-      local noise = orrery.clamp(o.target_noise * trace.normal(self.action_space.size), -o.noise_clip, o.noise_clip)
+      local noise = rawget(b, "next_noise") or trace.normal(self.action_space.size) -- given in comparisons
+      noise = orrery.clamp(o.target_noise * noise, -o.noise_clip, o.noise_clip)
       local action = orrery.clamp(mu(slow_actor, next) + noise, -1, 1)
       local y = self:target(b, orrery.min(q_of(slow1, next, action), q_of(slow2, next, action)))
       local x, taken = self:seen(b), self:to_unit(b.action)
