@@ -10,6 +10,7 @@
 #include "orrery/nn.h"
 #include "orrery/plan.h"
 #include "orrery/program.h"
+#include "orrery/relabel.h"
 #include "orrery/replay.h"
 #include "orrery/space.h"
 #include "orrery/tensor.h"

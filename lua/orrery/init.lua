@@ -24,6 +24,7 @@ local modules = {
   options = "orrery.options",
   policy = "orrery.policy",
   q_objective = "orrery.q_objective",
+  relabel = "orrery.relabel",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   sac = "orrery.sac",

@@ -10,7 +10,8 @@
 
 static void free_replay(void *replay) { orr_replay_free(replay); }
 
-static orr_replay *check_replay(lua_State *L) { return lua_check_object(L, 1, &lua_replay_class); }
+static orr_replay *check_replay(lua_State *L) { return lua_check_replay(L); }
+orr_replay *lua_check_replay(lua_State *L) { return lua_check_object(L, 1, &lua_replay_class); }
 
 /* ---- making */
 
@@ -57,14 +58,32 @@ static int64_t option_capacity(lua_State *L, int index, int64_t otherwise) {
   return capacity;
 }
 
-/*** orrery.replay { env = env, capacity = 1e6, bad_numbers = "error" }: an empty store of whole
+/* The option prioritised, of a replay that was just made: { alpha = 0.6 } or true. */
+static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
+  static const char *const names[] = {"alpha", NULL};
+  int type = lua_istable(L, index) ? lua_option_push(L, index, "prioritised") : LUA_TNIL;
+  if (type == LUA_TNIL || (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))) return;
+  int at = lua_gettop(L);
+  if (type != LUA_TBOOLEAN && type != LUA_TTABLE)
+    lua_complain(L, "replay options: prioritised is a table, as in { alpha = 0.6 }, not a %s",
+                 lua_typename(L, type));
+  double alpha = 0.6;
+  if (type == LUA_TTABLE) {
+    lua_check_options(L, at, "replay options, prioritised", names);
+    alpha = lua_option_number(L, at, "alpha", alpha, 0, 10);
+  }
+  lua_check_status(L, orr_replay_prioritise(replay, alpha));
+}
+
+/*** orrery.replay { env = env, capacity = 1e6, bad_numbers = "error", prioritised = nil }: an empty store of whole
 episodes, which takes memory as it fills; past its capacity, in transitions, the oldest episodes
 leave. bad_numbers says what happens to numbers that are infinite or NaN: "error", "discard" (their
-episode) or "clip". Instead of an environment, spaces: observation, action; with observation_extras
+episode) or "clip". prioritised = { alpha = 0.6 } makes replay:sample draw by priority. Instead of an environment, spaces: observation, action; with observation_extras
 and step_extras for further fields. */
 static int new_replay(lua_State *L) {
   static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
-                                      "action", "step_extras", "observation_extras", NULL};
+                                      "action", "prioritised", "observation_extras", "step_extras",
+                                      NULL};
   static const char *const bad[] = {"error", "discard", "clip", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_check_options(L, 1, "replay options", names);
@@ -75,7 +94,11 @@ static int new_replay(lua_State *L) {
   lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_option_push(L, 1, "env");
   lua_setiuservalue(L, -2, 1);
-  return lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
+  int made = lua_gettop(L);
+  lua_fill(L, handle, orr_replay_new(lua_engine(L), &options));
+  option_prioritised(L, 1, handle->object);
+  lua_settop(L, made);
+  return 1;
 }
 
 /* An environment whose spaces are not those of the file is an error. */
@@ -94,12 +117,12 @@ static void check_same(lua_State *L, const orr_replay *replay, const orr_env *en
   }
 }
 
-/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil }): what replay:save
+/*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil, prioritised = nil }): what replay:save
 wrote, and, where something is missing, a second result that says what. A file that ends too early
 gives its whole episodes; damage before the end is an error unless salvage is asked for. `env` must
 have the same fields; it is then the replay's. */
 static int load_replay(lua_State *L) {
-  static const char *const names[] = {"env", "salvage", "capacity", NULL};
+  static const char *const names[] = {"env", "salvage", "capacity", "prioritised", NULL};
   const char *path = luaL_checkstring(L, 1);
   lua_settop(L, 2);
   lua_check_options(L, 2, "load options", names);
@@ -110,6 +133,9 @@ static int load_replay(lua_State *L) {
   orr_replay_report report;
   lua_handle *handle = lua_new_handle_holding(L, &lua_replay_class, 1);
   lua_fill(L, handle, orr_replay_load(lua_engine(L), path, &options, &report));
+  int made = lua_gettop(L);
+  option_prioritised(L, 2, handle->object);
+  lua_settop(L, made);
   if (env) check_same(L, handle->object, env);
   lua_pushvalue(L, 3);
   lua_setiuservalue(L, -2, 1);
@@ -130,6 +156,7 @@ typedef struct request {
   orr_replay_output outputs[MOST_FIELDS];
   lua_handle *made[MOST_FIELDS]; /* handles that a new tensor goes into, in the result */
   int count;
+  const orr_relabel *relabel; /* NULL: read as it was */
 } request;
 
 /* The field with its name on top of the stack, which is popped; `result` holds the tensors, `into`
@@ -175,6 +202,7 @@ static void begin_request(lua_State *L, request *r, orr_replay *replay, int inde
   bool given = lua_istable(L, index);
   int into = 0;
   r->count = 0;
+  r->relabel = NULL;
   if (given && lua_option_push(L, index, "into") != LUA_TNIL) {
     luaL_checktype(L, -1, LUA_TTABLE);
     into = lua_gettop(L);
@@ -215,14 +243,19 @@ static void count_from_one(const request *r, orr_tensor *lengths) {
   }
 }
 
+static orr_status read_request(const request *r, orr_replay *replay, int64_t count,
+                               const int64_t *index, int64_t length, orr_replay_output *outputs) {
+  if (r->relabel)
+    return orr_replay_read_relabeled(replay, count, index, length, r->relabel, r->count, outputs);
+  if (length) return orr_replay_read_windows(replay, count, index, length, r->count, outputs);
+  return orr_replay_read(replay, count, index, r->count, outputs);
+}
+
 /* Reads and hands the new tensors to their handles; the result table is on top. length 0:
    transitions. */
 static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t count,
                           const int64_t *index, int64_t length) {
-  orr_status status =
-      length ? orr_replay_read_windows(replay, count, index, length, r->count, r->outputs)
-             : orr_replay_read(replay, count, index, r->count, r->outputs);
-  lua_check_status(L, status);
+  lua_check_status(L, read_request(r, replay, count, index, length, r->outputs));
   for (int i = 0; i < r->count; i++)
     if (r->made[i]) r->made[i]->object = r->outputs[i].tensor;
   orr_replay_output lengths = {"length", NULL};
@@ -238,12 +271,32 @@ static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t 
 
 static const char *const batch_options[] = {"fields", "into", "stream", "partial", NULL};
 
+/* Options that lua/orrery/relabel_sample.lua reads: then its `function` answers the call. */
+static bool asks_for_more(lua_State *L, int index, bool found) {
+  static const char *const more[] = {"relabel", "task", "steps", "gamma", "beta", NULL};
+  for (int i = 0; lua_istable(L, index) && more[i] && !found; i++) {
+    found = lua_option_push(L, index, more[i]) != LUA_TNIL;
+    lua_pop(L, 1);
+  }
+  return found;
+}
+
+static int call_sampler(lua_State *L, const char *function) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "orrery.relabel_sample");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, function);
+  lua_replace(L, -2);
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, 1);
+  return 1;
+}
+
 static void check_batch_options(lua_State *L, int index, const char *what) {
   lua_check_options(L, index, what, batch_options);
 }
 
-/* NULL: the engine's. */
-static orr_random *option_stream(lua_State *L, int index) {
+orr_random *lua_option_stream(lua_State *L, int index) {
   if (!lua_istable(L, index) || lua_option_push(L, index, "stream") == LUA_TNIL) return NULL;
   orr_random *stream = luaL_testudata(L, -1, "orrery.stream");
   if (!stream)
@@ -259,47 +312,56 @@ static int64_t check_count(lua_State *L, int index, const char *what) {
   return count;
 }
 
-static int64_t *new_indices(lua_State *L, int64_t count) {
+int64_t *lua_new_indices(lua_State *L, int64_t count) {
   return lua_newuserdatauv(L, (size_t)count * sizeof(int64_t), 0);
 }
 
 static const char *const transition_fields[] = {"observation",      "action",     "reward",
                                                 "next_observation", "terminated", NULL};
 
-/*** replay:sample(n, { fields = nil, stream = nil, into = nil }): a batch of n transitions, each
-equally likely: a table of tensors by field, n first. Without `fields`: observation, action, reward,
-next_observation, terminated, and the extra fields. `stream` is an orrery.stream to draw from;
-`into` an earlier batch, whose tensors are written again. */
+/*** replay:sample(n, { fields = nil, stream = nil, into = nil, relabel = nil, task = nil, steps = 1,
+gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table of tensors by field, n first.
+Without `fields`: observation, action, reward, next_observation, terminated, and the extra fields.
+`stream` is an orrery.stream to draw from; `into` an earlier batch, whose tensors are written again.
+With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and terminated are those of
+the new goal by `task` (or the strategy's own), and `relabeled` is 1 where that was done. With
+`gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps` of n, reward is the
+discounted sum of n rewards, next_observation and all else that is "next" are n steps on, or as many
+as there are to the end, and discount is gamma to that number. From a replay that is prioritised the
+batch also has `index`, for replay:set_priorities, and `weight`, importance weights with beta. */
 static int sample(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of transitions");
+  if (asks_for_more(L, 3, orr_replay_is_prioritised(replay))) return call_sampler(L, "sample");
   check_batch_options(L, 3, "sample options");
   lua_settop(L, 3);
-  orr_random *stream = option_stream(L, 3);
+  orr_random *stream = lua_option_stream(L, 3);
   request r;
-  int64_t *index = new_indices(L, count);
+  int64_t *index = lua_new_indices(L, count);
   begin_request(L, &r, replay, 3, transition_fields, true);
   lua_check_status(L, orr_replay_sample(replay, stream, count, index));
   return finish_request(L, &r, replay, count, index, 0);
 }
 
-/*** replay:windows(n, length, { partial = false, fields = nil, stream = nil, into = nil }):
-n stretches of `length` steps that do not leave their episode: observation [n, length + 1, ...],
+/*** replay:windows(n, length, { partial = false, fields = nil, stream = nil, into = nil, relabel =
+nil, task = nil }): n stretches of `length` steps that do not leave their episode: observation [n, length + 1, ...],
 action, reward, terminated and mask [n, length, ...], and the extra fields. Only windows that fit,
 each equally likely; with `partial` any start, past the end the last observation repeated, the rest
-0, and so the mask. */
+0, and so the mask. With `relabel` as of replay:sample: one goal for a window, chosen for its first
+step. */
 static int windows(lua_State *L) {
   static const char *const standard[] = {"observation", "action", "reward",
                                          "terminated",  "mask",   NULL};
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of windows");
   int64_t length = check_count(L, 3, "the length of windows");
+  if (asks_for_more(L, 4, false)) return call_sampler(L, "windows");
   check_batch_options(L, 4, "windows options");
   lua_settop(L, 4);
-  orr_random *stream = option_stream(L, 4);
+  orr_random *stream = lua_option_stream(L, 4);
   bool partial = lua_istable(L, 4) && lua_option_boolean(L, 4, "partial", false);
   request r;
-  int64_t *index = new_indices(L, count);
+  int64_t *index = lua_new_indices(L, count);
   begin_request(L, &r, replay, 4, standard, false);
   lua_check_status(L, orr_replay_sample_windows(replay, stream, length, !partial, count, index));
   return finish_request(L, &r, replay, count, index, length);
@@ -319,14 +381,13 @@ static int transitions(lua_State *L) {
   return finish_request(L, &r, replay, orr_replay_transitions(replay), NULL, 0);
 }
 
-/* Transition numbers, from 1 in Lua, of a list or tensor at index; pushes what holds them. */
-static int64_t *check_indices(lua_State *L, int index, int64_t *count) {
+int64_t *lua_check_indices(lua_State *L, int index, int64_t *count) {
   orr_tensor *x = lua_to_tensor(L, index);
   *count = orr_tensor_count(x);
   luaL_argcheck(L, orr_tensor_is_contiguous(x) && *count > 0, index,
                 "a list or contiguous tensor of numbers "
                 "is needed");
-  int64_t *numbers = new_indices(L, *count);
+  int64_t *numbers = lua_new_indices(L, *count);
   for (int64_t i = 0; i < *count; i++) {
     const void *data = orr_tensor_data(x);
     double number = orr_tensor_dtype(x) == ORR_INT    ? ((const int32_t *)data)[i]
@@ -339,11 +400,38 @@ static int64_t *check_indices(lua_State *L, int index, int64_t *count) {
   return numbers;
 }
 
-/*** replay:read(numbers, { length = nil, fields = nil, into = nil }): the transitions with these
-numbers (1 is the oldest; a list or an int tensor), as from replay:sample; with a length the windows
-that begin there, as from replay:windows with `partial`. */
+/* The option goals of replay:read, whose table stays on the stack with what the relabeling points
+   to. */
+static const orr_relabel *option_goals(lua_State *L, int options, int64_t count,
+                                       orr_relabel *relabel) {
+  static const char *const names[] = {"desired", "achieved", "source", "values", NULL};
+  if (!lua_istable(L, options) || lua_option_push(L, options, "goals") == LUA_TNIL) return NULL;
+  int goals = lua_gettop(L);
+  lua_check_options(L, goals, "read options, goals", names);
+  *relabel = orr_relabel_defaults();
+  relabel->desired = lua_option_string(L, goals, "desired", relabel->desired);
+  relabel->achieved = lua_option_string(L, goals, "achieved", relabel->achieved);
+  if (lua_option_push(L, goals, "values") != LUA_TNIL)
+    relabel->values = lua_check_tensor(L, lua_gettop(L));
+  if (lua_option_push(L, goals, "source") != LUA_TNIL) {
+    int64_t sources;
+    relabel->source = lua_check_indices(L, lua_gettop(L), &sources);
+    if (sources != count)
+      lua_complain(L, "read options, goals: %d sources for %d transitions", (int)sources,
+                   (int)count);
+  }
+  return relabel;
+}
+
+/*** replay:read(numbers, { length = nil, fields = nil, into = nil, goals = nil }): the transitions
+with these numbers (1 is the oldest; a list or an int tensor), as from replay:sample; with a length
+the windows that begin there, as from replay:windows with `partial`. goals: { source =, desired =
+"desired_goal", achieved = "achieved_goal" } reads the desired field of each transition, and its
+place in the flat observation, from the achieved field of the observation with that number (from 1,
+as replay:choose_goals gives them; 0: its own goal stays). With `values`, a tensor of goals, source
+is a row of it, and without a source each transition's own row. */
 static int read(lua_State *L) {
-  static const char *const names[] = {"fields", "into", "length", NULL};
+  static const char *const names[] = {"fields", "goals", "into", "length", NULL};
   static const char *const standard[] = {"observation", "action", "reward",
                                          "terminated",  "mask",   NULL};
   orr_replay *replay = check_replay(L);
@@ -351,10 +439,13 @@ static int read(lua_State *L) {
   lua_check_options(L, 3, "read options", names);
   int64_t length = lua_istable(L, 3) ? lua_option_integer(L, 3, "length", 0, 1, INT32_MAX) : 0,
           count;
-  int64_t *index = check_indices(L, 2, &count);
-  request r;
-  begin_request(L, &r, replay, 3, length ? standard : transition_fields, !length);
-  return finish_request(L, &r, replay, count, index, length);
+  int64_t *index = lua_check_indices(L, 2, &count);
+  orr_relabel relabel;
+  const orr_relabel *goals = option_goals(L, 3, count, &relabel);
+  request *r = lua_newuserdatauv(L, sizeof *r, 0);
+  begin_request(L, r, replay, 3, length ? standard : transition_fields, !length);
+  r->relabel = goals;
+  return finish_request(L, r, replay, count, index, length);
 }
 
 /*** replay:episode(i): episode i (1 is the oldest; -1 the newest): a table with number, first (its
@@ -437,8 +528,22 @@ static int replay_length(lua_State *L) {
   return 1;
 }
 
-/* replay.episodes, replay.capacity and replay.env, nil where it was made without one; everything
-   else is a method, of this file or of lua/orrery/replay.lua, which is loaded when first asked for
+/* The space of that name; false: there is none of this name. */
+static bool push_space(lua_State *L, orr_replay *replay, const char *name) {
+  const struct {
+    const char *name;
+    orr_space *space;
+  } spaces[] = {{"observation_space", orr_replay_observation_space(replay)},
+                {"action_space", orr_replay_action_space(replay)},
+                {"observation_extras", orr_replay_observation_extras(replay)},
+                {"step_extras", orr_replay_step_extras(replay)}};
+  for (size_t i = 0; i < sizeof spaces / sizeof *spaces; i++)
+    if (!strcmp(name, spaces[i].name)) return lua_push_space(L, spaces[i].space);
+  return false;
+}
+
+/* replay.episodes, replay.capacity, its spaces and replay.env, nil where it was made without one;
+   everything else is a method, of this file or of lua/orrery/replay.lua, which is loaded when first asked for
    one. */
 static int replay_index(lua_State *L) {
   orr_replay *replay = check_replay(L);
@@ -450,10 +555,15 @@ static int replay_index(lua_State *L) {
     lua_getiuservalue(L, 1, 1);
     return 1;
   }
+  if (!strcmp(name, "prioritised")) {
+    lua_pushboolean(L, orr_replay_is_prioritised(replay));
+    return 1;
+  }
   if (!strcmp(name, "episodes") || !strcmp(name, "capacity")) {
     lua_pushinteger(L, name[0] == 'e' ? orr_replay_episodes(replay) : orr_replay_capacity(replay));
     return 1;
   }
+  if (push_space(L, replay, name)) return 1;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "orrery.replay");
   lua_call(L, 1, 1);
@@ -495,5 +605,6 @@ void open_replay(lua_State *L, int module) {
                                        {NULL, NULL}};
   lua_new_class(L, &lua_replay_class);
   open_recorder(L);
+  open_relabel(L);
   lua_add_functions(L, module, functions);
 }

@@ -24,7 +24,7 @@ static const layer layers[] = {
     {"program", 3, "program.h"},
     {"nn", 4, "nn.h layers.def inits.def optimisers.def"},
     {"image", 4, "image.h"},
-    {"replay", 4, "replay.h space.h"},
+    {"replay", 4, "relabel.h replay.h space.h"},
     {"env", 5, "env.h vector_env.h"},
     {"plan", 6, "plan.h planners.def risks.def"},
     {"mpc", 7, "mpc.h"},
