@@ -56,7 +56,8 @@ local function make_updates(self, o)
   local q1, q2, slow1, slow2 = self.q1, self.q2, self.kept.slow1, self.kept.slow2
   local adam = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }
   self.updates.critic = orrery.update {
-    nets = { q1, q2 }, optimiser = adam, seed = 2 * self.seed, verify = false,
+    nets = { q1, q2 }, optimiser = adam, seed = 2 * self.seed,
+    verify = false, per_row = { "error" },
     follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau } },
     loss = function(b)
       local next = self:seen_next(b)
@@ -66,7 +67,8 @@ local function make_updates(self, o)
       local y = self:target(b, value)
       xa = orrery.concat { self:seen(b), self:to_unit(b.action) }
       local first, second = q1(xa)[1], q2(xa)[1]
-      return self:weigh(b, orrery.square(first - y) + orrery.square(second - y)), { q = first }
+      local loss = orrery.square(first - y) + orrery.square(second - y)
+      return self:weigh(b, loss), { q = first, error = orrery.abs(first - y) }
     end,
   }
   -- The temperature's loss sees the policy as constant and the other way round: one optimiser does for both.
@@ -89,6 +91,7 @@ end
 
 function Sac:update(batch)
   local critic_loss, critic = self.updates.critic:step(batch)
+  self:learned(batch, critic.error)
   local _, actor = self.updates.actor:step(batch)
   return { critic_loss = critic_loss, q = critic.q, entropy = actor.entropy,
            alpha = math.exp(self.log_alpha:item()) }
