@@ -137,7 +137,7 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "vector_env", "space", "check_env", "environments" },
   { "Replay", "replay", "recorder", "stream" },
-  { "Learners", "agent", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi" },
+  { "Learners", "agent", "agent_files", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",
@@ -150,7 +150,8 @@ local CHAPTERS = {
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
 local INSIDE = { model_events = true, model_score = true, model_training = true, mpc_objective = true,
-  task = true, judge = true, agent_tasks = true, agent_evaluation = true, agent_files = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
+  task = true, judge = true, agent_tasks = true, agent_evaluation = true, check = true, script = true, system = true,
+  trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }
 

@@ -15,15 +15,15 @@ local Sac = off_policy.class "sac"
 
 local LOWEST, HIGHEST = -20, 2 -- of the log of the deviation
 
---- sac.distribution(actor, x), in traced functions: mean and log of the deviation before squashing.
+-- In traced functions: mean and log of the deviation before squashing.
 local function distribution(actor, x)
   local y = actor(x)
   local actions = y:size(1) // 2
   return y:slice(1, actions), orrery.clamp(y:slice(actions + 1, 2 * actions), LOWEST, HIGHEST)
 end
 
---- sac.log_probability(u, noise, log_deviation): of the squashed action tanh(u), u being mean + deviation noise:
---- log N(u) - sum log(1 - tanh(u)^2), the latter as 2 (log 2 - u - softplus(-2 u)), which no u makes infinite.
+-- Of the squashed action tanh(u), u being mean + deviation noise: log N(u) - sum log(1 - tanh(u)^2), the latter as
+-- 2 (log 2 - u - softplus(-2 u)), which no u makes infinite.
 local function log_probability(u, noise, log_deviation)
   local gaussian = -0.5 * orrery.square(noise) - log_deviation - 0.5 * math.log(2 * math.pi)
   return orrery.sum(gaussian - 2 * (math.log(2) - u - orrery.softplus(-2 * u)))
