@@ -156,7 +156,7 @@ function relabel.custom(fn, given)
   return new("custom", o, { share = o.share, strategy = require "orrery.relabel_custom".new(fn, "goal") })
 end
 
---- relabel.tasks { tasks = { { name =, reward =, termination =, z = }, ... }, choose = nil, share = 1, field = "z" }:
+--- relabel.tasks { tasks = { { name =, reward =, z = }, ... }, choose = nil, share = 1, field = "z" }:
 --- transitions collected for one task become those of another: its identifier is written over the field z, its
 --- reward and termination are computed. choose: function(episode, t, random), as of relabel.custom, which gives
 --- the number of a task; without one, each is equally likely.

@@ -208,9 +208,11 @@ local function flat(x)
   return x:reshape(-1):totable()
 end
 
--- Compares a run with plain Lua on the first rows, for the same draws.
-local function verify(job, batch, draws, out)
-  for k = 1, math.min(batch.n, 8) do
+local PROBES = 64 -- rows on which a new program is compared with plain Lua
+
+-- Compares a run with plain Lua on the first rows, for the same draws: nil, or what is wrong.
+local function verify(job, batch, draws, out, rows)
+  for k = 1, math.min(batch.n, rows) do
     local random = draws_of(function(i) return draws[i][k] end, floor_numbers)
     local plain = settle(job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
     for _, name in ipairs(parts) do
@@ -240,8 +242,7 @@ local function run_compiled(job, batch, stream)
   for name in pairs(program.compiled.program:inputs()) do inputs[name] = inputs[name] or batch:read(name) end
   local out = program.compiled:run(inputs, { rows = batch.n })
   if is_new or not out.goal:all_finite() then -- plain Lua says what is wrong
-    local rows = is_new and 8 or batch.n
-    local problem = verify(job, batch, draws, out, rows)
+    local problem = verify(job, batch, draws, out, is_new and out.goal:all_finite() and PROBES or batch.n)
     if problem then error(problem, 0) end
     program.verified = true
   end
@@ -297,8 +298,8 @@ function Strategy:choose(replay, index, stream)
   if not self.plain then
     local done, result = pcall(run_compiled, job, batch, stream)
     if done then return result end
-    self.plain = true
     local answer = run_plain(job, batch, stream) -- what is wrong in plain Lua, too, is raised here
+    self.plain = true
     trace.notice("a strategy of relabeling is called for each transition, in plain Lua: " .. tostring(result))
     return answer
   end

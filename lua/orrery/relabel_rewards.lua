@@ -236,9 +236,9 @@ local function run_plain(job, replay, index, batch, options)
 end
 
 --- rewards.write(key, tasks, replay, index, batch, options): batch.reward and batch.terminated of these
---- transitions, read with the same goals, become those of their new goals. key: what a program is kept by;
---- tasks: a list. options: length (of windows; then batch.mask is read), goals (as of replay:read),
---- relabeled (1 where so), task (numbers of tasks, real; nil: the only one).
+--- transitions, read with the same goals, become those of their new goals. key: what a program is kept by,
+--- as long as the functions stay the same; tasks: a list. options: length (of windows; then batch.mask is
+--- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one).
 function rewards.write(key, tasks, replay, index, batch, options)
   local job = job_of(key, tasks, replay)
   local run = job.plain and run_plain or run_compiled

@@ -77,7 +77,9 @@ end
 local function write_rewards(r, o, replay, index, data, length, goals, relabeled, more)
   local tasks = r.tasks or { o.task or r.task }
   if #tasks > 0 then
-    rewards.write(r.tasks or tasks[1], tasks, replay, index, data, {
+    local task = tasks[1]
+    local key = r.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
+    rewards.write(key, tasks, replay, index, data, {
       length = length, goals = goals, relabeled = relabeled, task = more.task,
     })
   elseif not more.reward then

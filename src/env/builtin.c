@@ -151,7 +151,7 @@ static orr_env *make(orr_engine *engine, builtin *b, int64_t max_steps) {
 
 orr_env *orr_env_new(orr_engine *engine, const char *name, const orr_env_options *given) {
   orr_env_options options = orr_env_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_env_options, &options, given)) return NULL;
   const env_class *class = env_class_find(engine, name);
   if (!class) return NULL;
   if (options.max_steps < -1) {

@@ -23,8 +23,8 @@ static orr_real *push_reals(lua_State *L, int64_t count) {
   return orr_tensor_data(handle->object);
 }
 
-/*** replay:draw(n, { length = nil, partial = false, stream = nil }): the numbers of n transitions, an
-int tensor, as replay:sample draws them; with a length those that windows begin with, as
+/*** replay:draw(n, { length = nil, partial = false, stream = nil }): the numbers of n transitions,
+an int tensor, as replay:sample draws them; with a length those that windows begin with, as
 replay:windows draws them. replay:read reads them. */
 static int draw(lua_State *L) {
   static const char *const names[] = {"length", "partial", "stream", NULL};
@@ -45,9 +45,9 @@ static int draw(lua_State *L) {
   return 1;
 }
 
-/*** replay:draw_prioritised(n, { beta = 0.4, stream = nil }): the numbers of n transitions by priority,
-an int tensor as of replay:draw; their `index` for replay:set_priorities, an int tensor that stays
-right when old episodes leave; and their importance weights. */
+/*** replay:draw_prioritised(n, { beta = 0.4, stream = nil }): the numbers of n transitions by
+priority, an int tensor as of replay:draw; their `index` for replay:set_priorities, an int tensor
+that stays right when old episodes leave; and their importance weights. */
 static int draw_prioritised(lua_State *L) {
   static const char *const names[] = {"beta", "stream", NULL};
   orr_replay *replay = lua_check_replay(L);
@@ -73,8 +73,9 @@ static int draw_prioritised(lua_State *L) {
   return 3;
 }
 
-/*** replay:set_priorities(index, priorities): new priorities, 0 or more, such as sizes of errors, of the
-transitions of a batch: index is the batch's own. Those that have left meanwhile are passed over. */
+/*** replay:set_priorities(index, priorities): new priorities, 0 or more, such as sizes of errors,
+of the transitions of a batch: index is the batch's own. Those that have left meanwhile are passed
+over. */
 static int set_priorities(lua_State *L) {
   orr_replay *replay = lua_check_replay(L);
   orr_tensor *index = lua_check_tensor(L, 2), *given = lua_to_tensor(L, 3);
@@ -108,8 +109,8 @@ static int check_parts(lua_State *L, int index, orr_relabel_part *parts, int mos
   return (int)count;
 }
 
-/*** replay:choose_goals(numbers, strategies, { stream = nil }): for each transition the number of an
-observation whose achieved goal may take the place of what was desired, by strategies mixed by
+/*** replay:choose_goals(numbers, strategies, { stream = nil }): for each transition the number of
+an observation whose achieved goal may take the place of what was desired, by strategies mixed by
 weight, as in { "future", 4, "none", 1 }; 0: none. An int tensor. The observations of all episodes
 have one numbering, from 1 with the oldest, an episode of T steps having T + 1. The strategies:
 "final", the last observation; "future", any after the transition's own, so its next one, too;
@@ -131,8 +132,8 @@ static int choose_goals(lua_State *L) {
   return 1;
 }
 
-/*** replay:episode_starts(numbers): for each transition the number of the first one of its episode, and
-the length of the longest of these episodes. */
+/*** replay:episode_starts(numbers): for each transition the number of the first one of its episode,
+and the length of the longest of these episodes. */
 static int episode_starts(lua_State *L) {
   orr_replay *replay = lua_check_replay(L);
   int64_t count, longest = 0, episode = 0;

@@ -1,8 +1,9 @@
-/* replay.h - what replay.c, recorder.c and relabel.c share. */
+/* replay.h - what replay.c, replay_read.c, relabel.c and recorder.c share. */
 #ifndef LUA_REPLAY_H
 #define LUA_REPLAY_H
 
 #include "lua/lua_orrery.h"
+#include "orrery/priority.h"
 #include "orrery/relabel.h"
 
 extern const lua_class lua_replay_class;
@@ -22,5 +23,6 @@ int lua_new_recorder(lua_State *L);
 int lua_add_episode(lua_State *L);
 void open_recorder(lua_State *L);
 void open_relabel(lua_State *L);
+void open_replay_read(lua_State *L);
 
 #endif

@@ -1,13 +1,13 @@
-/* priority.c - prioritised sampling (Schaul et al., "Prioritized experience replay", 2016) by a tree of
-   sums: the leaves hold the transitions' priorities to the power alpha, every other node the sum of
-   its two children, so a draw is one walk from the root.
+/* priority.c - prioritised sampling by a tree of sums: the leaves hold the transitions' priorities
+   to the power alpha, every other node the sum of its two children, so a draw is one walk from the
+   root.
 
    The transition that was the n-th ever taken lies in leaf n modulo their number, a power of two no
    less than the transitions at hand: leaving is setting leaves to 0, and nothing ever moves, but
    when the tree grows. tree[1] is the root, tree[leaves + i] leaf i. */
 #include <math.h>
-#include <string.h>
 
+#include "orrery/priority.h"
 #include "replay/replay.h"
 
 enum { FIRST_LEAVES = 64 };
@@ -128,7 +128,7 @@ orr_status orr_replay_set_priorities(orr_replay *replay, int64_t count, const in
   int64_t first = oldest(replay);
   for (int64_t i = 0; i < count; i++) {
     int64_t number = first + ((numbers[i] - first) & INT32_MAX);
-    if (number >= replay->next_first || number - first >= replay->transitions) continue; /* gone */
+    if (number - first >= replay->transitions) continue; /* it has left */
     double p = pow((double)priorities[i] + LEAST, replay->alpha);
     priority_fill(replay, number, 1, p);
     if (p > replay->greatest) replay->greatest = p;

@@ -36,7 +36,7 @@ static orr_status make_tables(orr_replay *replay) {
 
 orr_replay *orr_replay_new(orr_engine *engine, const orr_replay_options *given) {
   orr_replay_options options = orr_replay_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_replay_options, &options, given)) return NULL;
   if (check_options(engine, &options)) return NULL;
   orr_replay *replay = engine_new_zeroed(engine, 1, sizeof *replay);
   if (!replay) return NULL;

@@ -250,3 +250,18 @@ fails("no identifier z", relabel.tasks, { tasks = { { reward = task.reward } } }
 fails("has 1 numbers", relabel.tasks, { tasks = { { reward = task.reward, z = { 1, 2 } }, { z = 1 } } })
 fails("a list of tasks", relabel.tasks, {})
 fails("no field 'zz'", shared.sample, shared, 5, { relabel = relabel.tasks { tasks = tasks, field = "zz" } })
+
+-- comparisons of what is not known while tracing
+local equal = sample(relabel.custom(function(episode, t, random)
+  local at = random:integer(1, episode.length)
+  return { goal = episode:at(at + 1).achieved_goal, done = at == t }
+end), 1000)
+for k = 1, 1000 do
+  assert(equal.terminated[k] == (equal.desired_goal[{ k, 1 }] == equal.key[k] + 1 and 1 or 0))
+end
+-- a task made anew for each batch is not compiled anew, and neither is a strategy
+local function again() return sample(r, 256, { task = { reward = task.reward, termination = task.termination } }) end
+again()
+local start = os.clock()
+for _ = 1, 20 do again() end
+assert((os.clock() - start) / 20 < 0.02)

@@ -1,13 +1,14 @@
-/* test_relabel.c - choosing goals, reading with goals from anywhere, n-step returns, and the tree of
-   priorities against a list. */
+/* test_relabel.c - choosing goals, reading with goals from anywhere, n-step returns, and the tree
+   of priorities against a list. */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
 
+#include "orrery/priority.h"
 #include "orrery/relabel.h"
 
-/* Observation k of episode e has achieved 100 e + k, as a byte pair: achieved and desired are bytes,
-   which must stay bytes; and "mark" comes before them, so that nothing lies at place 0. */
+/* Observation k of episode e has achieved 100 e + k, as a byte pair: achieved and desired are
+   bytes, which must stay bytes; and "mark" comes before them, so that nothing lies at place 0. */
 typedef struct fixture {
   orr_engine *engine;
   orr_replay *replay;

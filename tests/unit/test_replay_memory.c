@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "orrery/priority.h"
 #include "orrery/relabel.h"
 
 typedef struct counter {
