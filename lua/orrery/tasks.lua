@@ -147,18 +147,18 @@ end
 local ball_game = {}
 tasks.ball_game = setmetatable(ball_game, { __call = function(_, settings) return ball_game.shoot(settings) end })
 
---- tasks.ball_game.pass { reward = "sparse", reach = 0.16 }: the ball at the team-mate: 0, else -1. reward "distance":
+--- tasks.ball_game.pass { reward = "sparse", reach = 0.2 }: the ball at the team-mate: 0, else -1. reward "distance":
 --- minus what is missing to that, in metres. tasks.ball_game() is its other task, shoot.
 function ball_game.pass(settings)
-  return game_task("pass", settings, { reward = "sparse", reach = 0.16 }, function(o)
+  return game_task("pass", settings, { reward = "sparse", reach = 0.2 }, function(o)
     local reach = o.reach
     return function(s) return orrery.max(distance_of(s.ball, s.mate) - reach, 0) end
   end)
 end
 
---- tasks.ball_game.shoot { reward = "sparse", mouth = 0.6 }: the ball in the goal, past its line; rewards as for pass.
+--- tasks.ball_game.shoot { reward = "sparse", mouth = 0.8 }: the ball in the goal, past its line; rewards as for pass.
 function ball_game.shoot(settings)
-  return game_task("shoot", settings, { reward = "sparse", mouth = 0.6 }, function(o)
+  return game_task("shoot", settings, { reward = "sparse", mouth = 0.8 }, function(o)
     local half = o.mouth / 2 - 0.05 -- less the ball's radius
     return function(s)
       local ahead = orrery.max(1 - s.ball[1], 0)

@@ -10,14 +10,14 @@
 #include "env/disc.h"
 #include "env/env.h"
 
-#define SETTINGS(SETTING)                                                                   \
-  SETTING(task, 2, 1, 2, "what the reward is for: 1: to pass, 2: to shoot")                 \
-  SETTING(mouth, 0.6, 0.2, 1.6, "width of the goal mouth in m")                             \
-  SETTING(reach, 0.16, 0.08, 0.4, "how far from the mate's middle a ball is stopped, in m") \
-  SETTING(friction, 0.5, 0, 10, "deceleration of the ball in m/s^2")                        \
-  SETTING(restitution, 0.8, 0, 1, "speed that is left after a kick or a bounce")            \
-  SETTING(damping, 3, 0, 1e2, "damping of the player in N s/m")                             \
-  SETTING(max_force, 4, 1e-2, 1e2, "strongest force along each axis in N")                  \
+#define SETTINGS(SETTING)                                                                  \
+  SETTING(task, 2, 1, 2, "what the reward is for: 1: to pass, 2: to shoot")                \
+  SETTING(mouth, 0.8, 0.2, 1.6, "width of the goal mouth in m")                            \
+  SETTING(reach, 0.2, 0.08, 0.4, "how far from the mate's middle a ball is stopped, in m") \
+  SETTING(friction, 0.3, 0, 10, "deceleration of the ball in m/s^2")                       \
+  SETTING(restitution, 0.8, 0, 1, "speed that is left after a kick or a bounce")           \
+  SETTING(damping, 3, 0, 1e2, "damping of the player in N s/m")                            \
+  SETTING(max_force, 6, 1e-2, 1e2, "strongest force along each axis in N")                 \
   SETTING(time_step, 0.05, 1e-3, 0.1, "seconds of a step, done in ten parts")
 
 typedef struct settings {
@@ -33,8 +33,9 @@ typedef struct ball_game {
 
 enum { PARTS = 10 };
 
-/* Metres: half the field, the depth of the net behind x = field, radii; m/s. */
-static const double field = 1, net = 0.2, top_speed = 2;
+/* Metres: half the field, the depth of the net behind x = field, how far off the posts a ball still
+   goes in, which is more than it moves in a part of a step; m/s. */
+static const double field = 1, net = 0.2, post = 0.02, top_speed = 2;
 static const disc_kind player_kind = {0.08, 1}, ball_kind = {0.05, 0.3};
 
 static void spaces(const double *given, env_fields *observation, env_fields *action,
@@ -56,21 +57,20 @@ static double between(orr_random *random, double low, double high) {
   return low + (high - low) * orr_random_uniform(random);
 }
 
-/* The ball in the left half with the player near it; the mate far enough from both, out of the way of a
-   shot or not. */
+/* The player near the ball, the mate far enough from both, in the way of a shot or not. */
 static void reset(const double *given, orr_random *random, double *state) {
   (void)given;
   ball_game *g = (ball_game *)state;
   static const double pi = 3.14159265358979323846;
-  g->ball.x[0] = between(random, -0.5, 0.1);
+  g->ball.x[0] = between(random, -0.3, 0.5);
   g->ball.x[1] = between(random, -0.5, 0.5);
-  double direction = between(random, -pi, pi), distance = between(random, 0.2, 0.35);
+  double direction = between(random, -pi, pi), distance = between(random, 0.14, 0.2);
   g->player.x[0] = g->ball.x[0] + distance * cos(direction);
   g->player.x[1] = g->ball.x[1] + distance * sin(direction);
   do {
     g->mate[0] = between(random, -0.7, 0.7);
     g->mate[1] = between(random, -0.8, 0.8);
-  } while (env_distance(g->mate, g->ball.x) < 0.6 || env_distance(g->mate, g->player.x) < 0.3);
+  } while (env_distance(g->mate, g->ball.x) < 0.4 || env_distance(g->mate, g->player.x) < 0.3);
 }
 
 static bool is_in_net(const ball_game *g) { return g->ball.x[0] >= field; }
@@ -79,17 +79,15 @@ static bool is_with_mate(const settings *s, const ball_game *g) {
   return env_distance(g->ball.x, g->mate) <= s->reach;
 }
 
-/* The rim of the field, which is open at the mouth; a ball in the net stays there. */
+/* The rim of the field, which is open at the mouth between the posts; a ball in the net stays there. */
 static void keep_ball(const settings *s, ball_game *g) {
   double edge = field - ball_kind.radius, half = s->mouth / 2 - ball_kind.radius;
-  if (is_in_net(g)) {
-    for (int i = 0; i < 2; i++) g->ball.v[i] = 0;
-    return;
-  }
-  bool open = fabs(g->ball.x[1]) <= half;
-  disc_keep(&g->ball, 0, -edge, open ? field + net : edge, s->restitution);
+  bool at_mouth = g->ball.x[0] > edge && fabs(g->ball.x[1]) <= half + post;
+  bool between_posts = at_mouth || is_in_net(g);
+  if (between_posts) disc_keep(&g->ball, 1, -half, half, s->restitution);
+  disc_keep(&g->ball, 0, -edge, between_posts ? field + net : edge, s->restitution);
   disc_keep(&g->ball, 1, -edge, edge, s->restitution);
-  if (g->ball.x[0] > edge) disc_keep(&g->ball, 1, -half, half, s->restitution); /* the posts */
+  if (is_in_net(g)) g->ball.v[0] = g->ball.v[1] = 0;
 }
 
 static void step(const double *given, double *state, const orr_real *action, orr_random *random,

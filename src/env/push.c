@@ -17,9 +17,9 @@
   SETTING(puck_mass, 0.2, 1e-2, 1e2, "mass of the puck in kg")                              \
   SETTING(damping, 2, 0, 1e2, "damping of the pusher in N s/m")                             \
   SETTING(friction, 0.3, 0, 10, "friction of the puck on the table")                        \
-  SETTING(max_force, 1.5, 1e-2, 1e2, "strongest force along each axis in N")                \
+  SETTING(max_force, 2, 1e-2, 1e2, "strongest force along each axis in N")                  \
   SETTING(time_step, 0.05, 1e-3, 0.1, "seconds of a step, done in ten parts")               \
-  SETTING(goal_range, 0.3, 0.1, 1, "how far goals lie from the puck along each axis, in m") \
+  SETTING(goal_range, 0.2, 0.1, 1, "how far goals lie from the puck along each axis, in m") \
   SETTING(near, 0.07, 0, 0.09, "success: how near the puck's middle is to the goal in m")
 
 typedef struct settings {
@@ -38,7 +38,7 @@ enum { PARTS = 10 };
 /* Metres: half the side of the table, the two radii, how far from the rim goals and starts are, and how
    far the puck is from the pusher at the start. At top_speed a part of a step is 1.6 cm at most. */
 static const double table = 0.5, pusher_radius = 0.05, puck_radius = 0.06, margin = 0.15,
-                    start_gap = 0.1, top_speed = 1.6, gravity = 9.81;
+                    start_gap = 0.05, top_speed = 1.6, gravity = 9.81;
 
 static void spaces(const double *given, env_fields *observation, env_fields *action,
                    env_fields *state) {
@@ -75,7 +75,7 @@ static void reset(const double *given, orr_random *random, double *state) {
   do {
     place(random, p->puck.x, touch + start_gap, p->pusher.x);
     distance = env_distance(p->pusher.x, p->puck.x);
-  } while (distance < touch + 0.01 || distance > touch + start_gap);
+  } while (distance < touch + 0.005 || distance > touch + start_gap);
   do place(random, p->puck.x, s->goal_range, p->goal);
   while (env_distance(p->puck.x, p->goal) <= s->near);
 }
