@@ -56,7 +56,8 @@ typedef struct orr_engine orr_engine;
 typedef void *(*orr_allocator)(void *user, void *old, size_t old_size, size_t new_size);
 
 typedef struct orr_engine_options {
-  size_t size; /* of this struct, set by _defaults: lets it grow without breaking hosts */
+  size_t size; /* of this struct, set by _defaults: lets it grow without breaking hosts. Structs
+                  that did not start from their _defaults are refused by whoever reads them. */
   int threads; /* worker threads including the caller; 0: one per core */
   uint64_t seed;
   size_t memory_limit; /* bytes; 0: none */

@@ -93,7 +93,10 @@ typedef struct orr_mpc_info {
 ORR_API orr_status orr_mpc_act(orr_mpc *mpc, const orr_real *observation, orr_real *action,
                                orr_mpc_info *info);
 /* The same for `batch` states: observations[batch][observation size], actions[batch][action size],
-   and infos[batch] or NULL. An observation that is not finite concerns its own state only, and the
+   and infos[batch] or NULL. State i gets the bits that an mpc of its own, with the same seed and
+   calls, would give: they share their random numbers. (Where the objective draws, as rollouts with
+   sampled states do, the draws belong to the rows of the whole batch, and only the distribution is
+   the same; so with `seconds`.) An observation that is not finite concerns its own state only, and the
    status is the first failure's. The objective must be able to score plans from many states. */
 ORR_API orr_status orr_mpc_act_many(orr_mpc *mpc, const orr_real *observations, orr_real *actions,
                                     orr_mpc_info *infos);

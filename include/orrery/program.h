@@ -167,6 +167,8 @@ ORR_API void orr_run_free(orr_run *run);
    axis in front. Bytes and int32 are converted on the way in. */
 ORR_API orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor,
                                  orr_tensor *index);
+/* Lets go of what is bound to an input, if anything is; without it the run does not go. */
+ORR_API void orr_run_release(orr_run *run, const char *name);
 /* Rows in total; members > 1 cuts them into that many equal groups, in order. */
 ORR_API orr_status orr_run_rows(orr_run *run, int64_t rows, int members);
 /* Groups of unequal size, in member order: sizes[members], adding up to the rows. */
@@ -175,12 +177,16 @@ ORR_API orr_status orr_run_groups(orr_run *run, int members, const int64_t *size
 ORR_API orr_status orr_run_members(orr_run *run, const int *entries);
 ORR_API void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration);
 /* The run stops with ORR_LATE once orr_clock() is past `deadline`; 0, at first: never. It looks at
-   the clock between tiles of rows. Its outputs are then undefined; nothing that it updates has
+   the clock between tiles of rows and between the steps of their loops. Its outputs are then undefined; nothing that it updates has
    changed. */
 ORR_API void orr_run_until(orr_run *run, double deadline);
+/* Makes the memory for the rows as they are set, as orr_run_go does where it is not there. It
+   suffices for fewer rows, too (of every group no more than now). */
+ORR_API orr_status orr_run_prepare(orr_run *run);
 ORR_API orr_status orr_run_go(orr_run *run);
 /* The output's tensor, owned by the run and overwritten by the next one: [rows, ...] for ROW,
-   [members, ...] for MEMBER. NULL when there is no such output or before the first run. */
+   [members, ...] for MEMBER. A run of other rows writes to another tensor where somebody holds this
+   one. NULL when there is no such output or before the first run. */
 ORR_API orr_tensor *orr_run_output(orr_run *run, const char *name);
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@ local check = require "orrery.check"
 local orrery = require "orrery"
 
 local STREAMS = { "seeds", "draws", "choosing" }
-local COUNTS = { "steps", "acts", "turn", "changes" }
+local COUNTS = { "steps", "acts", "turn", "changes", "waiting", "renewed" }
 
 -- 64 bits as two ints.
 local function halves(number)

@@ -31,16 +31,18 @@ function Ddpg:worth(x) return q_of(self.q, x, mu(self.actor, x)) end
 local function make_updates(self, o)
   local q, actor, slow_q, slow_actor = self.q, self.actor, self.kept.slow_q, self.kept.slow_actor
   self.updates.critic = orrery.update {
-    nets = { q }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }, verify = false,
+    nets = { q }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip },
+    verify = false, per_row = { "error" },
     loss = function(b)
       local next = self:seen_next(b)
       local y = self:target(b, q_of(slow_q, next, mu(slow_actor, next)))
       local value = q_of(q, self:seen(b), self:to_unit(b.action))
-      return self:weigh(b, orrery.square(value - y)), { q = value }
+      return self:weigh(b, orrery.square(value - y)), { q = value, error = orrery.abs(value - y) }
     end,
   }
   self.updates.actor = orrery.update {
-    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip }, verify = false,
+    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip },
+    verify = false,
     follow = { { slow_q, q, o.tau }, { slow_actor, actor, o.tau } },
     loss = function(b)
       local x = self:seen(b)
@@ -52,6 +54,7 @@ end
 
 function Ddpg:update(batch)
   local critic_loss, critic = self.updates.critic:step(batch)
+  self:learned(batch, critic.error)
   self.updates.actor:step(batch)
   return { critic_loss = critic_loss, q = critic.q }
 end

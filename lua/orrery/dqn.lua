@@ -39,7 +39,8 @@ function Dqn:worth(x) return orrery.max_along(values(self, self.q, x)) end
 local function make_update(self, o)
   local q, slow = self.q, self.kept.slow
   self.updates.q = orrery.update {
-    nets = { q }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }, verify = false,
+    nets = { q }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip },
+    verify = false, per_row = { "error" },
     follow = o.tau > 0 and { { slow, q, o.tau } } or {},
     loss = function(b)
       local next = self:seen_next(b)
@@ -47,7 +48,7 @@ local function make_update(self, o)
       local choice = best(o.double and values(self, q, next) or to_come)
       local y = self:target(b, value_of(to_come, choice))
       local value = value_of(values(self, q, self:seen(b)), b.action[1])
-      return self:weigh(b, orrery.nn.huber(value, y)), { q = value }
+      return self:weigh(b, orrery.nn.huber(value, y)), { q = value, error = orrery.abs(value - y) }
     end,
   }
 end
@@ -64,6 +65,7 @@ end
 
 function Dqn:update(batch)
   local loss, details = self.updates.q:step(batch)
+  self:learned(batch, details.error)
   return { loss = loss, q = details.q }
 end
 

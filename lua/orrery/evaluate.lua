@@ -17,6 +17,9 @@ end
 function Result:__tostring()
   local text = ("mean %.1f ± %.1f over %d episode%s"):format(self.mean, self.std, #self.returns,
     #self.returns == 1 and "" or "s")
+  if self.success then
+    text = text .. ("; success %.0f %%, at the end %.0f %%"):format(100 * self.success, 100 * self.success_at_end)
+  end
   local unplanned, steps = (self.notes["last plan"] or 0) + (self.notes["safe action"] or 0), sum_of(self.lengths)
   if unplanned == 0 then return text end
   return ("%s; %d of %d actions were not planned (last plan %d, safe action %d)"):format(text, unplanned, steps,
@@ -28,6 +31,16 @@ local function summarise(result)
   result.mean = sum_of(result.returns) / n
   for _, value in ipairs(result.returns) do squares = squares + (value - result.mean) ^ 2 end
   result.std = n > 1 and math.sqrt(squares / (n - 1)) or 0
+  if #result.successes == 0 then
+    result.successes = nil
+    return result
+  end
+  local ever, at_end = 0, 0
+  for _, steps in ipairs(result.successes) do
+    ever = ever + (steps.first and 1 or 0)
+    at_end = at_end + (steps.at_end and 1 or 0)
+  end
+  result.success, result.success_at_end = ever / n, at_end / n
   return result
 end
 
@@ -56,15 +69,21 @@ local function guarded(values, names, what)
   return record.guard(copy, names, what)
 end
 
--- One episode: its rewards, the last observation and, if they are wanted, its pictures; what is seen
--- goes to the recorder, if there is one.
+-- What success(...) gave, as true or false.
+local function is_success(value)
+  if orrery.is_tensor(value) then value = value:item() end
+  return value ~= nil and value ~= false and value ~= 0
+end
+
+-- One episode: its rewards, the last observation, its success and, if they are wanted, its pictures; what is
+-- seen goes to the recorder, if there is one.
 local function play(env, policy, task, context, seed, steps, recorder, frames, width)
   local space = env.action_space
   local seen, done = env.observation_space.names, space.names
   local observation = env:reset(seed)
   orrery.policy.reset(policy, seed)
   if recorder then recorder:start(observation) end
-  local s, rewards = guarded(observation, seen, "observation"), {}
+  local s, rewards, success = guarded(observation, seen, "observation"), {}, task.success and { at_end = false }
   if frames then frames[#frames + 1] = env:draw(width) end
   for step = 1, steps do
     context.step = step
@@ -77,6 +96,10 @@ local function play(env, policy, task, context, seed, steps, recorder, frames, w
     if task.reward then
       local a = guarded(action, done, "action")
       reward = number_of(task.reward(s, a, next, step - 1, task.inputs), task, step)
+      if success then
+        success.at_end = is_success(task.success(s, a, next, step - 1, task.inputs))
+        if success.at_end and not success.first then success.first = step end
+      end
       if task.termination and task.termination(s, a, next, step - 1, task.inputs) then terminated = true end
     end
     rewards[step] = reward
@@ -84,7 +107,7 @@ local function play(env, policy, task, context, seed, steps, recorder, frames, w
     if frames then frames[#frames + 1] = env:draw(width) end
     if terminated or truncated or step == steps then
       if recorder then recorder:finish(terminated, truncated) end
-      return rewards, next
+      return rewards, next, success
     end
     s = next
   end
@@ -93,8 +116,8 @@ end
 --- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
 --- noise depend on the seed alone, so that policies can be compared.
 ---   policy    an mpc, or as in policy.lua; its reset(seed) is called for each episode
----   task      { reward = function(s, a, next, t), termination = function(s, a, next, t) }, or the
----             reward alone, t from 0; none: the environment's own reward
+---   task      { reward = function(s, a, next, t), termination = function(s, a, next, t), success =
+---             function(s, a, next, t) }, or the reward alone, t from 0; none: the environment's own reward
 ---   episodes  5
 ---   seed      1: of starts and noise
 ---   steps     most steps of an episode; none: the environment's own limit
@@ -103,7 +126,8 @@ end
 ---   replay    keeps the episodes, with the environment's own rewards; none: nothing is kept
 ---   progress  function(fraction, text), or a run, called after each episode
 --- The result has mean, std, and by episode returns, lengths, rewards (lists) and last, the observation
---- that it ended with; notes, how often an mpc said "late", "last plan" or "safe action" (see mpc:act); and
+--- that it ended with. Where the task has success: success, the share of episodes with a success at any step,
+--- success_at_end, at the last, and by episode successes: { first = step or nil, at_end = true or false }. And notes, how often an mpc said "late", "last plan" or "safe action" (see mpc:act); and
 --- frames. Printed it reads "mean 152.1 ± 3.2 over 5 episodes". A task's inputs are given as the task has them; events
 --- that a model learned end no real episode.
 return function(env, policy, options)
@@ -120,15 +144,16 @@ return function(env, policy, options)
   policy = orrery.policy.of(policy, "evaluate")
   local tell = orrery.policy.teller(given.progress)
   local seeds = orrery.stream(given.seed, 1)
-  local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {}, notes = {} }, Result)
+  local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {}, successes = {}, notes = {} }, Result)
   if given.film then result.frames = {} end
   local width = type(given.film) == "number" and math.tointeger(given.film) or nil
   local recorder <close> = given.replay and given.replay:recorder() or nil
   for episode = 1, given.episodes do
     local context = { env = env, episode = episode, notes = result.notes }
     local frames = episode == 1 and result.frames or nil
-    local rewards, last = play(env, policy, task, context, seeds:whole(), limit, recorder, frames, width)
+    local rewards, last, success = play(env, policy, task, context, seeds:whole(), limit, recorder, frames, width)
     result.rewards[episode], result.last[episode] = rewards, last
+    if success then result.successes[episode] = success end
     result.returns[episode], result.lengths[episode] = sum_of(rewards), #rewards
     tell(episode / given.episodes, ("evaluating, episode %d of %d"):format(episode, given.episodes))
   end

@@ -29,6 +29,7 @@ local modules = {
   ppo = "orrery.ppo",
   q_objective = "orrery.q_objective",
   reinforce = "orrery.reinforce",
+  relabel = "orrery.relabel",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   sac = "orrery.sac",

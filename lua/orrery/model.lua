@@ -98,6 +98,15 @@ local function new(options)
   self.lowest_action = bounds_of(self.action, "low", -math.huge)
   self.highest_action = bounds_of(self.action, "high", math.huge)
   self:use_elites()
+  self.fitted = false
+  return self
+end
+
+--- model:take_as_fitted(): says that the parameters were set in another way than by model:fit and model:load. Without
+--- any of the three an mpc refuses to plan with the model, since its predictions mean nothing.
+function Model:take_as_fitted()
+  is_model(self, "take_as_fitted")
+  self.fitted = true
   return self
 end
 
@@ -385,6 +394,7 @@ function Model:load(path)
   end
   table.sort(elites, function(a, b) return ranks[a] < ranks[b] end)
   if #elites > 0 then self:use_elites(elites) end
+  self.fitted = true
   return self
 end
 

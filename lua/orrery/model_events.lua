@@ -75,6 +75,19 @@ function Events:labels(data)
   return labels
 end
 
+--- events:notice_absent(labels): warns, once, of each event that happened in no fit so far.
+function Events:notice_absent(labels)
+  for i, name in ipairs(self.names) do
+    local happened = labels:slice(i, i, 2):max() > 0
+    if not happened and not self.known[name] then
+      trace.notice(("event '%s' never happened in the %d transitions that the model is fitted to: plans will take it "
+        .. "for next to impossible; collect data in which it happens, or give a function in its place")
+        :format(name, labels:size(1)))
+    end
+    self.known[name] = true
+  end
+end
+
 --- events:ends(labels): a list of whether each row ended its episode by an event with `ends`.
 function Events:ends(labels)
   local ended = {}
@@ -175,7 +188,7 @@ end
 --- events(model, options): library code: the events of a model, named in options.events.
 return function(model, o)
   local names = check.sorted_keys(o.events)
-  local self = setmetatable({ model = model, names = names, list = {}, compiled = {} }, Events)
+  local self = setmetatable({ model = model, names = names, list = {}, compiled = {}, known = {} }, Events)
   if #self.names == 0 then
     check.fail("model options: events have names, as in { fallen = function(s, a, next) ... end }")
   end

@@ -235,7 +235,8 @@ end
 ---   progress       false; true: a line on stderr
 ---   log            function(epoch): { epoch, train, validation }, losses and errors by member
 --- Events that the model learns are fitted with the same options afterwards, to all rows; those of which one
---- ends the episode with `ends` are left out of the dynamics.
+--- ends the episode with `ends` are left out of the dynamics. Of an event that never happened in the data a
+--- warning tells, once.
 --- Answers a history: train and validation (lists by epoch, then member), best (by member), elites,
 --- and evaluate, a function that measures the validation error by member again. When training
 --- diverges the parameters before this call, or each member's best, are put back and an error is
@@ -249,6 +250,7 @@ return function(model, replay, options)
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)
   local train, held = split(x:size(1), episodes, o, stream)
   local labels = model.events and model.events:labels(data)
+  if labels then model.events:notice_absent(labels) end
   local all_train, all_held = train, held
   train, held = without_ends(model, train, labels), without_ends(model, held, labels)
   local keeping = training.keeper(parameters_of(model), model.members)
@@ -284,14 +286,19 @@ return function(model, replay, options)
   if not ok then
     local learned = evaluate ~= nil
     for m = 1, model.members do learned = learned and best[m] < math.huge end
-    if learned then keeping.restore()
-    else for i, tensor in ipairs(tensors) do tensor:assign(before[i]) end end
+    if learned then
+      keeping.restore()
+      model.fitted = true
+    else
+      for i, tensor in ipairs(tensors) do tensor:assign(before[i]) end
+    end
     error(problem, 0)
   end
   if evaluate then
     keeping.restore()
     model:use_elites(ranked(best, o.elites or model.members))
   end
+  model.fitted = true
   history.epochs, history.elites, history.skipped = #history.train, model.elites, update.skipped
   history.evaluate = evaluate
   if labels then history.events = model.events:fit(x, labels, all_train, all_held, o) end

@@ -49,7 +49,7 @@ end
 ---   start   the carry's other entries at first: a table
 ---   body    body(carry, action, next, t, values) answers the entries that follow, and what to stack, or nil;
 ---           carry.s is the state, t the step of the episode, values those of `inputs` by name
----   finish  finish(carry, stacked, values) answers the outputs
+---   finish  finish(carry, stacked, values, start) answers the outputs; start is the first state
 ---   inputs  none: more inputs, uniform
 ---   sample  draws each next state instead of taking the mean
 ---   mean    takes the mean over elites of their means (one particle, no members)
@@ -86,7 +86,7 @@ local function rollout_program(self, horizon, options)
   end
   local function run(values, plan)
     local last, stacked = roll(values, plan or values.plan)
-    return o.finish(last, stacked, own(o, values))
+    return o.finish(last, stacked, own(o, values), values.state)
   end
   local function run_and_differentiate(values)
     local slope, value = orrery.grad(function(actions) return run(values, actions)["return"] end)(values.plan)
@@ -114,51 +114,64 @@ local function step_programs(self, o)
   local names = check.sorted_keys(o.start)
   local width, numbers = self.states + #names, {}
   for i, name in ipairs(names) do numbers[i] = o.start[name] end
-  local step = program_of(o.name .. ", a step", {
-    { name = "carry", level = "row", shape = { width } },
-    { name = "action", level = "row", shape = { self.actions } },
-    { name = "time", level = "uniform", shape = {} },
-  }, o.inputs, function(values)
-    local carry = unpack_carry(self, values.carry, names)
-    local next = next_state(self, o, carry.s, values.action)
-    local after = o.body(carry, values.action, next, values.time, own(o, values))
+  local function inputs(more)
+    return { { name = "carry", level = "row", shape = { width } },
+             { name = "action", level = "row", shape = { self.actions } },
+             { name = "time", level = "uniform", shape = {} }, more }
+  end
+  local function advance(values, x)
+    local carry = unpack_carry(self, x.carry, names)
+    local next = next_state(self, o, carry.s, x.action)
+    local after = o.body(carry, x.action, next, values.time, own(o, values))
     after.s = next
-    return { carry = pack(after, names) }
+    return pack(after, names)
+  end
+  local function finish(values, carry) return o.finish(unpack_carry(self, carry, names), nil, own(o, values)) end
+  local of_carry = { { name = "carry", level = "row", shape = { width } } }
+  if not o.slope then
+    return program_of(o.name .. ", a step", inputs(), o.inputs,
+        function(values) return { carry = advance(values, values) } end),
+      program_of(o.name .. ", the end", of_carry, o.inputs, function(values) return finish(values, values.carry) end),
+      numbers
+  end
+  -- The step and its pullback are the same trace with other outputs, so that both draw the same.
+  local function differentiate(values, after)
+    local kept = {}
+    local slope = orrery.grad(function(x)
+      kept.carry = advance(values, x)
+      return (kept.carry * after):sum()
+    end)({ carry = values.carry, action = values.action })
+    return slope, kept.carry
+  end
+  local step = program_of(o.name .. ", a step", inputs(), o.inputs, function(values)
+    return { carry = select(2, differentiate(values, values.carry)) }
   end)
-  local finish = program_of(o.name .. ", the end", { { name = "carry", level = "row", shape = { width } } }, o.inputs,
-    function(values) return o.finish(unpack_carry(self, values.carry, names), nil, own(o, values)) end)
-  return step, finish, numbers
+  local back = program_of(o.name .. ", a step back", inputs { name = "after", level = "row", shape = { width } },
+    o.inputs, function(values)
+      local slope = differentiate(values, values.after)
+      return { carry = slope.carry + 0 * values.carry, action = slope.action + 0 * values.action }
+    end)
+  local ending = program_of(o.name .. ", the end", of_carry, o.inputs, function(values)
+    local kept = {}
+    local slope = orrery.grad(function(carry)
+      kept.outputs = finish(values, carry)
+      return kept.outputs["return"]
+    end)(values.carry)
+    return { ["return"] = kept.outputs["return"], events = kept.outputs.events, slope = slope + 0 * values.carry }
+  end)
+  return step, ending, numbers, back
 end
 
 -- ---- what a policy would do
-
--- An action that a function gave, of whatever form, as a flat symbol within bounds.
-local function action_vector(self, value)
-  local space, parts = trace.fields(self.action), {}
-  if trace.is_record(value) then value = trace.vector(value) end
-  if type(value) == "table" then
-    for i, field in ipairs(space) do
-      local part = value[field.name]
-      if part == nil and #value == 0 then check.fail("the policy gave no '%s'", field.name) end
-      parts[i] = part and trace.number(part):reshape(field.count)
-    end
-    if #parts < #space then value = orrery.stack(value) else value = orrery.concat(parts) end
-  end
-  value = trace.number(value):reshape(space.size)
-  if self.lowest_action then value = orrery.max(value, self.lowest_action) end
-  if self.highest_action then value = orrery.min(value, self.highest_action) end
-  return value
-end
 
 local function policy_program(self, read, horizon)
   local o = { inputs = task.describe(read), mean = self.members > 1 }
   local inputs = { { name = "state", level = "row", shape = { self.states } } }
   return program_of("policy", inputs, o.inputs, function(values)
     local _, plan = orrery.scan(function(s)
-      local arguments = { trace.record(self.observation, s) }
-      local given = own(o, values)
-      if next(given) then arguments[2] = trace.named(given) end
-      local action = action_vector(self, trace.inline { fn = read.policy, name = "policy", arguments = arguments })
+      local action = task.action(read.policy, trace.record(self.observation, s), own(o, values), self.action)
+      if self.lowest_action then action = orrery.max(action, self.lowest_action) end
+      if self.highest_action then action = orrery.min(action, self.highest_action) end
       return next_state(self, o, s, action), action
     end, values.state, nil, { length = horizon })
     return { plans = plan }
@@ -168,8 +181,8 @@ end
 -- ---- objectives
 
 -- The programs that are only made for planners that use derivatives.
-local function derivatives(self, read, o, scored)
-  if o.gradients then
+local function derivatives(self, read, o, scored, stepped)
+  if o.gradients and not stepped then
     local sloped = { shares = false, slope = true }
     for name, value in pairs(scored) do
       if sloped[name] == nil then sloped[name] = value end
@@ -177,31 +190,45 @@ local function derivatives(self, read, o, scored)
     return { gradient = rollout_program(self, o.horizon, sloped) }
   end
   if not o.linear then return {} end
-  local path = rollout_program(self, o.horizon, {
-    name = "path", mean = scored.mean, body = function(_, _, next) return {}, next end,
-    finish = function(_, states) return { states = states } end,
-  })
-  local known = read.terminations[1]
+  local linear, bare = require "orrery.model_linear", {}
+  for name, value in pairs(read) do bare[name] = value end
+  bare.constraints = {} -- which the planner holds its plans against, not their derivatives
+  local worth = score(self, bare, scored.mean)
+  worth.mean, worth.has_value = scored.mean, read.value ~= nil
+  local function roll(options) return rollout_program(self, o.horizon, options) end
+  local function compile(name, inputs, others, fn)
+    return program_of(name, inputs, others, function(values) return fn(values, own(worth, values)) end)
+  end
   local function step(s, a) return next_state(self, { mean = scored.mean }, s, a) end
-  return { path = path,
-           linear = require "orrery.model_linear"(self, { reward = read.reward, termination = known }, step) }
+  return { path = linear.path(worth, roll), linear = linear.step(self, worth, compile, step) }
 end
 
--- Refuses what does not go together.
-local function check_together(read, o, mean)
-  if o.linear then
-    local learned = #read.terminations > 1 or type(read.terminations[1]) == "string"
-    if learned or read.value or #read.inputs.names > 0 then
-      check.fail("planning with derivatives of the model's steps (ilqr) takes a reward and a known termination, no "
-        .. "value, learned event or input; take gradient, or a planner that samples")
-    end
-  end
+-- Refuses what says nothing together with the rest, rather than leaving it out without a word.
+local function check_together(self, read, o, mean)
+  local risky, many = task.weighs_risk(o.risk), (o.particles or 1) > 1
   if mean and o.sample then
     check.fail("objective: propagation = \"expectation\" takes means: leave out sample = true")
   end
-  if o.propagation == "ts1" and o.gradients then
-    check.fail("objective: there are no gradients with propagation = \"ts1\"; \"ts_infinity\" and "
-      .. "\"expectation\" have them")
+  if mean and (many or risky) then
+    check.fail("objective: propagation = \"expectation\" follows one particle, the mean, so %s nothing: leave it out, or "
+      .. "take propagation = \"ts_infinity\"", many and ("particles = %d says"):format(o.particles) or "risk weighs")
+  end
+  if o.sample and not self.probabilistic then
+    check.fail("objective: sample = true, but the model predicts no distribution to draw from (probabilistic = false): "
+      .. "leave sample out")
+  end
+  if self.members == 1 and (many or risky) and (o.sample == false or not self.probabilistic) then
+    check.fail("objective: one member and no draws make all particles alike, so %s nothing: leave it out, or give "
+      .. "the model members%s", many and ("particles = %d says"):format(o.particles) or "risk weighs",
+      self.probabilistic and ", or the objective sample = true (planners that use derivatives take means without it)"
+      or " or a distribution (probabilistic = true)")
+  end
+  if not many and risky and o.particles and not mean then
+    check.fail("objective: risk is over the particles of a plan, and particles = 1: give more of them, or leave risk out")
+  end
+  if read.afterwards ~= 0 and #read.terminations == 0 then
+    check.fail("objective: the task has afterwards = %g, the reward of steps after the end, but no termination: give "
+      .. "one, or leave afterwards out", read.afterwards)
   end
 end
 
@@ -255,7 +282,7 @@ local function objective(self, given, options)
   if type(read.reward) ~= "function" then check.fail("objective: a task needs a function `reward`") end
   check_propagation(o.propagation)
   local mean = o.propagation == "expectation"
-  check_together(read, o, mean)
+  check_together(self, read, o, mean)
   local sample = not mean and o.sample ~= false and self.probabilistic
   local stepped = o.propagation == "ts1" and self.members > 1
   local particles = particles_of(self, o, mean, sample)
@@ -267,8 +294,9 @@ local function objective(self, given, options)
     observation = self.observation, action = self.action, horizon = o.horizon, risk = o.risk,
     limits = task.limits(read), inputs = read.inputs.values,
   }
-  local compiled, others = nil, derivatives(self, read, o, scored)
-  if stepped then compiled, others.finish, made.start = step_programs(self, scored)
+  local compiled, others = nil, derivatives(self, read, o, scored, stepped)
+  scored.slope = o.gradients and stepped
+  if stepped then compiled, others.finish, made.start, others.gradient = step_programs(self, scored)
   else compiled = rollout_program(self, o.horizon, scored) end
   if scored.shares then others.first = first_program(self, o.horizon) end
   if read.policy then others.policy = policy_program(self, read, o.horizon) end

@@ -93,7 +93,8 @@ end
 ---                 function(s, a, next, t), happens within the horizon with a higher probability rank behind
 ---                 all others
 ---   value         function(s): of the state at the horizon, added to the return
----   policy        function(s): actions that a planner with the option `proposals` starts from
+---   policy        function(s): actions that a planner with the option `proposals` starts from, in the model or on the
+---                 environment
 ---   seed          0: of the planner's own random numbers
 ---   warm_start    true: starts from the last plan, shifted
 ---   iterations    limit per plan; none, or 0: the planner's own
@@ -106,7 +107,8 @@ end
 ---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
 ---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and
 ---                 rewards that compile. Training needs mpc:pause()
----   batch         1: how many states mpc:act_many plans for
+---   batch         1: how many states mpc:act_many plans for. Each gets the bits that an mpc of its own with the
+---                 same seed would give; where next states are drawn (sample), they are drawn for the whole batch
 ---   disagreement  true: how far the members are apart is measured for every plan, for mpc:statistics()
 return function(options)
   local o = check.options("mpc options", options, {

@@ -100,8 +100,24 @@ local function value_program(env, read)
   }
 end
 
+local function policy_program(env, read)
+  local inputs = { { name = "s", space = env.observation_space } }
+  table.move(task_module.describe(read), 1, #read.inputs.names, 2, inputs)
+  return trace.program {
+    name = "policy", inputs = inputs,
+    fn = function(s, ...)
+      local action = task_module.action(read.policy, s, named_values(read, ...), env.action_space)
+      return { action = action + 0 * s:vector()[1] }
+    end,
+  }
+end
+
 local function of_env(task, o)
   local env = o.env
+  if task_module.weighs_risk(o.risk) and (o.particles or 1) == 1 then
+    check.fail("mpc options: risk is over the particles of a plan, and there is one: give particles = 20, or another "
+      .. "number above 1, where the environment is noisy; or leave risk out")
+  end
   if o.propagation or o.sample ~= nil then check.fail("mpc options: propagation and sample are for learned models") end
   local options = { particles = o.particles, risk = o.risk }
   if not task then return function() return orrery.objective.env(env, options) end end
@@ -110,10 +126,10 @@ local function of_env(task, o)
     return function() return orrery.objective.env(env, options) end
   end
   local read, programs = task_module.read(task), {}
-  if read.policy then check.fail("mpc options: a policy proposes plans in a learned model, not on an environment") end
   options.limits, options.afterwards, options.inputs = task_module.limits(read), read.afterwards, read.inputs.values
   if read.reward or #read.terminations > 0 or options.limits then programs.reward = step_program(env, read) end
   if read.value then programs.value = value_program(env, read) end
+  if read.policy then programs.policy = policy_program(env, read) end
   local function make()
     enter_all(programs)
     for name, compiled in pairs(programs) do options[name] = compiled.program end
@@ -178,6 +194,10 @@ local function of_model(task, o)
     return orrery.objective.program(compiled.program, options)
   end
   local function is_due()
+    if model.fitted == false then
+      check.fail("mpc: the model was never fitted, so that its predictions mean nothing: call model:fit(replay) or "
+        .. "model:load(path) first; or model:take_as_fitted(), where its parameters were set in another way")
+    end
     local _, is_new = compiled:enter()
     return enter_all(others) or is_new or fitted ~= model.elites or fits ~= model.fits
   end

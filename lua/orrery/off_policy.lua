@@ -19,8 +19,10 @@ local COMMON = {
 function off_policy.class(name) return agent.class(name, OffPolicy) end
 
 --- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
----   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to
----   relabel      how batches are relabeled, as in replay:sample
+---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
+---                one that is prioritised the priorities are the errors of the values
+---   relabel      how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }; its rewards are
+---                those of its own task, or of the agent's
 ---   batch        256 transitions for each update
 ---   start        1000 steps of random actions, before anything is learnt
 ---   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
@@ -39,7 +41,8 @@ function off_policy.new(Class, options, defaults, actions)
   if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
     check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
   end
-  if o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
+  if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
+  if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
   return self
 end
 
@@ -64,6 +67,11 @@ function OffPolicy:sample()
   self.sampling.into = self.batch
   self.batch = self.replay:sample(self.options.batch, self.sampling)
   return self.batch
+end
+
+--- self:learned(batch, errors): tells a prioritised replay how far off the values of the batch's rows were.
+function OffPolicy:learned(batch, errors)
+  if batch.index then self.replay:set_priorities(batch.index, errors) end
 end
 
 -- Uniform actions for all copies.

@@ -15,15 +15,15 @@ local Sac = off_policy.class "sac"
 
 local LOWEST, HIGHEST = -20, 2 -- of the log of the deviation
 
---- sac.distribution(actor, x), in traced functions: mean and log of the deviation before squashing.
+-- In traced functions: mean and log of the deviation before squashing.
 local function distribution(actor, x)
   local y = actor(x)
   local actions = y:size(1) // 2
   return y:slice(1, actions), orrery.clamp(y:slice(actions + 1, 2 * actions), LOWEST, HIGHEST)
 end
 
---- sac.log_probability(u, noise, log_deviation): of the squashed action tanh(u), u being mean + deviation noise:
---- log N(u) - sum log(1 - tanh(u)^2), the latter as 2 (log 2 - u - softplus(-2 u)), which no u makes infinite.
+-- Of the squashed action tanh(u), u being mean + deviation noise: log N(u) - sum log(1 - tanh(u)^2), the latter as
+-- 2 (log 2 - u - softplus(-2 u)), which no u makes infinite.
 local function log_probability(u, noise, log_deviation)
   local gaussian = -0.5 * orrery.square(noise) - log_deviation - 0.5 * math.log(2 * math.pi)
   return orrery.sum(gaussian - 2 * (math.log(2) - u - orrery.softplus(-2 * u)))
@@ -56,7 +56,8 @@ local function make_updates(self, o)
   local q1, q2, slow1, slow2 = self.q1, self.q2, self.kept.slow1, self.kept.slow2
   local adam = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }
   self.updates.critic = orrery.update {
-    nets = { q1, q2 }, optimiser = adam, seed = 2 * self.seed, verify = false,
+    nets = { q1, q2 }, optimiser = adam, seed = 2 * self.seed,
+    verify = false, per_row = { "error" },
     follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau } },
     loss = function(b)
       local next = self:seen_next(b)
@@ -66,7 +67,8 @@ local function make_updates(self, o)
       local y = self:target(b, value)
       xa = orrery.concat { self:seen(b), self:to_unit(b.action) }
       local first, second = q1(xa)[1], q2(xa)[1]
-      return self:weigh(b, orrery.square(first - y) + orrery.square(second - y)), { q = first }
+      local loss = orrery.square(first - y) + orrery.square(second - y)
+      return self:weigh(b, loss), { q = first, error = orrery.abs(first - y) }
     end,
   }
   -- The temperature's loss sees the policy as constant and the other way round: one optimiser does for both.
@@ -89,6 +91,7 @@ end
 
 function Sac:update(batch)
   local critic_loss, critic = self.updates.critic:step(batch)
+  self:learned(batch, critic.error)
   local _, actor = self.updates.actor:step(batch)
   return { critic_loss = critic_loss, q = critic.q, entropy = actor.entropy,
            alpha = math.exp(self.log_alpha:item()) }

@@ -171,6 +171,12 @@ function task.functions(given, who)
            success = function_of(given.success), inputs = inputs }
 end
 
+--- task.weighs_risk(risk): whether an option `risk` asks for more than the mean over particles.
+function task.weighs_risk(risk)
+  if type(risk) == "table" then return risk[1] ~= "mean" or risk.over ~= nil end
+  return risk ~= nil and risk ~= "mean"
+end
+
 --- task.limits(read): the limits of its side constraints, or nil.
 function task.limits(read)
   local limits = {}
@@ -195,6 +201,28 @@ function task.call(fn, name, arguments, given)
   local value = trace.inline { fn = fn, arguments = list, name = name, returns = "number", step = 4 }
   if type(value) == "boolean" then value = value and 1 or 0 end
   return trace.number(value)
+end
+
+-- An action that a function gave, of whatever form, as a flat symbol.
+local function action_vector(space, value)
+  if trace.is_record(value) then value = trace.vector(value) end
+  if type(value) == "table" then
+    local fields, parts = trace.fields(space), {}
+    for i, field in ipairs(fields) do
+      local part = value[field.name]
+      if part == nil and #value == 0 then check.fail("the policy gave no '%s'", field.name) end
+      parts[i] = part and trace.number(part):reshape(field.count)
+    end
+    value = #parts < #fields and orrery.stack(value) or orrery.concat(parts)
+  end
+  return trace.number(value):reshape(space.size)
+end
+
+--- task.action(policy, s, given, space): in a trace: what a policy does in the state s, a record, as a flat symbol that
+--- may be out of bounds; given: values of the task's inputs.
+function task.action(policy, s, given, space)
+  local arguments = { s, next(given) and trace.named(given) or nil }
+  return action_vector(space, trace.inline { fn = policy, name = "policy", arguments = arguments })
 end
 
 return task

@@ -30,20 +30,23 @@ local function make_updates(self, o)
   local q1, q2, actor = self.q1, self.q2, self.actor
   local slow1, slow2, slow_actor = self.kept.slow1, self.kept.slow2, self.kept.slow_actor
   self.updates.critic = orrery.update {
-    nets = { q1, q2 }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }, verify = false,
-    seed = self.seed,
+    nets = { q1, q2 }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip },
+    verify = false, per_row = { "error" }, seed = self.seed,
     loss = function(b)
       local next = self:seen_next(b)
-      local noise = orrery.clamp(o.target_noise * trace.normal(self.action_space.size), -o.noise_clip, o.noise_clip)
+      local noise = rawget(b, "next_noise") or trace.normal(self.action_space.size) -- given in comparisons
+      noise = orrery.clamp(o.target_noise * noise, -o.noise_clip, o.noise_clip)
       local action = orrery.clamp(mu(slow_actor, next) + noise, -1, 1)
       local y = self:target(b, orrery.min(q_of(slow1, next, action), q_of(slow2, next, action)))
       local x, taken = self:seen(b), self:to_unit(b.action)
       local first, second = q_of(q1, x, taken), q_of(q2, x, taken)
-      return self:weigh(b, orrery.square(first - y) + orrery.square(second - y)), { q = first }
+      local loss = orrery.square(first - y) + orrery.square(second - y)
+      return self:weigh(b, loss), { q = first, error = orrery.abs(first - y) }
     end,
   }
   self.updates.actor = orrery.update {
-    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip }, verify = false,
+    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip },
+    verify = false,
     follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau }, { slow_actor, actor, o.tau } },
     loss = function(b)
       local x = self:seen(b)
@@ -55,6 +58,7 @@ end
 
 function Td3:update(batch)
   local critic_loss, critic = self.updates.critic:step(batch)
+  self:learned(batch, critic.error)
   if self.changes % self.options.delay == 0 then self.updates.actor:step(batch) end
   return { critic_loss = critic_loss, q = critic.q }
 end

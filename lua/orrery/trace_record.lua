@@ -6,7 +6,8 @@ local core = orrery.trace_core
 
 local record = {}
 
-local contents = setmetatable({}, { __mode = "k" }) -- record -> { fields, vector, name, read = {} }
+-- record -> { fields, vector, name, read = {} }; with `make` in place of a vector: see record.lazy
+local contents = setmetatable({}, { __mode = "k" })
 local Record = { __name = "orrery.record", __metatable = "record" }
 
 local known = setmetatable({}, { __mode = "k" }) -- space userdata -> fields
@@ -95,7 +96,19 @@ local function read_field(vector, field)
   return #field.shape == 1 and part or part:reshape(field.shape)
 end
 
-local function vector_of(self) return contents[self].vector end
+local function whole(c)
+  if c.vector == nil then
+    local parts = {}
+    for i, field in ipairs(c.fields) do
+      c.read[field.name] = c.read[field.name] or c.make(field)
+      parts[i] = c.read[field.name]:reshape(field.count)
+    end
+    c.vector = orrery.concat(parts)
+  end
+  return c.vector
+end
+
+local function vector_of(self) return whole(contents[self]) end
 
 function Record:__index(key)
   local c = contents[self]
@@ -109,7 +122,7 @@ function Record:__index(key)
   end
   local value = c.read[key]
   if value == nil then
-    value = read_field(c.vector, field)
+    value = c.make and c.make(field) or not c.make and read_field(c.vector, field)
     if core.is_symbol(value) then value = value:named(field.name) end
     c.read[key] = value
   end
@@ -155,9 +168,17 @@ function record.new(space, vector, name)
   return self
 end
 
+--- record.lazy(space, make, name): a sample of which every field is made by make(field) when it is first
+--- read; its vector only where it is asked for.
+function record.lazy(space, make, name)
+  local self = setmetatable({}, Record)
+  contents[self] = { fields = record.fields(space), make = make, name = name, read = {} }
+  return self
+end
+
 --- record.is(x), record.vector(x), record.space(x): whether it is one, its flat vector, its fields.
 function record.is(x) return contents[x] ~= nil end
-function record.vector(x) return contents[x].vector end
+function record.vector(x) return whole(contents[x]) end
 function record.space(x) return contents[x].fields end
 function record.name(x) return contents[x].name end
 

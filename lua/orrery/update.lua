@@ -75,22 +75,24 @@ end
 ---   follow      { { target, net, tau }, ... }: after the update every parameter of the net `target` goes
 ---               the share tau of the way to that of `net`, inside the program
 ---   seed        of draws inside the loss
+---   per_row     names of numbers that the loss returns which are not averaged: step gives one for each row
 ---   verify      true; false is for losses of library code, written for symbols alone: they are called as they are
 ---               and not compared with plain Lua
 local function new(options)
   local o = check.options("update options", options, {
     loss = "optional function", nets = {}, parameters = {}, member_parameters = {},
-    follow = {}, optimiser = "any", seed = 0, verify = true,
+    follow = {}, optimiser = "any", seed = 0, verify = true, per_row = {},
   })
   if not o.loss then
     check.fail("update options: loss is missing, a function(sample) that returns a number")
   end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, members = members, seed = o.seed, verify = o.verify, steps = 0, parameters = tensors,
+    loss = o.loss, members = members, seed = o.seed, verify = o.verify, per_row = {}, steps = 0, parameters = tensors,
     member_parameters = o.member_parameters, followers = gather_followers(o.follow),
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
+  for _, name in ipairs(o.per_row) do self.per_row[name] = true end
   self.changes = table.move(tensors, 1, #tensors, 1, {}) -- all tensors that a step writes
   for _, follower in ipairs(self.followers) do self.changes[#self.changes + 1] = follower.tensor end
   self:remember()
@@ -178,7 +180,7 @@ local function build(self, batch)
       local outputs = { loss = mean_of(loss, level, "") }
       if type(details) == "table" then
         for _, name in ipairs(check.sorted_keys(details)) do
-          outputs[name] = mean_of(details[name], level, "'s " .. name)
+          outputs[name] = self.per_row[name] and details[name] or mean_of(details[name], level, "'s " .. name)
         end
       end
       if self.optimiser:minimise(outputs.loss) == 0 then

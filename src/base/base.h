@@ -74,6 +74,15 @@ thread_message *engine_new_message(orr_engine *engine);
 void engine_claim_message(thread_message *own);
 void engine_return_message(thread_message *own);
 
+/* Copies a host's struct of options over the defaults that `options` holds, as much of it as the
+   host knows. NULL leaves the defaults; a `size` that no _defaults() of this library or an older
+   one sets is refused. For all makers: READ_OPTIONS(engine, orr_mpc_options, &options, given). */
+orr_status engine_read_options(orr_engine *engine, const char *type, void *options, size_t known,
+                               const void *given);
+#define READ_OPTIONS(engine, type, options, given) \
+  engine_read_options(engine, #type, options, sizeof(type), given)
+bool options_size_fits(size_t size, size_t known);
+
 /* Product that refuses to overflow: false when it would. */
 bool multiply_sizes(size_t a, size_t b, size_t *product);
 

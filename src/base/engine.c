@@ -36,7 +36,8 @@ static void free_messages(orr_engine *engine);
 
 orr_engine *orr_engine_new(const orr_engine_options *given) {
   orr_engine_options options = orr_engine_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (given && !options_size_fits(given->size, sizeof options)) return NULL;
+  if (given) memcpy(&options, given, given->size);
   if (options.threads < 0 || options.threads > 1024) return NULL;
   orr_allocator allocate = options.allocate ? options.allocate : default_allocate;
   orr_engine *engine = allocate(options.allocate_user, NULL, 0, sizeof *engine);

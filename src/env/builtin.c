@@ -1,4 +1,5 @@
 /* builtin.c - from a row of envs.def to a running environment: options checked, spaces made. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -60,9 +61,12 @@ void env_field(env_fields *fields, const char *name, int length, double low, dou
                                   .high = fields->bounds[i][1]};
 }
 
-void env_discrete(env_fields *fields, const char *name, int n) {
-  env_field(fields, name, 0, 0, n - 1);
-  fields->fields[fields->count - 1].n = n;
+void env_field_discrete(env_fields *fields, const char *name, int64_t n) {
+  fields->fields[fields->count++] = (orr_field){.name = name, .n = n};
+}
+
+double env_distance(const double a[2], const double b[2]) {
+  return hypot(a[0] - b[0], a[1] - b[1]);
 }
 
 const env_class *env_class_find(orr_engine *engine, const char *name) {
@@ -128,7 +132,8 @@ static orr_env *make(orr_engine *engine, builtin *b, int64_t max_steps) {
   calls.observation = orr_space_new(engine, observation.fields, observation.count);
   calls.action = orr_space_new(engine, action.fields, action.count);
   calls.state = orr_space_new(engine, state.fields, state.count);
-  calls.max_steps = max_steps < 0 ? b->class->max_steps : max_steps;
+  int64_t own = b->class->limit ? b->class->limit(b->settings) : b->class->max_steps;
+  calls.max_steps = max_steps < 0 ? own : max_steps;
   calls.thread_safe = true;
   calls.user = b;
   calls.reset = reset;
@@ -146,7 +151,7 @@ static orr_env *make(orr_engine *engine, builtin *b, int64_t max_steps) {
 
 orr_env *orr_env_new(orr_engine *engine, const char *name, const orr_env_options *given) {
   orr_env_options options = orr_env_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_env_options, &options, given)) return NULL;
   const env_class *class = env_class_find(engine, name);
   if (!class) return NULL;
   if (options.max_steps < -1) {

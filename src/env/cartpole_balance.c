@@ -38,7 +38,7 @@ static void spaces(const double *given, env_fields *observation, env_fields *act
                    env_fields *state) {
   (void)given;
   add_fields(observation);
-  env_discrete(action, "push", 2); /* 0: left, 1: right */
+  env_field_discrete(action, "push", 2); /* 0: left, 1: right */
   add_fields(state);
 }
 

@@ -100,7 +100,7 @@ static bool is_whole(const orr_env *env) {
 
 orr_env *orr_env_from_callbacks(orr_engine *engine, const orr_env_callbacks *given) {
   orr_env_callbacks calls = orr_env_callbacks_defaults();
-  memcpy(&calls, given, given->size < sizeof calls ? given->size : sizeof calls);
+  if (READ_OPTIONS(engine, orr_env_callbacks, &calls, given)) return NULL;
   struct env_core *core = core_new(engine, &calls);
   if (!core) return NULL;
   orr_env *env = instance_new(engine, core);

@@ -6,7 +6,10 @@
 #include "base/base.h"
 #include "orrery/env.h"
 
-enum { ENV_FIELDS = 8, ENV_LENGTH = 8 }; /* fields of a built-in's space, numbers of such a field */
+enum {
+  ENV_FIELDS = 8,
+  ENV_LENGTH = 256
+}; /* fields of a built-in's space, numbers of such a field */
 
 typedef struct env_fields {
   int count;
@@ -16,17 +19,21 @@ typedef struct env_fields {
 
 /* Adds a field of `length` numbers (0: a single one) in low .. high; infinities are no bounds. */
 void env_field(env_fields *fields, const char *name, int length, double low, double high);
-/* Adds a field of one whole number, 0 .. n-1. */
-void env_discrete(env_fields *fields, const char *name, int n);
+/* Adds a single whole number 0 .. n - 1. */
+void env_field_discrete(env_fields *fields, const char *name, int64_t n);
 
+/* Environments with goals follow Gymnasium's GoalEnv: the observation has achieved_goal and desired_goal, of
+   one shape, and a goal that the start satisfies is drawn again. */
 typedef struct env_class {
   const char *name, *doc;
-  int64_t max_steps;
+  int64_t max_steps; /* 0: as `limit` says */
   int settings_count;
   const orr_env_setting_info *settings;
   /* All of these get the settings, in the order of the list above. */
   void (*spaces)(const double *settings, env_fields *observation, env_fields *action,
                  env_fields *state);
+  int64_t (*limit)(
+      const double *settings); /* optional: max_steps where it follows from a setting */
   void (*reset)(const double *settings, orr_random *random, double *state);
   /* action is inside its bounds; sets reward and terminated */
   void (*step)(const double *settings, double *state, const orr_real *action, orr_random *random,
@@ -38,6 +45,9 @@ typedef struct env_class {
 #define ENV(name) extern const env_class env_##name;
 #include "env/envs.def"
 #undef ENV
+
+/* Between two points in the plane. */
+double env_distance(const double a[2], const double b[2]);
 
 /* The built-in of that name, or NULL with a message that names the nearest one. */
 const env_class *env_class_find(orr_engine *engine, const char *name);

@@ -8,12 +8,13 @@
 
 #include "env/env.h"
 
-#define SETTINGS(SETTING)                                               \
-  SETTING(mass, 0.5, 0.1, 1e3, "mass of the puck in kg")                \
-  SETTING(friction, 0.5, 0, 1e3, "friction in N s/m")                   \
-  SETTING(max_force, 1, 1e-3, 2, "strongest push along each axis in N") \
-  SETTING(time_step, 0.05, 1e-4, 0.1, "seconds of a step")              \
-  SETTING(wall, 1.4, 0, 1.8, "height of the wall in m, from the bottom; 0: no wall")
+#define SETTINGS(SETTING)                                                            \
+  SETTING(mass, 0.5, 0.1, 1e3, "mass of the puck in kg")                             \
+  SETTING(friction, 0.5, 0, 1e3, "friction in N s/m")                                \
+  SETTING(max_force, 1, 1e-3, 2, "strongest push along each axis in N")              \
+  SETTING(time_step, 0.05, 1e-4, 0.1, "seconds of a step")                           \
+  SETTING(wall, 1.4, 0, 1.8, "height of the wall in m, from the bottom; 0: no wall") \
+  SETTING(near, 0.07, 0, 0.5, "goals that start nearer to the puck, in m, are drawn again")
 
 typedef struct settings {
   SETTINGS(ENV_SETTING_MEMBER)
@@ -35,9 +36,9 @@ static void spaces(const double *given, env_fields *observation, env_fields *act
   double edge = room - radius;
   env_fields *both[2] = {observation, state};
   for (int i = 0; i < 2; i++) {
-    env_field(both[i], "position", 2, -edge, edge);
+    env_field(both[i], i ? "position" : "achieved_goal", 2, -edge, edge);
     env_field(both[i], "velocity", 2, -top_speed, top_speed);
-    env_field(both[i], "goal", 2, -edge, edge);
+    env_field(both[i], i ? "goal" : "desired_goal", 2, -edge, edge);
   }
   env_field(action, "force", 2, -s->max_force, s->max_force);
 }
@@ -58,7 +59,8 @@ static void reset(const double *given, orr_random *random, double *state) {
   const settings *s = (const settings *)given;
   point_mass *p = (point_mass *)state;
   place(s, random, p->position);
-  place(s, random, p->goal);
+  do place(s, random, p->goal);
+  while (env_distance(p->position, p->goal) < s->near);
 }
 
 /* Moves along one axis; in the room's and the wall's way the speed along it is lost. */
@@ -92,8 +94,7 @@ static void step(const double *given, double *state, const orr_real *action, orr
   }
   slide(s, p, 0);
   slide(s, p, 1);
-  double distance = hypot(p->position[0] - p->goal[0], p->position[1] - p->goal[1]);
-  result->reward = (orr_real) - (distance + 0.01 * effort);
+  result->reward = (orr_real) - (env_distance(p->position, p->goal) + 0.01 * effort);
 }
 
 static void observe(const double *given, const double *state, orr_real *observation) {

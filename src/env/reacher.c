@@ -11,7 +11,8 @@
   SETTING(mass, 0.5, 1e-3, 1e3, "mass of each link in kg")                   \
   SETTING(friction, 0.1, 0, 1e3, "friction of each joint in N m s")          \
   SETTING(max_torque, 1, 1e-3, 1e4, "strongest torque of each motor in N m") \
-  SETTING(time_step, 0.04, 1e-4, 1, "seconds of a step, done in four parts")
+  SETTING(time_step, 0.04, 1e-4, 1, "seconds of a step, done in four parts") \
+  SETTING(near, 0.05, 0, 1e2, "goals that start nearer to the tip, in m, are drawn again")
 
 typedef struct settings {
   SETTINGS(ENV_SETTING_MEMBER)
@@ -32,8 +33,8 @@ static void spaces(const double *given, env_fields *observation, env_fields *act
   env_field(observation, "cos", 2, -1, 1);
   env_field(observation, "sin", 2, -1, 1);
   env_field(observation, "velocity", 2, -INFINITY, INFINITY);
-  env_field(observation, "tip", 2, -reach, reach);
-  env_field(observation, "goal", 2, -reach, reach);
+  env_field(observation, "achieved_goal", 2, -reach, reach); /* the tip */
+  env_field(observation, "desired_goal", 2, -reach, reach);
   env_field(action, "torque", 2, -s->max_torque, s->max_torque);
   env_field(state, "angle", 2, -INFINITY, INFINITY);
   env_field(state, "velocity", 2, -INFINITY, INFINITY);
@@ -42,7 +43,15 @@ static void spaces(const double *given, env_fields *observation, env_fields *act
 
 static two_link arm_of(const settings *s) { return (two_link){s->length, s->mass, s->friction}; }
 
-/* The goal is uniform over the ring of 0.2 .. 0.95 of the reach. */
+/* Uniform over the ring of 0.2 .. 0.95 of the reach. */
+static void place_goal(const settings *s, orr_random *random, double goal[2]) {
+  double inner = 0.2 * 0.2, outer = 0.95 * 0.95;
+  double radius = 2 * s->length * sqrt(inner + (outer - inner) * orr_random_uniform(random));
+  double direction = 2 * pi * orr_random_uniform(random);
+  goal[0] = radius * cos(direction);
+  goal[1] = radius * sin(direction);
+}
+
 static void reset(const double *given, orr_random *random, double *state) {
   const settings *s = (const settings *)given;
   reacher *r = (reacher *)state;
@@ -50,11 +59,11 @@ static void reset(const double *given, orr_random *random, double *state) {
     r->angle[i] = pi * (2 * orr_random_uniform(random) - 1);
     r->velocity[i] = 0.1 * orr_random_normal(random);
   }
-  double inner = 0.2 * 0.2, outer = 0.95 * 0.95;
-  double radius = 2 * s->length * sqrt(inner + (outer - inner) * orr_random_uniform(random));
-  double direction = 2 * pi * orr_random_uniform(random);
-  r->goal[0] = radius * cos(direction);
-  r->goal[1] = radius * sin(direction);
+  two_link arm = arm_of(s);
+  double elbow[2], tip[2];
+  two_link_find(&arm, r->angle, elbow, tip);
+  do place_goal(s, random, r->goal);
+  while (env_distance(tip, r->goal) < fmin(s->near, s->length)); /* never everywhere */
 }
 
 static void step(const double *given, double *state, const orr_real *action, orr_random *random,

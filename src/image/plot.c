@@ -57,7 +57,7 @@ static bool copy_text(orr_engine *engine, const char *text, char **copy) {
 
 orr_plot *orr_plot_new(orr_engine *engine, const orr_plot_options *given) {
   orr_plot_options options = orr_plot_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_plot_options, &options, given)) return NULL;
   if (options.width < 240 || options.height < 180) {
     engine_fail(engine, ORR_ARGUMENT,
                 "a plot of %d x %d pixels is too small to read; 240 x 180 is the least",

@@ -103,13 +103,11 @@ that want them, are central differences: a plan is played 2 x horizon x numbers 
 options: particles = 1 to average over noise; any_observation; reward, for another one than its own: a compiled program of s, a,
 next and t, or a plain function(s, a, next, t); termination, a plain function that goes with the latter; risk, limits,
 inputs, as in orrery.objective.program; afterwards = 0, the reward of every step after the end; value, a program
-of the state at the horizon (all in plan.h). */
+of the state at the horizon; policy, a program of proposals (all in rollout.h). */
 static int objective_env(lua_State *L) {
-  static const char *const names[] = {"particles",  "any_observation",
-                                      "reward",     "termination",
-                                      "risk",       "limits",
-                                      "afterwards", "value",
-                                      "inputs",     NULL};
+  static const char *const names[] = {"particles", "any_observation", "reward",     "termination",
+                                      "risk",      "limits",          "afterwards", "value",
+                                      "policy",    "inputs",          NULL};
   orr_env *env = lua_check_env(L, 1);
   luaL_checkstack(L, 40, NULL);
   lua_settop(L, 2);
@@ -121,6 +119,7 @@ static int objective_env(lua_State *L) {
   options.limits = lua_option_numbers(L, 2, "limits", &options.constraints);
   options.afterwards = lua_option_number(L, 2, "afterwards", 0, -1e30, 1e30);
   options.value = option_program(L, 2, "value");
+  options.policy = option_program(L, 2, "policy");
   int termination = lua_option_push(L, 2, "termination") == LUA_TNIL ? 0 : lua_gettop(L);
   int reward = lua_option_push(L, 2, "reward"), reward_at = lua_gettop(L);
   if (termination) luaL_checktype(L, termination, LUA_TFUNCTION);
@@ -164,10 +163,10 @@ static int *option_elites(lua_State *L, int index, int *count) {
 /*** orrery.objective.program(program, options): plans rolled out by a compiled program of a state
 and a plan (horizon x numbers of an action), whose output is "return". options: members, particles, elites,
 observation, action; horizon, which must be the program's; first, a program whose outputs are inputs of this one
-that the particles of a plan with one member share (see plan.h); gradient, or path and linear, programs of derivatives
-for planners that use them (see plan.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
+that the particles of a plan with one member share (see rollout.h); gradient, or path and linear, programs of derivatives
+for planners that use them (see rollout.h; model:objective makes them). risk: "mean" or another measure of orrery.objective.risks(), as in
 { "cvar", alpha = 0.1, over = "members" }; limits of side constraints; finish and start for TS1; policy; states and
-scale for the disagreement of members (all in plan.h). With an option `reward`, a plain
+scale for the disagreement of members (all in rollout.h). With an option `reward`, a plain
 function(s, a, next, t), and perhaps `termination`, the output is "states" instead, horizon x numbers of a
 state. */
 static int objective_program(lua_State *L) {

@@ -4,6 +4,7 @@
 
 #include "lua/lua_orrery.h"
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 extern const lua_class lua_objective_class;
 

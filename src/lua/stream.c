@@ -28,6 +28,51 @@ static int whole(lua_State *L) {
   return 1;
 }
 
+/*** stream:uniform(): a number in [0, 1). */
+static int uniform(lua_State *L) {
+  lua_pushnumber(L, orr_random_uniform(check_stream(L, 1)));
+  return 1;
+}
+
+/*** stream:integer(low, high): a whole number of low .. high, each equally likely. */
+static int integer(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, low <= high, 3, "the highest number is below the lowest");
+  uint64_t n = (uint64_t)high - (uint64_t)low + 1; /* 0: any number at all */
+  luaL_argcheck(L, n != 0, 3, "the range is too wide");
+  lua_pushinteger(L, (lua_Integer)((uint64_t)low + orr_random_index(stream, n)));
+  return 1;
+}
+
+/*** stream:integers(low, high, n): an int tensor of n such numbers. */
+static int integers(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  lua_Integer low = luaL_checkinteger(L, 2), high = luaL_checkinteger(L, 3);
+  int64_t count = luaL_checkinteger(L, 4);
+  luaL_argcheck(L, low >= INT32_MIN && high <= INT32_MAX && low <= high, 3,
+                "low .. high must be a range of 32-bit integers");
+  lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
+  lua_fill(L, handle, orr_tensor_new(lua_engine(L), ORR_INT, 1, &count));
+  orr_random_indices(stream, (uint64_t)(high - low + 1), (int32_t)low, count,
+                     orr_tensor_data(handle->object));
+  return 1;
+}
+
+/*** stream:uniforms(n): a tensor of n numbers in [0, 1). */
+static int uniforms(lua_State *L) {
+  orr_random *stream = check_stream(L, 1);
+  int64_t count = luaL_checkinteger(L, 2);
+  lua_handle *handle = lua_new_handle(L, &lua_tensor_class);
+  lua_fill(L, handle, orr_tensor_new(lua_engine(L), ORR_REAL, 1, &count));
+  orr_real *to = orr_tensor_data(handle->object);
+  for (int64_t i = 0; i < count; i++) { /* a float must not round to 1 */
+    orr_real x = (orr_real)orr_random_uniform(stream);
+    to[i] = x < 1 ? x : 0;
+  }
+  return 1;
+}
+
 /* An int32 tensor of rows x n, pushed; its numbers. */
 static int32_t *new_table(lua_State *L, int64_t rows, int64_t n) {
   int64_t shape[2] = {rows, n};
@@ -104,8 +149,11 @@ static int state(lua_State *L) {
 }
 
 void open_stream(lua_State *L, int module) {
-  static const luaL_Reg methods[] = {{"whole", whole},     {"orders", orders}, {"draws", draws},
-                                     {"shuffle", shuffle}, {"state", state},   {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"whole", whole},     {"uniform", uniform},
+                                     {"integer", integer}, {"integers", integers}, {"uniforms", uniforms},
+                                     {"orders", orders},   {"draws", draws},
+                                     {"shuffle", shuffle}, {"state", state},
+                                     {NULL, NULL}};
   static const luaL_Reg functions[] = {{"stream", new_stream}, {NULL, NULL}};
   luaL_newmetatable(L, STREAM);
   luaL_newlib(L, methods);

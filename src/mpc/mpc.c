@@ -170,18 +170,18 @@ static orr_status open_mpc(orr_mpc *mpc, const orr_mpc_options *options) {
 }
 
 orr_mpc *orr_mpc_new(orr_engine *engine, orr_objective *objective, orr_planner *planner,
-                     const orr_mpc_options *options) {
-  orr_mpc_options defaults = orr_mpc_options_defaults();
-  if (!options) options = &defaults;
-  if (check_options(engine, options)) return NULL;
-  if (check_parts(engine, objective, planner, options)) return NULL;
+                     const orr_mpc_options *given) {
+  orr_mpc_options options = orr_mpc_options_defaults();
+  if (READ_OPTIONS(engine, orr_mpc_options, &options, given)) return NULL;
+  if (check_options(engine, &options)) return NULL;
+  if (check_parts(engine, objective, planner, &options)) return NULL;
   orr_mpc *mpc = engine_new_zeroed(engine, 1, sizeof *mpc);
   if (!mpc) return NULL;
   atomic_init(&mpc->references, 1);
   mpc->engine = orr_engine_retain(engine);
   mpc->objective = orr_objective_retain(objective);
   mpc->planner = orr_planner_retain(planner);
-  if (open_mpc(mpc, options)) {
+  if (open_mpc(mpc, &options)) {
     orr_mpc_free(mpc);
     return NULL;
   }

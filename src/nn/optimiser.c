@@ -187,11 +187,11 @@ static orr_status hold_parameters(orr_optimiser *o, orr_tensor *const *parameter
   return ORR_OK;
 }
 
-orr_optimiser *orr_optimiser_new(orr_engine *engine, const orr_optimiser_options *options,
-                                 int count, orr_tensor *const *parameters,
-                                 const orr_level *levels) {
+orr_optimiser *orr_optimiser_new(orr_engine *engine, const orr_optimiser_options *given, int count,
+                                 orr_tensor *const *parameters, const orr_level *levels) {
   if (!engine) return NULL;
-  orr_optimiser_options o = options ? *options : orr_optimiser_options_defaults();
+  orr_optimiser_options o = orr_optimiser_options_defaults();
+  if (READ_OPTIONS(engine, orr_optimiser_options, &o, given)) return NULL;
   if (count < 1) {
     engine_fail(engine, ORR_ARGUMENT, "an optimiser needs parameters, none are given");
     return NULL;

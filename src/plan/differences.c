@@ -20,7 +20,10 @@ void differences_free(differences *d, orr_engine *engine) {
   *d = (differences){0};
 }
 
-static orr_status reserve(differences *d, orr_engine *engine, int horizon, int actions) {
+orr_status differences_prepare(differences *d, orr_engine *engine, int horizon, int64_t actions) {
+  if (actions * horizon > INT32_MAX / CHUNK)
+    return engine_fail(engine, ORR_ARGUMENT, "differences of plans of %d steps of %lld numbers",
+                       horizon, (long long)actions);
   if (d->horizon == horizon && d->actions == actions) return ORR_OK;
   differences_free(d, engine);
   size_t variables = (size_t)horizon * (size_t)actions;
@@ -31,7 +34,7 @@ static orr_status reserve(differences *d, orr_engine *engine, int horizon, int a
   d->steps = d->returns + chunk;
   d->chunk = (int)chunk;
   d->horizon = horizon;
-  d->actions = actions;
+  d->actions = (int)actions;
   return ORR_OK;
 }
 
@@ -68,14 +71,9 @@ static void divide(const differences *d, int first, int count, orr_real *gradien
   }
 }
 
-orr_status differences_gradients(differences *d, orr_engine *engine,
-                                 const orr_objective_callbacks *calls, const orr_scoring *scoring) {
-  int64_t actions = orr_space_size(calls->action);
-  if (actions * scoring->horizon > INT32_MAX / CHUNK)
-    return engine_fail(engine, ORR_ARGUMENT, "differences of plans of %d steps of %lld numbers",
-                       scoring->horizon, (long long)actions);
-  orr_status status = reserve(d, engine, scoring->horizon, (int)actions);
-  if (status) return status;
+orr_status differences_gradients(differences *d, const orr_objective_callbacks *calls,
+                                 const orr_scoring *scoring) {
+  orr_status status = ORR_OK;
   choose_steps(d, calls->action);
   int variables = d->horizon * d->actions, states = scoring->states > 1 ? scoring->states : 1;
   int64_t seen = calls->observation ? orr_space_size(calls->observation) : 0;

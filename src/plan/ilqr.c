@@ -154,6 +154,7 @@ static orr_status linearise(orr_planner *planner, search *s) {
   along->plan = shared->wide;
   along->horizon = planner->horizon;
   along->step = planner->request->step;
+  along->deadline = planner->deadline;
   orr_status status = orr_objective_linearise(planner->objective, along);
   shared->linear_of = status ? NULL : s;
   return status;
@@ -340,6 +341,8 @@ static orr_status sample(orr_planner *planner, search *s) {
   if (status) return status;
   bool found = false;
   while (!found && !s->done && state->mu <= MU_MOST) {
+    if (planner->deadline > 0 && orr_clock() > planner->deadline)
+      return engine_fail(planner->engine, ORR_LATE, "the deadline of planning has passed");
     found = backward(planner, s, state->mu);
     if (!found) increase(state);
   }

@@ -18,24 +18,25 @@ orr_objective_callbacks orr_objective_callbacks_defaults(void) {
   return (orr_objective_callbacks){.size = sizeof(orr_objective_callbacks)};
 }
 
-orr_objective *orr_objective_function(orr_engine *engine,
-                                      const orr_objective_callbacks *callbacks) {
-  if (!callbacks->score || callbacks->horizon < 0) {
+orr_objective *orr_objective_function(orr_engine *engine, const orr_objective_callbacks *given) {
+  orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
+  if (READ_OPTIONS(engine, orr_objective_callbacks, &callbacks, given)) return NULL;
+  if (!callbacks.score || callbacks.horizon < 0) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective needs a score function and no negative horizon");
     return NULL;
   }
-  if (callbacks->differences && !callbacks->action) {
+  if (callbacks.differences && !callbacks.action) {
     engine_fail(engine, ORR_ARGUMENT,
                 "an objective whose gradients are differences needs an action space");
     return NULL;
   }
-  if (!callbacks->take_snapshot != !callbacks->use_snapshot) {
+  if (!callbacks.take_snapshot != !callbacks.use_snapshot) {
     engine_fail(engine, ORR_ARGUMENT, "an objective takes snapshots and uses them, or neither");
     return NULL;
   }
   orr_objective *objective = engine_new_zeroed(engine, 1, sizeof *objective);
-  char *name = engine_copy_string(engine, callbacks->name ? callbacks->name : "function");
+  char *name = engine_copy_string(engine, callbacks.name ? callbacks.name : "function");
   if (!objective || !name) {
     engine_free_memory(engine, objective);
     engine_free_memory(engine, name);
@@ -43,9 +44,9 @@ orr_objective *orr_objective_function(orr_engine *engine,
   }
   atomic_init(&objective->references, 1);
   objective->engine = orr_engine_retain(engine);
-  objective->callbacks = *callbacks;
-  objective->callbacks.observation = orr_space_retain(callbacks->observation);
-  objective->callbacks.action = orr_space_retain(callbacks->action);
+  objective->callbacks = callbacks;
+  objective->callbacks.observation = orr_space_retain(callbacks.observation);
+  objective->callbacks.action = orr_space_retain(callbacks.action);
   objective->name = name;
   return objective;
 }
@@ -131,6 +132,20 @@ orr_status orr_objective_prepare(orr_objective *objective, int n, int horizon) {
   }
   objective->busy = false;
   return status;
+}
+
+static bool by_differences(const orr_objective *objective) {
+  return objective->callbacks.differences && !objective->callbacks.gradients;
+}
+
+orr_status objective_prepare_gradients(orr_objective *objective, int n, int horizon) {
+  const orr_objective_callbacks *calls = &objective->callbacks;
+  if (!by_differences(objective)) return orr_objective_prepare(objective, n, horizon);
+  int batch = differences_batch(horizon, orr_space_size(calls->action));
+  orr_status status = orr_objective_prepare(objective, batch > n ? batch : n, horizon);
+  return status ? status
+                : differences_prepare(&objective->differences, objective->engine, horizon,
+                                      orr_space_size(calls->action));
 }
 
 bool orr_objective_has_violations(const orr_objective *objective) {
@@ -222,25 +237,23 @@ orr_status orr_objective_disagree(orr_objective *objective, const orr_real *obse
 
 orr_status orr_objective_score(orr_objective *objective, const orr_scoring *scoring) {
   const orr_objective_callbacks *calls = &objective->callbacks;
-  bool by_differences = scoring->gradients && !calls->gradients;
-  int largest = scoring->n, batch = 0;
-  if (by_differences && calls->differences)
-    batch = differences_batch(scoring->horizon, orr_space_size(calls->action));
-  if (batch > largest) largest = batch;
+  bool differs = scoring->gradients && by_differences(objective);
   orr_status status = check_batch(objective, scoring->n, scoring->horizon);
   if (!status) status = check_states(objective, scoring->states, scoring->n);
-  if (!status) status = orr_objective_prepare(objective, largest, scoring->horizon);
+  if (!status && scoring->gradients && !orr_objective_has_gradients(objective))
+    status = cannot(objective, "has no gradients");
+  if (!status)
+    status = (differs ? objective_prepare_gradients : orr_objective_prepare)(objective, scoring->n,
+                                                                             scoring->horizon);
   if (status) return status;
-  if (by_differences && !calls->differences) return cannot(objective, "has no gradients");
   if (scoring->violations && !objective->callbacks.violations)
     return cannot(objective, "has no side constraints");
   status = enter(objective);
   if (status) return status;
   orr_scoring given = *scoring;
-  if (by_differences) given.gradients = NULL;
+  if (differs) given.gradients = NULL;
   status = calls->score(calls->user, &given);
-  if (!status && by_differences)
-    status = differences_gradients(&objective->differences, objective->engine, calls, scoring);
+  if (!status && differs) status = differences_gradients(&objective->differences, calls, scoring);
   objective->busy = false;
   return status;
 }

@@ -107,18 +107,22 @@ static void use_snapshot(void *user, const void *snapshot) {
   sim->snapshot = snapshot;
 }
 
-orr_status simulator_score(void *user, const orr_scoring *scoring) {
-  simulator *sim = user;
+orr_status simulator_start(simulator *sim, const orr_real *observation) {
   orr_status status = ORR_OK;
   if (sim->starts) {
     /* every rollout has a start of its own: env is not looked at */
   } else if (sim->snapshot) {
     memcpy(sim->state, sim->snapshot, state_bytes(sim));
   } else {
-    if (scoring->iteration == 0) status = check_observation(sim, scoring->observation);
+    status = check_observation(sim, observation);
     if (!status) status = orr_env_get_state(sim->env, sim->state);
   }
-  if (!status) status = make_copies(sim);
+  return status ? status : make_copies(sim);
+}
+
+orr_status simulator_score(void *user, const orr_scoring *scoring) {
+  simulator *sim = user;
+  orr_status status = simulator_start(sim, scoring->iteration ? NULL : scoring->observation);
   if (status) return status;
   sim->scoring = scoring;
   int rollouts = scoring->n * sim->options.particles;
@@ -141,6 +145,7 @@ orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor)
   for (size_t i = 0; i < COUNT(bound); i++) known = known && strcmp(name, bound[i]) != 0;
   bool found = false;
   orr_status status = simulator_set_value_input(sim, name, tensor, &found);
+  if (!status) status = simulator_set_policy_input(sim, name, tensor, &found);
   if (status || (!known && found)) return status;
   if (!known)
     return engine_fail(sim->engine, ORR_FIELD, "the simulator's reward has no input '%s' to set",
@@ -153,7 +158,11 @@ orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor)
 static void free_buffers(simulator *sim) {
   orr_engine *engine = sim->engine;
   if (sim->rows) {
-    simulator_free_indices(sim->rows);
+    for (int i = 0; i < ROW_INPUTS; i++) {
+      orr_tensor_free(sim->rows->indices[i]);
+      sim->rows->indices[i] = NULL;
+    }
+    sim->rows->n = 0;
     orr_tensor_free(sim->rows->observations);
     orr_tensor_free(sim->rows->plans);
     orr_tensor_free(sim->rows->times);
@@ -226,6 +235,7 @@ void simulator_free(void *user) {
   simulator *sim = user;
   if (!sim) return;
   simulator_close_linear(sim);
+  simulator_close_policy(sim);
   simulator_free_inputs(sim);
   free_buffers(sim);
   for (int i = 0; i < sim->workers; i++) orr_env_free(sim->copies[i]);
@@ -297,7 +307,7 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
   sim->state = engine_new_zeroed(engine, (size_t)orr_space_size(orr_env_state_space(sim->env)) + 1,
                                  sizeof(double));
   sim->options = *options;
-  sim->options.reward = sim->options.value = NULL;
+  sim->options.reward = sim->options.value = sim->options.policy = NULL;
   sim->options.limits = NULL;
   sim->options.free_user = NULL; /* until nothing can fail any more */
   sim->seen = engine_new_zeroed(engine, (size_t)sim->observation + 1, sizeof(orr_real));
@@ -307,6 +317,7 @@ static orr_status open_simulator(simulator *sim, const orr_simulator_options *op
                                 .observation = sim->observation,
                                 .actions = sim->actions};
   orr_status status = simulator_open_worth(sim, options);
+  if (!status) status = simulator_open_policy(sim, options->policy);
   if (status || !options->reward) return status;
   sim->rows = engine_new_zeroed(engine, 1, sizeof *sim->rows);
   if (!sim->rows) return ORR_MEMORY;
@@ -328,13 +339,14 @@ simulator *simulator_new(orr_engine *engine, orr_env *env, const orr_simulator_o
 }
 
 orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
-                                 const orr_simulator_options *options) {
-  orr_simulator_options defaults = orr_simulator_options_defaults();
+                                 const orr_simulator_options *given) {
+  orr_simulator_options options = orr_simulator_options_defaults();
+  if (READ_OPTIONS(engine, orr_simulator_options, &options, given)) return NULL;
   if (!env) {
     engine_fail(engine, ORR_ARGUMENT, "orr_objective_env needs an environment");
     return NULL;
   }
-  simulator *sim = simulator_new(engine, env, options ? options : &defaults);
+  simulator *sim = simulator_new(engine, env, &options);
   if (!sim) return NULL;
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = orr_env_name(env);
@@ -345,6 +357,7 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.differences = true;
   callbacks.state_size = (int)orr_space_size(orr_env_state_space(env));
   callbacks.linearise = simulator_linearise;
+  callbacks.propose = sim->policy ? simulator_propose : NULL;
   callbacks.free_user = simulator_free;
   callbacks.observation = orr_env_observation_space(env);
   callbacks.action = orr_env_action_space(env);
@@ -355,6 +368,6 @@ orr_objective *orr_objective_env(orr_engine *engine, orr_env *env,
   callbacks.use_snapshot = use_snapshot;
   orr_objective *objective = orr_objective_function(engine, &callbacks);
   if (!objective) simulator_free(sim);
-  else if (options) sim->options.free_user = options->free_user;
+  else sim->options.free_user = options.free_user;
   return objective;
 }

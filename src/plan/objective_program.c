@@ -25,7 +25,7 @@ static orr_status prepare(void *user, int n, int horizon) {
     int64_t shape[3] = {n, model->horizon, model->actions};
     orr_tensor *plans = orr_tensor_new(model->engine, ORR_REAL, 3, shape);
     if (!plans) return orr_engine_status(model->engine);
-    rollout_free_layouts(model);
+    model->layout.n = 0;
     orr_tensor_free(model->plans);
     model->plans = plans;
     model->capacity = 0;
@@ -39,7 +39,10 @@ static orr_status prepare(void *user, int n, int horizon) {
     if (status) return status;
     model->capacity = n;
   }
-  return rollout_use_layout(model, n, 1, model->plans);
+  orr_status status = rollout_use_layout(model, n, 1, model->plans);
+  if (!status) status = orr_run_prepare(model->run);
+  if (!status && model->first) status = orr_run_prepare(model->first_run);
+  return status ? status : rollout_prepare_gradient(model, n);
 }
 
 /* ---- scoring ---- */
@@ -126,7 +129,7 @@ static orr_status run_first(learned *model) {
     const char *name = orr_program_output_name(model->first, i);
     orr_tensor *output = orr_run_output(model->first_run, name);
     if (!output) return orr_engine_status(model->engine);
-    status = orr_run_input(model->run, name, output, model->layouts[model->bound].shared);
+    status = orr_run_input(model->run, name, output, model->layout.shared);
   }
   return status;
 }
@@ -152,7 +155,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
   }
   if (model->steps) {
     orr_run *done = NULL;
-    orr_status stepped = rollout_run_steps(model, scoring, &done);
+    orr_status stepped = rollout_run_steps(model, scoring, NULL, &done);
     return stepped ? stepped : take_outputs(model, done, scoring);
   }
   orr_tensor *plans = scoring->tensor ? scoring->tensor : model->plans;
@@ -177,7 +180,7 @@ static orr_status score(void *user, const orr_scoring *scoring) {
 }
 
 static bool is_own(const learned *model, const char *name) {
-  static const char *const owned[] = {"state", "plan", "time", "carry", "action"};
+  static const char *const owned[] = {"state", "plan", "time", "carry", "action", "after"};
   bool own = false;
   for (size_t i = 0; i < COUNT(owned); i++) own = own || !strcmp(name, owned[i]);
   for (int i = 0; model->first && i < orr_program_outputs(model->first); i++)
@@ -211,10 +214,11 @@ orr_rollout_options orr_rollout_options_defaults(void) {
 static void free_learned(void *user) {
   learned *model = user;
   if (!model) return;
-  rollout_free_layouts(model);
+  rollout_free_layout(model);
   rollout_close_gradient(model);
   rollout_close_linear(model);
   rollout_close_steps(model);
+  rollout_close_slopes(model);
   rollout_close_policy(model);
   rollout_close_disagreement(model);
   orr_run_free(model->run);
@@ -278,9 +282,9 @@ static orr_status open_learned(learned *model, const orr_rollout_options *option
 }
 
 orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
-                                     const orr_rollout_options *options) {
-  orr_rollout_options defaults = orr_rollout_options_defaults();
-  if (!options) options = &defaults;
+                                     const orr_rollout_options *given) {
+  orr_rollout_options options = orr_rollout_options_defaults();
+  if (READ_OPTIONS(engine, orr_rollout_options, &options, given)) return NULL;
   if (!program) {
     engine_fail(engine, ORR_ARGUMENT, "orr_objective_program needs a program");
     return NULL;
@@ -289,9 +293,8 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   if (!model) return NULL;
   model->engine = engine;
   model->program = orr_program_retain(program);
-  if (options->first) model->first = orr_program_retain(options->first);
-  if (options->finish) model->finish = orr_program_retain(options->finish);
-  model->bound = -1;
+  if (options.first) model->first = orr_program_retain(options.first);
+  if (options.finish) model->finish = orr_program_retain(options.finish);
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.name = "learned rollout";
   callbacks.user = model;
@@ -299,9 +302,9 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.prepare = prepare;
   callbacks.set_input = set_input;
   callbacks.free_user = free_learned;
-  callbacks.observation = options->observation;
-  callbacks.action = options->action;
-  orr_status status = open_learned(model, options);
+  callbacks.observation = options.observation;
+  callbacks.action = options.action;
+  orr_status status = open_learned(model, &options);
   /* whoever gives an observation must know how large it is */
   orr_field field = {.name = "state", .axes = 1, .shape = {model->observation}};
   orr_space *unnamed = status || callbacks.observation ? NULL : orr_space_new(engine, &field, 1);
@@ -313,15 +316,15 @@ orr_objective *orr_objective_program(orr_engine *engine, orr_program *program,
   callbacks.horizon = model->horizon;
   callbacks.violations = model->constraints > 0;
   callbacks.many_states = model->many_states;
-  callbacks.any_thread = !options->reward_function;
-  callbacks.gradients = model->gradient != NULL;
+  callbacks.any_thread = !options.reward_function;
+  callbacks.gradients = model->gradient || model->slopes;
   callbacks.propose = model->policy ? rollout_propose : NULL;
   callbacks.disagree = model->disagreement ? rollout_disagree : NULL;
   callbacks.linearise = model->linear ? rollout_linearise : NULL;
-  callbacks.state_size = model->linear ? model->observation : 0;
+  callbacks.state_size = rollout_linear_size(model);
   orr_objective *objective = status ? NULL : orr_objective_function(engine, &callbacks);
   orr_space_free(unnamed);
   if (!objective) free_learned(model);
-  else model->free_user = options->free_user;
+  else model->free_user = options.free_user;
   return objective;
 }

@@ -11,6 +11,7 @@
 #include "base/base.h"
 #include "kernel/kernel.h"
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 /* An options struct for each row: doubles only, so that it is also an array in the table's
    order. */
@@ -227,9 +228,13 @@ typedef struct differences {
 
 /* How many plans it scores at once. */
 int differences_batch(int horizon, int64_t actions);
-/* Fills scoring->gradients, by `calls->score`. */
-orr_status differences_gradients(differences *d, orr_engine *engine,
-                                 const orr_objective_callbacks *calls, const orr_scoring *scoring);
+/* Memory for plans of so many steps. */
+orr_status differences_prepare(differences *d, orr_engine *engine, int horizon, int64_t actions);
+/* Fills scoring->gradients, by `calls->score`; expects the memory to be there. */
+orr_status differences_gradients(differences *d, const orr_objective_callbacks *calls,
+                                 const orr_scoring *scoring);
 void differences_free(differences *d, orr_engine *engine);
+/* As orr_objective_prepare, for scoring with gradients. */
+orr_status objective_prepare_gradients(orr_objective *objective, int n, int horizon);
 
 #endif

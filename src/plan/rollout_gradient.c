@@ -13,27 +13,18 @@ struct rollout_gradient {
   orr_run *run;
   bool state_rows;                        /* whether the program's "state" is one of each row */
   int return_stride, gradient_stride;     /* between rows; 0: the same number for all */
-  int n, states;                          /* what the rest was made for; 0: nothing yet */
+  int n, states;                          /* of the rest now; 0: nothing yet */
   orr_tensor *state, *time, *plans;       /* [states, S] or [S], [], [n, horizon, actions] */
   orr_tensor *state_of_row, *plan_of_row; /* int32 [n * particles] */
-  double *values, *sorted, *weights;      /* [particles]: returns of a plan, and what they weigh */
+  double *values;                         /* [3][particles], for rollout_weigh */
 };
-
-static void free_rows(rollout_gradient *gradient) {
-  orr_tensor **tensors[] = {&gradient->state, &gradient->plans, &gradient->state_of_row,
-                            &gradient->plan_of_row};
-  for (size_t i = 0; i < COUNT(tensors); i++) {
-    orr_tensor_free(*tensors[i]);
-    *tensors[i] = NULL;
-  }
-  gradient->n = gradient->states = 0;
-}
 
 void rollout_close_gradient(learned *model) {
   rollout_gradient *gradient = model->gradient;
   if (!gradient) return;
-  free_rows(gradient);
-  orr_tensor_free(gradient->time);
+  orr_tensor *tensors[] = {gradient->state, gradient->time, gradient->plans, gradient->state_of_row,
+                           gradient->plan_of_row};
+  for (size_t i = 0; i < COUNT(tensors); i++) orr_tensor_free(tensors[i]);
   orr_run_free(gradient->run);
   orr_program_free(gradient->program);
   engine_free_memory(model->engine, gradient->values);
@@ -79,7 +70,7 @@ static orr_status check_outputs(learned *model) {
 }
 
 orr_status rollout_open_gradient(learned *model, orr_program *program) {
-  if (!program) return ORR_OK;
+  if (!program || model->steps) return ORR_OK; /* TS1 has its own */
   if (model->rows.function)
     return engine_fail(model->engine, ORR_ARGUMENT,
                        "a rollout with a reward function has no gradient program: the function's "
@@ -94,8 +85,6 @@ orr_status rollout_open_gradient(learned *model, orr_program *program) {
   gradient->values = engine_new_zeroed(model->engine, 3 * particles, sizeof(double));
   if (!gradient->run || !gradient->time || !gradient->values)
     return orr_engine_status(model->engine);
-  gradient->sorted = gradient->values + particles;
-  gradient->weights = gradient->sorted + particles;
   orr_status status = check_inputs(model);
   if (!status) status = check_outputs(model);
   if (!status && rollout_find_input(program, "time") >= 0)
@@ -113,27 +102,20 @@ orr_status rollout_gradient_set_input(learned *model, const char *name, orr_tens
 
 /* ---- rows ---- */
 
-static orr_status new_tensors(learned *model, int n, int states) {
+static orr_status make_room(learned *model, int n, int states) {
   rollout_gradient *gradient = model->gradient;
-  int64_t rows = (int64_t)n * model->particles, size = model->observation;
-  int64_t plans[3] = {n, model->horizon, model->actions}, starts[2] = {states, size};
-  if (rows > INT32_MAX / 16)
-    return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
+  orr_engine *engine = model->engine;
+  int64_t plans[3] = {n, model->horizon, model->actions};
+  int64_t starts[2] = {states, model->observation};
+  int own = gradient->state_rows ? 0 : 1; /* without a state's row it has no axis for them */
+  if ((int64_t)n * model->particles > INT32_MAX / 16)
+    return engine_fail(engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
                        model->particles);
-  gradient->plans = orr_tensor_new(model->engine, ORR_REAL, 3, plans);
-  gradient->state = gradient->state_rows ? orr_tensor_new(model->engine, ORR_REAL, 2, starts)
-                                         : orr_tensor_new(model->engine, ORR_REAL, 1, &size);
-  gradient->plan_of_row = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  gradient->state_of_row = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!gradient->plans || !gradient->state || !gradient->plan_of_row || !gradient->state_of_row)
-    return ORR_MEMORY;
-  int32_t *plan = orr_tensor_data(gradient->plan_of_row);
-  int32_t *state = orr_tensor_data(gradient->state_of_row);
-  for (int64_t row = 0; row < rows; row++) {
-    plan[row] = (int32_t)(row % n);
-    state[row] = plan[row] / (n / states);
-  }
-  return ORR_OK;
+  bool made = tensor_make_room(engine, &gradient->plans, ORR_REAL, 3, plans) &&
+              tensor_make_room(engine, &gradient->state, ORR_REAL, 2 - own, starts + own) &&
+              rollout_index_plans(engine, &gradient->plan_of_row, n, model->particles, 1) &&
+              rollout_index_plans(engine, &gradient->state_of_row, n, model->particles, n / states);
+  return made ? ORR_OK : orr_engine_status(engine);
 }
 
 static orr_status lay_out(learned *model, int n, int states) {
@@ -142,8 +124,8 @@ static orr_status lay_out(learned *model, int n, int states) {
   if (states > 1 && !gradient->state_rows)
     return engine_fail(model->engine, ORR_ARGUMENT,
                        "the gradient program has one 'state' for all rows, not one for each");
-  free_rows(gradient);
-  orr_status status = new_tensors(model, n, states);
+  gradient->n = 0;
+  orr_status status = make_room(model, n, states);
   orr_run *run = gradient->run;
   if (!status) status = orr_run_input(run, "plan", gradient->plans, gradient->plan_of_row);
   if (!status && rollout_find_input(gradient->program, "state") >= 0)
@@ -158,18 +140,22 @@ static orr_status lay_out(learned *model, int n, int states) {
   return ORR_OK;
 }
 
+orr_status rollout_prepare_gradient(learned *model, int n) {
+  if (!model->gradient) return ORR_OK;
+  orr_status status = lay_out(model, n, 1);
+  return status ? status : orr_run_prepare(model->gradient->run);
+}
+
 /* ---- scoring ---- */
 
-/* What a plan is worth, and what each particle weighs in its gradient; NaN when a return is not
-   finite. */
-static double weigh(const learned *model, const orr_real *returns, size_t plan, size_t n) {
-  const rollout_gradient *gradient = model->gradient;
+double rollout_weigh(const learned *model, const orr_real *returns, size_t stride, size_t plan,
+                     size_t n, double *values) {
   const orr_risk_options *risk = &model->risk;
   int particles = model->particles;
-  double *values = gradient->values, *sorted = gradient->sorted, *weights = gradient->weights;
+  double *sorted = values + particles, *weights = sorted + particles;
   bool finite = true;
   for (int slot = 0; slot < particles; slot++) {
-    values[slot] = (double)returns[((size_t)slot * n + plan) * (size_t)gradient->return_stride];
+    values[slot] = (double)returns[((size_t)slot * n + plan) * stride];
     finite = finite && isfinite(values[slot]);
   }
   if (!finite) return NAN;
@@ -188,15 +174,17 @@ static void reduce(const learned *model, const orr_scoring *scoring) {
   const rollout_gradient *gradient = model->gradient;
   const orr_real *returns = orr_tensor_data(orr_run_output(gradient->run, "return"));
   const orr_real *slopes = orr_tensor_data(orr_run_output(gradient->run, "gradient"));
+  const double *weights = gradient->values + 2 * model->particles;
   size_t variables = (size_t)model->horizon * (size_t)model->actions, n = (size_t)scoring->n;
   for (size_t plan = 0; plan < n; plan++) {
-    double worth = weigh(model, returns, plan, n);
+    double worth =
+        rollout_weigh(model, returns, (size_t)gradient->return_stride, plan, n, gradient->values);
     orr_real *out = scoring->gradients + plan * variables;
     scoring->returns[plan] = (orr_real)worth;
     for (size_t v = 0; v < variables; v++) out[v] = isnan(worth) ? (orr_real)NAN : 0;
     for (size_t slot = 0; slot < (size_t)model->particles && !isnan(worth); slot++) {
       const orr_real *slope = slopes + (slot * n + plan) * (size_t)gradient->gradient_stride;
-      orr_real weight = (orr_real)gradient->weights[slot];
+      orr_real weight = (orr_real)weights[slot];
       for (size_t v = 0; v < variables && weight != 0; v++) out[v] += weight * slope[v];
     }
   }
@@ -204,6 +192,7 @@ static void reduce(const learned *model, const orr_scoring *scoring) {
 
 orr_status rollout_score_gradient(learned *model, const orr_scoring *scoring) {
   rollout_gradient *gradient = model->gradient;
+  if (model->slopes) return rollout_score_slopes(model, scoring);
   int states = scoring->states > 1 ? scoring->states : 1;
   orr_status status = lay_out(model, scoring->n, states);
   if (status) return status;

@@ -4,67 +4,42 @@
    rows are grouped by member and a tile of them has one member's weights in cache. What the slots
    of one group have in common for a plan, a program of its own works out before, its rows being
    group * n + plan. */
+#include <string.h>
+
 #include "plan/rollout.h"
 #include "tensor/tensor.h"
 
-static void free_layout(layout *old) {
-  orr_tensor_free(old->index);
-  orr_tensor_free(old->start);
-  orr_tensor_free(old->first);
-  orr_tensor_free(old->first_start);
-  orr_tensor_free(old->shared);
-  *old = (layout){0};
+bool rollout_index_plans(orr_engine *engine, orr_tensor **index, int n, int times, int each) {
+  int64_t rows = (int64_t)n * times;
+  if (!tensor_make_room(engine, index, ORR_INT, 1, &rows)) return false;
+  int32_t *row = orr_tensor_data(*index);
+  for (int plan = 0; plan < n; plan++) row[plan] = plan / each;
+  for (int i = 1; i < times; i++) memcpy(row + (int64_t)i * n, row, (size_t)n * sizeof *row);
+  return true;
 }
 
-/* The rows of the first program begin like those of the rollout, each n being all the plans. */
-static bool lay_out_first(const learned *model, layout *made) {
+/* The row of the first program for each row of the rollout. */
+static bool index_groups(learned *model, int n) {
   int groups = model->groups ? model->groups : 1;
-  int64_t rows = (int64_t)made->n * model->particles;
-  made->first = orr_tensor_slice(made->index, 0, 0, (int64_t)made->n * groups, 1);
-  made->shared = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!made->first || !made->shared) return false;
-  if (made->start) {
-    made->first_start = orr_tensor_slice(made->start, 0, 0, (int64_t)made->n * groups, 1);
-    if (!made->first_start) return false;
-  }
-  int32_t *row = orr_tensor_data(made->shared);
+  int64_t rows = (int64_t)n * model->particles;
+  if (!tensor_make_room(model->engine, &model->layout.shared, ORR_INT, 1, &rows)) return false;
+  int32_t *row = orr_tensor_data(model->layout.shared);
   for (int g = 0; g < groups; g++)
     for (int slot = 0; slot < model->slots[g]; slot++)
-      for (int plan = 0; plan < made->n; plan++) *row++ = g * made->n + plan;
+      for (int plan = 0; plan < n; plan++) *row++ = g * n + plan;
   return true;
 }
 
-/* Which of the states each row starts in. */
-static bool lay_out_states(const learned *model, layout *made) {
-  int64_t rows = (int64_t)made->n * model->particles;
-  made->start = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!made->start) return false;
-  int32_t *state = orr_tensor_data(made->start);
-  int each = made->n / made->states;
-  for (int64_t row = 0; row < rows; row++) state[row] = (int32_t)(row % made->n / each);
-  return true;
-}
-
-static int make_layout(learned *model, int n, int states) {
-  for (int i = 0; i < LAYOUTS; i++)
-    if (model->layouts[i].n == n && model->layouts[i].states == states) return i;
-  int64_t rows = (int64_t)n * model->particles;
-  layout made = {.n = n,
-                 .states = states,
-                 .index = orr_tensor_new(model->engine, ORR_INT, 1, &rows)};
-  if (!made.index) return -1;
-  int32_t *plan = orr_tensor_data(made.index);
-  for (int64_t row = 0; row < rows; row++) plan[row] = (int32_t)(row % n);
-  if ((model->many_states && !lay_out_states(model, &made)) ||
-      (model->first && !lay_out_first(model, &made))) {
-    free_layout(&made);
-    return -1;
-  }
-  int place = model->oldest;
-  model->oldest = (place + 1) % LAYOUTS;
-  free_layout(&model->layouts[place]);
-  model->layouts[place] = made;
-  return place;
+static bool index_rows(learned *model, int n, int states) {
+  layout *made = &model->layout;
+  orr_engine *engine = model->engine;
+  int particles = model->particles, groups = model->groups ? model->groups : 1, each = n / states;
+  bool many = model->many_states, first = model->first != NULL;
+  return rollout_index_plans(engine, &made->index, n, particles, 1) &&
+         (!many || rollout_index_plans(engine, &made->start, n, particles, each)) &&
+         (!first || (rollout_index_plans(engine, &made->first, n, groups, 1) &&
+                     (!many || rollout_index_plans(engine, &made->first_start, n, groups, each)) &&
+                     index_groups(model, n)));
 }
 
 orr_status rollout_group_rows(const learned *model, orr_run *run, int64_t rows) {
@@ -83,14 +58,18 @@ static orr_status bind_rows(const learned *model, orr_run *run, const orr_progra
   return status;
 }
 
+/* What the first program gave had as many rows as there were. */
+static void release_first(const learned *model) {
+  for (int i = 0; model->first && i < orr_program_outputs(model->first); i++)
+    orr_run_release(model->run, orr_program_output_name(model->first, i));
+}
+
 orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *plans) {
-  const layout *bound = model->bound < 0 ? NULL : &model->layouts[model->bound];
-  if (bound && bound->n == n && bound->states == states && model->bound_plans == plans)
-    return ORR_OK;
-  model->bound = -1;
-  int place = make_layout(model, n, states);
-  if (place < 0) return orr_engine_status(model->engine);
-  const layout *used = &model->layouts[place];
+  layout *used = &model->layout;
+  if (used->n == n && used->states == states && model->bound_plans == plans) return ORR_OK;
+  used->n = 0;
+  release_first(model);
+  if (!index_rows(model, n, states)) return orr_engine_status(model->engine);
   orr_status status = bind_rows(model, model->run, model->program, plans, used->index, used->start);
   if (!status && model->first)
     status =
@@ -101,12 +80,15 @@ orr_status rollout_use_layout(learned *model, int n, int states, orr_tensor *pla
   status = rollout_group_rows(model, model->run, (int64_t)n * model->particles);
   for (int g = 0; g < model->groups; g++) model->sizes[g] = n;
   if (!status && model->first) status = rollout_group_rows(model, model->first_run, n);
-  if (!status) model->bound = place;
-  return status;
+  if (status) return status;
+  used->n = n;
+  used->states = states;
+  return ORR_OK;
 }
 
-void rollout_free_layouts(learned *model) {
-  for (int i = 0; i < LAYOUTS; i++) free_layout(&model->layouts[i]);
-  model->bound = -1;
-  model->oldest = 0;
+void rollout_free_layout(learned *model) {
+  layout *old = &model->layout;
+  orr_tensor *tensors[] = {old->index, old->start, old->first, old->first_start, old->shared};
+  for (size_t i = 0; i < COUNT(tensors); i++) orr_tensor_free(tensors[i]);
+  *old = (layout){0};
 }

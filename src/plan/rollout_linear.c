@@ -2,7 +2,8 @@
    a plan. Each elite follows the plan on its own path of mean predictions (program `path`, a row
    for each elite); the derivatives at every step of every path come at once (program `linear`, a
    row for each elite and step) and are averaged over elites, weighted by the particles that each
-   one has. */
+   one has. The state may have more numbers than the observation, such as the probability that the
+   episode still goes on. */
 #include <math.h>
 #include <string.h>
 
@@ -20,18 +21,18 @@ static const struct {
 struct rollout_linear {
   orr_program *path, *linear;
   orr_run *path_run, *linear_run;
-  orr_tensor *state, *plan, *time; /* [1, S] or [S], [1, horizon, actions], [] */
-  orr_tensor *s, *a, *t;           /* [elites * horizon, S], [horizon, actions], [horizon] */
+  int size;                        /* S */
+  orr_tensor *state, *plan, *time; /* [1, seen] or [seen], [1, horizon, actions], [] */
+  orr_tensor *s, *a, *t, *last;    /* [elites * horizon, S], [horizon, actions], [horizon], same */
   orr_tensor *step_of_row;         /* int32 [elites * horizon] */
   size_t sizes[OUTPUTS], strides[OUTPUTS]; /* numbers in a row; from row to row */
-  int ended_stride;                        /* -1: nothing ends */
 };
 
 void rollout_close_linear(learned *model) {
   rollout_linear *linear = model->linear;
   if (!linear) return;
-  orr_tensor *tensors[] = {linear->state, linear->plan, linear->time,       linear->s,
-                           linear->a,     linear->t,    linear->step_of_row};
+  orr_tensor *tensors[] = {linear->state, linear->plan, linear->time, linear->s,
+                           linear->a,     linear->t,    linear->last, linear->step_of_row};
   for (size_t i = 0; i < COUNT(tensors); i++) orr_tensor_free(tensors[i]);
   orr_run_free(linear->path_run);
   orr_run_free(linear->linear_run);
@@ -48,19 +49,22 @@ static int count_groups(const learned *model) { return model->groups ? model->gr
 static orr_status check_outputs(learned *model) {
   rollout_linear *linear = model->linear;
   const orr_program *program = linear->linear;
-  const int64_t path[2] = {model->horizon, model->observation};
-  int states = rollout_find_output(linear->path, "states");
-  if (states < 0 || orr_program_output_level(linear->path, states) != ORR_ROW ||
-      !shape_equal(orr_program_output_axes(linear->path, states),
-                   orr_program_output_shape(linear->path, states), 2, path))
+  int s = rollout_find_input(program, "s");
+  linear->size = model->observation;
+  if (s >= 0 && orr_program_input_axes(program, s) == 1)
+    linear->size = (int)orr_program_input_shape(program, s)[0];
+  const int64_t path[2] = {(int64_t)model->horizon + 1, linear->size};
+  if (linear->size < model->observation ||
+      !rollout_output_fits(linear->path, "states", 2, path, true, NULL))
     return engine_fail(model->engine, ORR_SHAPE,
-                       "a path program needs an output 'states', [%d, %d] for each row",
-                       model->horizon, model->observation);
+                       "a path program needs an output 'states', [%d, %d] for each row, and a "
+                       "linear program an input 's' of as many numbers, %d or more",
+                       model->horizon + 1, linear->size, model->observation);
   for (int i = 0; i < OUTPUTS; i++) {
     int64_t shape[2], count = 1;
     int axes = (int)strlen(outputs[i].shape), at = rollout_find_output(program, outputs[i].name);
     for (int axis = 0; axis < axes; axis++) {
-      shape[axis] = outputs[i].shape[axis] == 'S' ? model->observation : model->actions;
+      shape[axis] = outputs[i].shape[axis] == 'S' ? linear->size : model->actions;
       count *= shape[axis];
     }
     if (at < 0 || orr_program_output_level(program, at) == ORR_MEMBER ||
@@ -72,30 +76,32 @@ static orr_status check_outputs(learned *model) {
     linear->sizes[i] = (size_t)count;
     linear->strides[i] = orr_program_output_level(program, at) == ORR_ROW ? (size_t)count : 0;
   }
-  int ended = rollout_find_output(program, "ended");
-  linear->ended_stride = ended < 0 ? -1 : orr_program_output_level(program, ended) == ORR_ROW;
   return ORR_OK;
 }
 
 static orr_status new_tensors(learned *model) {
   rollout_linear *linear = model->linear;
   orr_engine *engine = model->engine;
-  int64_t horizon = model->horizon, size = model->observation, actions = model->actions;
+  int64_t horizon = model->horizon, seen = model->observation, actions = model->actions;
   int64_t rows = horizon * count_groups(model);
-  const int64_t start[2] = {1, size}, plan[3] = {1, horizon, actions}, paths[2] = {rows, size};
+  const int64_t start[2] = {1, seen}, plan[3] = {1, horizon, actions};
+  const int64_t paths[2] = {rows, linear->size};
   int state = rollout_find_input(linear->path, "state");
   bool by_row = state >= 0 && orr_program_input_level(linear->path, state) == ORR_ROW;
   linear->state = by_row ? orr_tensor_new(engine, ORR_REAL, 2, start)
-                         : orr_tensor_new(engine, ORR_REAL, 1, &size);
+                         : orr_tensor_new(engine, ORR_REAL, 1, &seen);
   linear->plan = orr_tensor_new(engine, ORR_REAL, 3, plan);
   linear->time = orr_tensor_new(engine, ORR_REAL, 0, NULL);
   linear->s = orr_tensor_new(engine, ORR_REAL, 2, paths);
   linear->a = orr_tensor_new(engine, ORR_REAL, 2, plan + 1);
   linear->t = orr_tensor_new(engine, ORR_REAL, 1, &horizon);
+  linear->last = orr_tensor_new(engine, ORR_REAL, 1, &horizon);
   linear->step_of_row = orr_tensor_new(engine, ORR_INT, 1, &rows);
   if (!linear->state || !linear->plan || !linear->time || !linear->s || !linear->a || !linear->t ||
-      !linear->step_of_row)
+      !linear->last || !linear->step_of_row)
     return ORR_MEMORY;
+  orr_real *last = orr_tensor_data(linear->last);
+  for (int64_t t = 0; t < horizon; t++) last[t] = t + 1 == horizon;
   int32_t *step = orr_tensor_data(linear->step_of_row);
   for (int64_t row = 0; row < rows; row++) step[row] = (int32_t)(row % horizon);
   return ORR_OK;
@@ -128,7 +134,8 @@ static orr_status bind_linear(learned *model) {
     orr_tensor *tensor, *index;
   } given[] = {{"s", linear->s, NULL},
                {"a", linear->a, linear->step_of_row},
-               {"t", linear->t, linear->step_of_row}};
+               {"t", linear->t, linear->step_of_row},
+               {"last", linear->last, linear->step_of_row}};
   for (size_t i = 0; i < COUNT(given); i++) {
     if (rollout_find_input(linear->linear, given[i].name) < 0) continue;
     orr_status status =
@@ -160,11 +167,13 @@ orr_status rollout_open_linear(learned *model, orr_program *path, orr_program *p
   orr_status status = check_outputs(model);
   if (!status) status = new_tensors(model);
   if (!status) status = bind_path(model);
-  return status ? status : bind_linear(model);
+  if (!status) status = bind_linear(model);
+  if (!status) status = orr_run_prepare(linear->path_run);
+  return status ? status : orr_run_prepare(linear->linear_run);
 }
 
 bool rollout_linear_has_input(const learned *model, const char *name) {
-  static const char *const own[] = {"s", "a", "t"};
+  static const char *const own[] = {"s", "a", "t", "last"};
   if (!model->linear) return false;
   for (size_t i = 0; i < COUNT(own); i++)
     if (!strcmp(name, own[i])) return false;
@@ -189,30 +198,34 @@ static double weight_of(const learned *model, int group) {
 }
 
 /* The states at which derivatives are taken, and their mean over elites. */
+static void take_path(learned *model, const orr_linearisation *along) {
+  rollout_linear *linear = model->linear;
+  size_t size = (size_t)linear->size, horizon = (size_t)model->horizon;
+  size_t path = (horizon + 1) * size;
+  const orr_real *states = orr_tensor_data(orr_run_output(linear->path_run, "states"));
+  orr_real *s = orr_tensor_data(linear->s);
+  for (size_t i = 0; i < path; i++) along->states[i] = 0;
+  for (int g = 0; g < count_groups(model); g++, states += path, s += horizon * size) {
+    orr_real weight = (orr_real)weight_of(model, g);
+    memcpy(s, states, horizon * size * sizeof(orr_real));
+    for (size_t i = 0; i < path; i++) along->states[i] += weight * states[i];
+  }
+}
+
 static orr_status follow(learned *model, const orr_linearisation *along) {
   rollout_linear *linear = model->linear;
-  size_t size = (size_t)model->observation, horizon = (size_t)model->horizon;
-  memcpy(orr_tensor_data(linear->state), along->observation, size * sizeof(orr_real));
+  memcpy(orr_tensor_data(linear->state), along->observation,
+         (size_t)model->observation * sizeof(orr_real));
   memcpy(orr_tensor_data(linear->plan), along->plan,
-         horizon * (size_t)model->actions * sizeof(orr_real));
+         (size_t)orr_tensor_count(linear->plan) * sizeof(orr_real));
   *(orr_real *)orr_tensor_data(linear->time) = (orr_real)along->step;
   orr_tensor_touch(linear->state);
   orr_tensor_touch(linear->plan);
   orr_tensor_touch(linear->time);
+  orr_run_until(linear->path_run, along->deadline);
   orr_status status = orr_run_go(linear->path_run);
-  if (status) return status;
-  const orr_real *states = orr_tensor_data(orr_run_output(linear->path_run, "states"));
-  orr_real *s = orr_tensor_data(linear->s);
-  memcpy(along->states, along->observation, size * sizeof(orr_real));
-  for (size_t i = 0; i < horizon * size; i++) along->states[size + i] = 0;
-  for (int g = 0; g < count_groups(model); g++) {
-    const orr_real *path = states + (size_t)g * horizon * size;
-    orr_real *starts = s + (size_t)g * horizon * size, weight = (orr_real)weight_of(model, g);
-    memcpy(starts, along->observation, size * sizeof(orr_real));
-    memcpy(starts + size, path, (horizon - 1) * size * sizeof(orr_real));
-    for (size_t i = 0; i < horizon * size; i++) along->states[size + i] += weight * path[i];
-  }
-  return ORR_OK;
+  if (!status) take_path(model, along);
+  return status;
 }
 
 static void average(const learned *model, int output, orr_real *mean) {
@@ -230,21 +243,7 @@ static void average(const learned *model, int output, orr_real *mean) {
   }
 }
 
-/* Rewards count up to the step at which most elites end. */
-static void end_rewards(const learned *model, orr_real *const means[OUTPUTS]) {
-  const rollout_linear *linear = model->linear;
-  if (linear->ended_stride < 0) return;
-  const orr_real *ended = orr_tensor_data(orr_run_output(linear->linear_run, "ended"));
-  bool over = false;
-  for (int t = 0; t < model->horizon; t++) {
-    for (int i = REWARD_S; over && i < OUTPUTS; i++)
-      for (size_t k = 0; k < linear->sizes[i]; k++) means[i][(size_t)t * linear->sizes[i] + k] = 0;
-    double share = 0;
-    for (int g = 0; g < count_groups(model); g++)
-      if (ended[(g * model->horizon + t) * linear->ended_stride] != 0) share += weight_of(model, g);
-    over = over || share > 0.5;
-  }
-}
+int rollout_linear_size(const learned *model) { return model->linear ? model->linear->size : 0; }
 
 orr_status rollout_linearise(void *user, const orr_linearisation *along) {
   learned *model = user;
@@ -258,14 +257,14 @@ orr_status rollout_linearise(void *user, const orr_linearisation *along) {
   orr_tensor_touch(linear->s);
   orr_tensor_touch(linear->a);
   orr_tensor_touch(linear->t);
+  orr_run_until(linear->linear_run, along->deadline);
   status = orr_run_go(linear->linear_run);
   if (status) return status;
   orr_real *const means[OUTPUTS] = {along->next_s,   along->next_a,    along->reward_s,
                                     along->reward_a, along->reward_ss, along->reward_as,
                                     along->reward_aa};
   for (int i = 0; i < OUTPUTS; i++) average(model, i, means[i]);
-  end_rewards(model, means);
-  size_t size = (size_t)model->observation;
+  size_t size = (size_t)linear->size;
   for (size_t i = 0; i < size; i++) along->value_s[i] = 0;
   for (size_t i = 0; i < size * size; i++) along->value_ss[i] = 0;
   return ORR_OK;

@@ -9,21 +9,15 @@ typedef struct rollout_policy {
   orr_program *program;
   orr_run *run;
   orr_tensor *time;
-  int n, states;          /* what the rest was made for; 0: nothing yet */
+  int n, states;          /* of the rest now; 0: nothing yet */
   orr_tensor *state, *of; /* [states, S]; int32 [n]: a row's state */
 } rollout_policy;
-
-static void free_rows(rollout_policy *policy) {
-  orr_tensor_free(policy->state);
-  orr_tensor_free(policy->of);
-  policy->state = policy->of = NULL;
-  policy->n = policy->states = 0;
-}
 
 void rollout_close_policy(learned *model) {
   rollout_policy *policy = model->policy;
   if (!policy) return;
-  free_rows(policy);
+  orr_tensor_free(policy->state);
+  orr_tensor_free(policy->of);
   orr_tensor_free(policy->time);
   orr_run_free(policy->run);
   orr_program_free(policy->program);
@@ -62,13 +56,11 @@ orr_status rollout_open_policy(learned *model, const orr_rollout_options *option
 static orr_status lay_out(learned *model, int n, int states) {
   rollout_policy *policy = model->policy;
   if (policy->n == n && policy->states == states) return ORR_OK;
-  int64_t shape[2] = {states, model->observation}, rows = n;
-  free_rows(policy);
-  policy->state = orr_tensor_new(model->engine, ORR_REAL, 2, shape);
-  policy->of = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  if (!policy->state || !policy->of) return orr_engine_status(model->engine);
-  int32_t *of = orr_tensor_data(policy->of);
-  for (int row = 0; row < n; row++) of[row] = row / (n / states);
+  int64_t shape[2] = {states, model->observation};
+  policy->n = 0;
+  if (!tensor_make_room(model->engine, &policy->state, ORR_REAL, 2, shape) ||
+      !rollout_index_plans(model->engine, &policy->of, n, 1, n / states))
+    return orr_engine_status(model->engine);
   orr_status status = orr_run_input(policy->run, "state", policy->state, policy->of);
   if (!status) status = orr_run_rows(policy->run, n, 1);
   if (status) return status;
@@ -111,5 +103,6 @@ orr_status rollout_set_other_inputs(learned *model, const char *name, orr_tensor
     status = set_input(model->policy->program, model->policy->run, name, tensor, found);
   if (!status && model->steps)
     status = set_input(model->finish, rollout_steps_finish(model), name, tensor, found);
+  if (!status) status = rollout_set_slopes_input(model, name, tensor, found);
   return status;
 }

@@ -12,25 +12,18 @@ typedef struct rollout_steps {
   int width;         /* numbers that a particle carries */
   orr_real *start;   /* [width - observation]: what follows the state at first */
   int32_t *order;    /* [particles] */
-  int n;             /* plans that the rest was made for; 0: nothing yet */
+  int n;             /* plans of the rest now; 0: nothing yet */
   orr_tensor *carry; /* [n * particles, width] */
   orr_tensor *plans; /* [n * horizon, actions] */
   orr_tensor *at;    /* int32 [n * particles]: row to action */
 } rollout_steps;
 
-static void free_rows(rollout_steps *steps) {
-  orr_tensor **tensors[] = {&steps->carry, &steps->plans, &steps->at};
-  for (size_t i = 0; i < COUNT(tensors); i++) {
-    orr_tensor_free(*tensors[i]);
-    *tensors[i] = NULL;
-  }
-  steps->n = 0;
-}
-
 void rollout_close_steps(learned *model) {
   rollout_steps *steps = model->steps;
   if (!steps) return;
-  free_rows(steps);
+  orr_tensor_free(steps->carry);
+  orr_tensor_free(steps->plans);
+  orr_tensor_free(steps->at);
   orr_run_free(steps->finish);
   engine_free_memory(model->engine, steps->start);
   engine_free_memory(model->engine, steps->order);
@@ -54,10 +47,10 @@ static orr_status check_steps(learned *model, const orr_rollout_options *options
   int width = row_size(model->program, "carry"), actions = row_size(model->program, "action");
   if (options->horizon < 1)
     return engine_fail(engine, ORR_ARGUMENT, "rollout: a horizon of %d steps", options->horizon);
-  if (options->first || options->reward_function || options->gradient)
+  if (options->first || options->reward_function)
     return engine_fail(engine, ORR_ARGUMENT,
-                       "rollout: with TS1 there is no program of the first step, no gradient "
-                       "and no reward function");
+                       "rollout: with TS1 there is no program of the first step and no reward "
+                       "function");
   int elites = options->elites ? options->elites_count : options->members;
   if (model->particles < elites)
     return engine_fail(
@@ -98,7 +91,9 @@ orr_status rollout_open_steps(learned *model, const orr_rollout_options *options
   if (!steps->start || !steps->order || !model->time) return ORR_MEMORY;
   for (int i = 0; i < options->start_count; i++) steps->start[i] = options->start[i];
   steps->finish = orr_run_new(model->finish);
-  return steps->finish ? rollout_check_output(model, model->finish) : orr_engine_status(engine);
+  if (!steps->finish) return orr_engine_status(engine);
+  status = rollout_check_output(model, model->finish);
+  return status ? status : rollout_open_slopes(model, options->gradient, steps->width);
 }
 
 /* ---- rows ---- */
@@ -107,11 +102,10 @@ static orr_status make_rows(learned *model, int n) {
   rollout_steps *steps = model->steps;
   int64_t rows = (int64_t)n * model->particles, carry[2] = {rows, steps->width};
   int64_t plans[2] = {(int64_t)n * model->horizon, model->actions};
-  free_rows(steps);
-  steps->carry = orr_tensor_new(model->engine, ORR_REAL, 2, carry);
-  steps->plans = orr_tensor_new(model->engine, ORR_REAL, 2, plans);
-  steps->at = orr_tensor_new(model->engine, ORR_INT, 1, &rows);
-  return steps->carry && steps->plans && steps->at ? ORR_OK : orr_engine_status(model->engine);
+  bool made = tensor_make_room(model->engine, &steps->carry, ORR_REAL, 2, carry) &&
+              tensor_make_room(model->engine, &steps->plans, ORR_REAL, 2, plans) &&
+              tensor_make_room(model->engine, &steps->at, ORR_INT, 1, &rows);
+  return made ? ORR_OK : orr_engine_status(model->engine);
 }
 
 orr_status rollout_prepare_steps(learned *model, int n) {
@@ -121,12 +115,16 @@ orr_status rollout_prepare_steps(learned *model, int n) {
     return engine_fail(model->engine, ORR_ARGUMENT, "%d plans with %d particles are too many", n,
                        model->particles);
   int64_t rows = (int64_t)n * model->particles;
+  steps->n = 0;
+  orr_run_release(steps->finish, "carry"); /* an output of other rows */
   orr_status status = make_rows(model, n);
   if (!status) status = orr_run_input(model->run, "carry", steps->carry, NULL);
-  if (!status) status = orr_run_input(model->run, "action", steps->plans, steps->at);
+  if (!status) status = rollout_bind_actions(model, model->run);
   for (int g = 0; g < model->groups; g++) model->sizes[g] = (int64_t)n * model->slots[g];
   if (!status) status = rollout_group_rows(model, model->run, rows);
+  if (!status) status = orr_run_prepare(model->run);
   if (!status) status = orr_run_rows(steps->finish, rows, 1);
+  if (!status) status = orr_run_prepare(steps->finish);
   if (!status) steps->n = n;
   return status;
 }
@@ -148,47 +146,61 @@ static void start(learned *model, const orr_scoring *scoring) {
   orr_tensor_touch(steps->plans);
 }
 
-/* What each particle carries moves to the row of the member that it has next. */
-static void change_members(learned *model, const orr_real *from, int n, uint64_t seed) {
+const int32_t *rollout_order_after(const learned *model, const orr_scoring *scoring, int t,
+                                   int plan) {
   rollout_steps *steps = model->steps;
-  size_t width = (size_t)steps->width;
+  uint64_t seed = mix_bits(scoring->seed + mix_bits(scoring->iteration)) + (uint64_t)t;
+  int each = scoring->states > 1 ? scoring->n / scoring->states : scoring->n;
+  orr_random random = orr_random_new(seed, (uint64_t)(plan % each)); /* as its state alone has */
+  for (int slot = 0; slot < model->particles; slot++) steps->order[slot] = slot;
+  orr_random_shuffle(&random, steps->order, model->particles);
+  return steps->order;
+}
+
+/* What each particle carries moves to the row of the member that it has next. */
+static void change_members(learned *model, const orr_real *from, const orr_scoring *scoring,
+                           int t) {
+  rollout_steps *steps = model->steps;
+  size_t width = (size_t)steps->width, n = (size_t)scoring->n;
   orr_real *carry = orr_tensor_data(steps->carry);
-  for (int plan = 0; plan < n; plan++) {
-    orr_random random = orr_random_new(seed, (uint64_t)plan);
-    for (int slot = 0; slot < model->particles; slot++) steps->order[slot] = slot;
-    orr_random_shuffle(&random, steps->order, model->particles);
-    for (int slot = 0; slot < model->particles; slot++)
-      memcpy(carry + ((size_t)slot * (size_t)n + (size_t)plan) * width,
-             from + ((size_t)steps->order[slot] * (size_t)n + (size_t)plan) * width,
+  for (size_t plan = 0; plan < n; plan++) {
+    const int32_t *order = rollout_order_after(model, scoring, t, (int)plan);
+    for (size_t slot = 0; slot < (size_t)model->particles; slot++)
+      memcpy(carry + (slot * n + plan) * width, from + ((size_t)order[slot] * n + plan) * width,
              width * sizeof *carry);
   }
   orr_tensor_touch(steps->carry);
 }
 
-static orr_status step(learned *model, const orr_scoring *scoring, int t) {
+orr_status rollout_bind_actions(const learned *model, orr_run *run) {
+  return orr_run_input(run, "action", model->steps->plans, model->steps->at);
+}
+
+orr_status rollout_run_step(learned *model, orr_run *run, const orr_scoring *scoring, int t) {
   int32_t *at = orr_tensor_data(model->steps->at);
-  int64_t rows = (int64_t)scoring->n * model->particles;
-  for (int64_t row = 0; row < rows; row++)
-    at[row] = (int32_t)(row % scoring->n) * model->horizon + t;
+  for (int slot = 0; slot < model->particles; slot++)
+    for (int plan = 0; plan < scoring->n; plan++) *at++ = plan * model->horizon + t;
   orr_tensor_touch(model->steps->at);
   *(orr_real *)orr_tensor_data(model->time) = (orr_real)(scoring->step + t);
   orr_tensor_touch(model->time);
-  orr_run_seed(model->run, mix_bits(scoring->seed ^ (uint64_t)t), scoring->iteration);
-  orr_run_until(model->run, scoring->deadline);
-  return orr_run_go(model->run);
+  orr_run_seed(run, mix_bits(scoring->seed ^ (uint64_t)t), scoring->iteration);
+  orr_run_until(run, scoring->deadline);
+  return orr_run_go(run);
 }
 
-orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_run **done) {
+orr_status rollout_run_steps(learned *model, const orr_scoring *scoring, orr_real *kept,
+                             orr_run **done) {
   rollout_steps *steps = model->steps;
   orr_status status = rollout_prepare_steps(model, scoring->n);
   if (status) return status;
+  size_t numbers = (size_t)orr_tensor_count(steps->carry);
   start(model, scoring);
-  uint64_t seed = mix_bits(scoring->seed + mix_bits(scoring->iteration));
   for (int t = 0; t < model->horizon && !status; t++) {
-    status = step(model, scoring, t);
+    if (kept)
+      memcpy(kept + (size_t)t * numbers, orr_tensor_data(steps->carry), numbers * sizeof *kept);
+    status = rollout_run_step(model, model->run, scoring, t);
     if (!status && t + 1 < model->horizon)
-      change_members(model, orr_tensor_data(orr_run_output(model->run, "carry")), scoring->n,
-                     seed + (uint64_t)t);
+      change_members(model, orr_tensor_data(orr_run_output(model->run, "carry")), scoring, t);
   }
   if (status) return status;
   status = orr_run_input(steps->finish, "carry", orr_run_output(model->run, "carry"), NULL);

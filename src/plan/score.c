@@ -85,6 +85,7 @@ static void remember(orr_planner *planner, search *s, const orr_real *values) {
     if (isfinite(s->returns[i])) sum += (double)values[i];
   s->mean_returns[planner->iteration] = s->finite ? (orr_real)(sum / s->finite) : NAN;
   s->best_returns[planner->iteration] = NAN;
+  if (s->done) return; /* alone it would not have gone on */
   s->scored += planner->batch;
   s->non_finite += planner->batch - s->finite;
   if (!s->finite) return;

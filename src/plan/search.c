@@ -96,7 +96,10 @@ static orr_status check_fit(orr_planner *planner, orr_objective *objective) {
         engine, ORR_ARGUMENT,
         "%s: %d proposals are wanted, but objective '%s' has no policy to propose them", own,
         planner->proposals, name);
-  return orr_objective_prepare(objective, planner->population * planner->states, planner->horizon);
+  return (planner->wants_gradients ? objective_prepare_gradients
+                                   : orr_objective_prepare)(objective,
+                                                            planner->population * planner->states,
+                                                            planner->horizon);
 }
 
 /* Room for returns as scored and for violations, when the first objective with constraints
@@ -125,7 +128,7 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   planner->last = (fewer ? request->iterations : planner->iterations) - 1;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
-    s->key = i ? mix_bits(key + (uint64_t)i) : key;
+    s->key = key; /* the same for all: each plans as it would alone */
     s->done = false;
     if (planner->type->begin) planner->type->begin(planner, s);
   }
@@ -278,7 +281,10 @@ static void fill_result(orr_planner *planner, int state, double overrun, orr_pla
 }
 
 orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
-                            const orr_plan_request *request, orr_plan_result *result) {
+                            const orr_plan_request *given, orr_plan_result *result) {
+  orr_plan_request request = orr_plan_request_defaults();
+  orr_status status = READ_OPTIONS(planner->engine, orr_plan_request, &request, given);
+  if (status) return status;
   if (planner->busy)
     return engine_fail(planner->engine, ORR_STATE,
                        "%s: an objective called the planner that scores it",
@@ -288,21 +294,21 @@ orr_status orr_planner_plan(orr_planner *planner, orr_objective *objective,
                        "%s has no memory: orr_planner_set_states failed",
                        orr_planner_name(planner));
   planner->iteration = 0;
-  planner->deadline = request->seconds > 0 ? orr_clock() + request->seconds : 0;
+  planner->deadline = request.seconds > 0 ? orr_clock() + request.seconds : 0;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
     s->scored = s->non_finite = 0;
     s->best_return = NAN;
     s->best_violation = 0;
   }
-  orr_status status = check_fit(planner, objective);
+  status = check_fit(planner, objective);
   if (!status) status = make_room_for_violations(planner, objective);
   if (!status) status = planner_make_scratch(planner);
   double overrun = 0;
   if (!status) {
     orr_objective_retain(objective); /* its own functions may let go of it */
     planner->busy = true;
-    status = begin(planner, objective, request);
+    status = begin(planner, objective, &request);
     if (!status) status = search_plans(planner, &overrun);
     planner->busy = false;
     orr_objective_free(objective);

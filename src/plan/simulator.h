@@ -1,28 +1,24 @@
 /* simulator.h - the true simulator, as its files share it: objective_env.c (plays plans, and makes
    one), simulator_rows.c (rewards of a program or a function), simulator_worth.c (what plans are
-   worth), simulator_linear.c (derivatives along a plan). */
+   worth), simulator_policy.c (proposals), simulator_linear.c (derivatives along a plan). */
 #ifndef PLAN_SIMULATOR_H
 #define PLAN_SIMULATOR_H
 
 #include "plan/risk.h"
 
-/* Which row is which, for one number of plans: int32 [rows]. */
-typedef struct row_indices {
-  int n; /* 0: none */
-  orr_tensor *s, *next, *a, *t;
-} row_indices;
-
-enum { INDEXED = 16 }; /* batch sizes that are kept: planners may shrink their population */
+/* What a row of the reward program reads. */
+enum { ROW_S, ROW_NEXT, ROW_A, ROW_T, ROW_INPUTS };
 
 struct program_rows {
   orr_run *run;
   orr_tensor *observations, *plans,
-      *times; /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
-  row_indices indices[INDEXED];
-  int indexed, oldest; /* plans that the run is bound for; 0: none yet */
+      *times;                      /* [rollouts (horizon + 1)], [n horizon], [horizon] rows */
+  orr_tensor *indices[ROW_INPUTS]; /* int32 [rows]: fewer plans have the first of them */
+  int n;                           /* plans that the run is bound for; 0: none yet */
 };
 
 typedef struct simulator_linear simulator_linear;
+typedef struct simulator_policy simulator_policy;
 
 /* An input of the reward program that was set. */
 typedef struct simulator_input {
@@ -57,6 +53,7 @@ typedef struct simulator {
   simulator_input *inputs; /* [inputs_count]: for the one of `linear` */
   int inputs_count;
   simulator_linear *linear; /* NULL until derivatives were wanted */
+  simulator_policy *policy; /* NULL: nothing is proposed */
 } simulator;
 
 /* free_user is not taken over. */
@@ -69,13 +66,25 @@ orr_status simulator_prepare(void *user, int n, int horizon);
 orr_status simulator_set_input(void *user, const char *name, orr_tensor *tensor);
 orr_status simulator_linearise(void *user, const orr_linearisation *along);
 
+orr_status simulator_propose(void *user, const orr_proposing *proposing);
+
+/* Takes the state that plans start in, and copies of env for all threads. observation: NULL, or to
+   be env's present one. */
+orr_status simulator_start(simulator *sim, const orr_real *observation);
+
+/* Proposals; program may be NULL. */
+orr_status simulator_open_policy(simulator *sim, orr_program *program);
+void simulator_close_policy(simulator *sim);
+orr_status simulator_set_policy_input(simulator *sim, const char *name, orr_tensor *tensor,
+                                      bool *found);
+
 void simulator_close_linear(simulator *sim);
 orr_status simulator_linear_set_input(simulator *sim, const char *name, orr_tensor *tensor);
 void simulator_free_inputs(simulator *sim);
 
 /* Rewards over rows (rollout, step) in place of the environment's own, and ends. */
-orr_status simulator_index_rows(simulator *sim, int n);
-void simulator_free_indices(struct program_rows *rows);
+orr_status simulator_index_rows(simulator *sim, int n); /* for n plans at most, bound for n */
+orr_status simulator_use_rows(simulator *sim, int n);
 orr_status simulator_run_program(simulator *sim);
 orr_status simulator_run_function(simulator *sim);
 

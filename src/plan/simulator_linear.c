@@ -198,6 +198,7 @@ static orr_status linearise_step(simulator *sim, const orr_linearisation *along,
                          .horizon = 1,
                          .step = along->step + t,
                          .seed = (uint64_t)(along->step + t),
+                         .deadline = along->deadline,
                          .returns = linear->returns};
   orr_status status = simulator_score(linear->single, &scoring);
   if (status) return status;
@@ -230,6 +231,7 @@ orr_status simulator_linearise(void *user, const orr_linearisation *along) {
                          .n = 1,
                          .horizon = along->horizon,
                          .step = along->step,
+                         .deadline = along->deadline,
                          .returns = &value};
   orr_status status = simulator_score(sim, &scoring); /* tells where it ends */
   if (!status) status = open_linear(sim);

@@ -3,72 +3,48 @@
 
 #include "plan/rollout.h"
 #include "plan/simulator.h"
+#include "tensor/tensor.h"
 
-static orr_tensor *index_tensor(orr_engine *engine, int64_t rows) {
-  return orr_tensor_new(engine, ORR_INT, 1, &rows);
-}
-
-static void free_index(row_indices *index) {
-  orr_tensor_free(index->s);
-  orr_tensor_free(index->next);
-  orr_tensor_free(index->a);
-  orr_tensor_free(index->t);
-  *index = (row_indices){0};
-}
-
-void simulator_free_indices(struct program_rows *rows) {
-  for (int i = 0; i < INDEXED; i++) free_index(&rows->indices[i]);
-  rows->indexed = 0;
-}
-
-static orr_status bind(simulator *sim, const char *name, orr_tensor *tensor, orr_tensor *index) {
-  if (rollout_find_input(sim->options.reward, name) < 0) return ORR_OK;
-  return orr_run_input(sim->rows->run, name, tensor, index);
-}
-
-/* Rows are (plan, particle, step), the last one fastest. NULL when there is no memory. */
-static row_indices *make_index(simulator *sim, int n) {
-  struct program_rows *rows = sim->rows;
-  for (int i = 0; i < INDEXED; i++)
-    if (rows->indices[i].n == n) return &rows->indices[i];
-  row_indices *index = &rows->indices[rows->oldest];
-  free_index(index);
-  int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
-  index->s = index_tensor(sim->engine, count);
-  index->next = index_tensor(sim->engine, count);
-  index->a = index_tensor(sim->engine, count);
-  index->t = index_tensor(sim->engine, count);
-  if (!index->s || !index->next || !index->a || !index->t) {
-    free_index(index);
-    return NULL;
-  }
-  int32_t *s = orr_tensor_data(index->s), *next = orr_tensor_data(index->next);
-  int32_t *a = orr_tensor_data(index->a), *t = orr_tensor_data(index->t);
-  for (int64_t row = 0; row < count; row++) {
-    int64_t rollout = row / horizon, step = row % horizon;
-    s[row] = (int32_t)(rollout * (horizon + 1) + step);
-    next[row] = s[row] + 1;
-    a[row] = (int32_t)(rollout / sim->options.particles * horizon + step);
-    t[row] = (int32_t)step;
-  }
-  index->n = n;
-  rows->oldest = (rows->oldest + 1) % INDEXED;
-  return index;
-}
-
+/* Rows are (plan, particle, step), the last one fastest: where one finds what it reads does not
+   depend on how many there are. */
 orr_status simulator_index_rows(simulator *sim, int n) {
   struct program_rows *rows = sim->rows;
-  if (rows->indexed == n) return ORR_OK;
-  rows->indexed = 0;
-  row_indices *index = make_index(sim, n);
-  if (!index) return ORR_MEMORY;
+  int64_t horizon = sim->horizon, count = (int64_t)n * sim->options.particles * horizon;
+  int32_t *at[ROW_INPUTS];
+  rows->n = 0;
+  for (int i = 0; i < ROW_INPUTS; i++) {
+    if (!tensor_make_room(sim->engine, &rows->indices[i], ORR_INT, 1, &count)) return ORR_MEMORY;
+    at[i] = orr_tensor_data(rows->indices[i]);
+  }
+  for (int64_t row = 0; row < count; row++) {
+    int64_t rollout = row / horizon, step = row % horizon;
+    at[ROW_S][row] = (int32_t)(rollout * (horizon + 1) + step);
+    at[ROW_NEXT][row] = at[ROW_S][row] + 1;
+    at[ROW_A][row] = (int32_t)(rollout / sim->options.particles * horizon + step);
+    at[ROW_T][row] = (int32_t)step;
+  }
+  orr_status status = simulator_use_rows(sim, n);
+  return status ? status : orr_run_prepare(rows->run);
+}
+
+orr_status simulator_use_rows(simulator *sim, int n) {
+  struct program_rows *rows = sim->rows;
+  static const char *const names[] = {
+      [ROW_S] = "s", [ROW_NEXT] = "next", [ROW_A] = "a", [ROW_T] = "t"};
+  orr_tensor *const read[] = {[ROW_S] = rows->observations,
+                              [ROW_NEXT] = rows->observations,
+                              [ROW_A] = rows->plans,
+                              [ROW_T] = rows->times};
   int64_t count = (int64_t)n * sim->options.particles * sim->horizon;
-  orr_status status = bind(sim, "s", rows->observations, index->s);
-  if (!status) status = bind(sim, "next", rows->observations, index->next);
-  if (!status) status = bind(sim, "a", rows->plans, index->a);
-  if (!status) status = bind(sim, "t", rows->times, index->t);
-  if (!status) status = orr_run_rows(rows->run, count, 1);
-  if (!status) rows->indexed = n;
+  if (rows->n == n) return ORR_OK;
+  rows->n = 0;
+  orr_status status = orr_run_rows(rows->run, count, 1);
+  for (int i = 0; i < ROW_INPUTS && !status; i++) {
+    if (!tensor_make_room(sim->engine, &rows->indices[i], ORR_INT, 1, &count)) return ORR_MEMORY;
+    if (rollout_find_input(sim->options.reward, names[i]) >= 0)
+      status = orr_run_input(rows->run, names[i], read[i], rows->indices[i]);
+  }
+  if (!status) rows->n = n;
   return status;
 }
 
@@ -103,7 +79,7 @@ static const orr_real *output(simulator *sim, const char *name, int *stride) {
 orr_status simulator_run_program(simulator *sim) {
   const orr_scoring *scoring = sim->scoring;
   struct program_rows *rows = sim->rows;
-  orr_status status = simulator_index_rows(sim, scoring->n);
+  orr_status status = simulator_use_rows(sim, scoring->n);
   if (status) return status;
   memcpy(orr_tensor_data(rows->plans), scoring->plans,
          (size_t)scoring->n * (size_t)sim->horizon * (size_t)sim->actions * sizeof(orr_real));

@@ -18,7 +18,7 @@ typedef struct worth {
   int stride;
   orr_run *value;
   int rows;         /* rollouts that the run reads */
-  orr_tensor *ends; /* [capacity, observation]: last states */
+  orr_tensor *ends; /* [rows, observation]: last states */
 } worth;
 
 void simulator_close_worth(simulator *sim) {
@@ -86,14 +86,25 @@ orr_status simulator_open_worth(simulator *sim, const orr_simulator_options *opt
   return made->value ? ORR_OK : orr_engine_status(engine);
 }
 
+static orr_status use_rows(simulator *sim, int rollouts) {
+  worth *w = sim->worth;
+  const int64_t shape[2] = {rollouts, sim->observation};
+  if (w->rows == rollouts) return ORR_OK;
+  w->rows = 0;
+  if (!tensor_make_room(sim->engine, &w->ends, ORR_REAL, 2, shape))
+    return orr_engine_status(sim->engine);
+  orr_status status = orr_run_input(w->value, "s", w->ends, NULL);
+  if (!status) status = orr_run_rows(w->value, rollouts, 1);
+  if (!status) w->rows = rollouts;
+  return status;
+}
+
 orr_status simulator_prepare_worth(simulator *sim, int n) {
   worth *w = sim->worth;
   if (!w->value) return ORR_OK;
-  int64_t shape[2] = {(int64_t)n * sim->options.particles, sim->observation};
-  orr_tensor_free(w->ends);
-  w->ends = orr_tensor_new(sim->engine, ORR_REAL, 2, shape);
   w->rows = 0;
-  return w->ends ? ORR_OK : orr_engine_status(sim->engine);
+  orr_status status = use_rows(sim, n * sim->options.particles);
+  return status ? status : orr_run_prepare(w->value);
 }
 
 orr_status simulator_set_value_input(simulator *sim, const char *name, orr_tensor *tensor,
@@ -118,24 +129,15 @@ static orr_status run_value(simulator *sim, const orr_real **values) {
   if (!w->value) return ORR_OK;
   int rollouts = sim->scoring->n * sim->options.particles;
   size_t seen = (size_t)sim->observation, path = ((size_t)sim->horizon + 1) * seen;
-  orr_status status = ORR_OK;
-  if (w->rows != rollouts) {
-    int64_t capacity = orr_tensor_shape(w->ends)[0];
-    orr_tensor *rows = capacity == rollouts ? orr_tensor_retain(w->ends)
-                                            : orr_tensor_slice(w->ends, 0, 0, rollouts, 1);
-    if (!rows) return orr_engine_status(sim->engine);
-    status = orr_run_input(w->value, "s", rows, NULL);
-    orr_tensor_free(rows);
-    if (!status) status = orr_run_rows(w->value, rollouts, 1);
-    if (status) return status;
-    w->rows = rollouts;
-  }
+  orr_status status = use_rows(sim, rollouts);
+  if (status) return status;
   orr_real *ends = orr_tensor_data(w->ends);
   for (int r = 0; r < rollouts; r++)
     memcpy(ends + (size_t)r * seen, sim->observations + (size_t)r * path + path - seen,
            seen * sizeof *ends);
   orr_tensor_touch(w->ends);
   orr_run_seed(w->value, sim->scoring->seed, sim->scoring->iteration);
+  orr_run_until(w->value, sim->scoring->deadline);
   status = orr_run_go(w->value);
   if (!status) *values = orr_tensor_data(orr_run_output(w->value, "value"));
   return status;

@@ -13,6 +13,7 @@ typedef struct frame {
   int block;               /* the first of them, in the batch */
   int64_t row;
   uint32_t step;
+  bool stops; /* loops, once the run is over: those over rows */
 } frame;
 
 static void run_code(frame *f, const code *c);
@@ -67,7 +68,8 @@ void execute_tile(orr_run *run, const stage *st, worker *w, int which) {
              .blocks = (t->rows + p->lanes - 1) / p->lanes,
              .rows = t->rows,
              .block = t->block,
-             .row = t->row};
+             .row = t->row,
+             .stops = true};
   run_code(&f, &st->code);
 }
 
@@ -269,7 +271,7 @@ static void run_scan(frame *f, const instruction *i) {
   const scan_code *s = i->scan;
   uint32_t outer = f->step;
   for (int j = 0; j < s->carries; j++) copy_value(f, s->carry[j], s->initial[j]);
-  for (int64_t k = 0; k < s->length; k++) {
+  for (int64_t k = 0; k < s->length && !(f->stops && run_is_over(f->run)); k++) {
     int64_t t = s->backwards ? s->length - 1 - k : k;
     f->step = outer * (uint32_t)s->length + (uint32_t)t;
     run_step(f, i, t);

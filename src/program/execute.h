@@ -24,22 +24,11 @@ typedef struct worker {
   orr_real *held; /* where the batch in hand holds them: its own, or common to all workers */
 } worker;
 
-/* Outputs for one number of rows, kept while another is in force. */
-enum { OUTPUT_SETS = 16 };
-typedef struct output_set {
-  int64_t rows;
-  int members;
-  orr_tensor **outputs;
-} output_set;
-
 struct orr_run {
   orr_engine *engine;
   orr_program *program;
   bound *bound;
   orr_tensor **outputs;
-  output_set kept_outputs[OUTPUT_SETS];
-  int oldest_outputs, outputs_members;
-  int64_t outputs_rows;
   int64_t rows;
   int members;
   int64_t *sizes; /* rows of each group */
@@ -85,7 +74,8 @@ void run_sums(orr_run *run, const stage *st);
 /* Makes room for the rows and members as they are now; nothing when it is there. */
 bool run_lay_out(orr_run *run);
 void run_free_workers(orr_run *run);
-void run_free_outputs(orr_run *run);
+/* Whether what remains to do is wanted no more. A step of members apart is made whole. */
+bool run_is_over(orr_run *run);
 void enter_unit(orr_run *run, const stage *st, worker *w, const tile *t, int unit);
 void execute_tile(orr_run *run, const stage *st, worker *w, int which);
 /* One instruction on single values, for one member where it is per member. */

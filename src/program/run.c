@@ -32,10 +32,11 @@ void orr_run_free(orr_run *run) {
     orr_tensor_free(run->bound[i].tensor);
     orr_tensor_free(run->bound[i].index);
   }
-  run_free_outputs(run);
+  for (int i = 0; run->outputs && i < run->program->output_count; i++)
+    orr_tensor_free(run->outputs[i]);
   run_free_workers(run);
-  void *owned[] = {run->bound, run->single_at, run->base,    run->singles, run->sums,
-                   run->kept,  run->sizes,     run->entries, run->tiles,   run->partials};
+  void *owned[] = {run->bound, run->outputs, run->single_at, run->base,  run->singles, run->sums,
+                   run->kept,  run->sizes,   run->entries,   run->tiles, run->partials};
   for (size_t i = 0; i < COUNT(owned); i++) engine_free_memory(engine, owned[i]);
   orr_program_free(run->program);
   engine_free_memory(engine, run);
@@ -85,6 +86,16 @@ orr_status orr_run_input(orr_run *run, const char *name, orr_tensor *tensor, orr
   const char *near = nearest_name(name, names, count);
   return engine_fail(run->engine, ORR_FIELD,
                      near ? "no input '%s'; did you mean '%s'?" : "no input '%s'", name, near);
+}
+
+void orr_run_release(orr_run *run, const char *name) {
+  const orr_program *p = run->program;
+  for (int i = 0; i < p->named_inputs; i++) {
+    if (strcmp(p->inputs[i].name, name) != 0) continue;
+    orr_tensor_free(run->bound[i].tensor);
+    orr_tensor_free(run->bound[i].index);
+    run->bound[i].tensor = run->bound[i].index = NULL;
+  }
 }
 
 orr_status orr_run_groups(orr_run *run, int members, const int64_t *sizes) {
@@ -161,7 +172,7 @@ void orr_run_seed(orr_run *run, uint64_t seed, uint32_t iteration) {
 
 orr_tensor *orr_run_output(orr_run *run, const char *name) {
   for (int i = 0; i < run->program->named_outputs; i++)
-    if (run->outputs && strcmp(run->program->outputs[i].name, name) == 0) return run->outputs[i];
+    if (run->outputs[i] && strcmp(run->program->outputs[i].name, name) == 0) return run->outputs[i];
   engine_fail(run->engine, ORR_FIELD, "no output '%s'", name);
   return NULL;
 }
@@ -226,8 +237,7 @@ static orr_status refresh_bindings(orr_run *run) {
 
 /* ---- stages ---- */
 
-/* Whether what remains to do is wanted no more. A step of members apart is made whole. */
-static bool is_over(orr_run *run) {
+bool run_is_over(orr_run *run) {
   if (run->apart) return false;
   if (atomic_load(&run->over)) return true;
   if (orr_interrupted(run->engine)) atomic_store(&run->over, ORR_INTERRUPTED);
@@ -257,7 +267,7 @@ static void run_unit(void *context, int task, int w) {
   bool sums = job->stage->sum_count > 0;
   int i = sums ? first_tile(run, task) : job->first + task;
   worker *me = &run->workers[w];
-  if (is_over(run)) return;
+  if (run_is_over(run)) return;
   enter_unit(run, job->stage, me, &run->tiles[i], task);
   do execute_tile(run, job->stage, me, i++);
   while (sums && i < run->tile_count && run->tiles[i].unit == task);
@@ -283,7 +293,7 @@ static void run_batches(const crew *c, const stage *st) {
     int64_t rows = 0;
     for (last = job.first; last < run->tile_count; rows += run->tiles[last++].rows)
       if (run->tiles[last].batch != run->tiles[job.first].batch) break;
-    if (is_over(run)) return;
+    if (run_is_over(run)) return;
     run_tasks(c, st->work * (double)rows, last - job.first, run_unit, &job);
     run_reductions(c, st, job.first, last);
   }
@@ -345,7 +355,7 @@ static void run_for(const crew *c) {
   for (int s = 0; s < p->stage_count; s++) {
     if (s % 2) run_row_stage(c, &p->stages[s]);
     else run_singles(c, &p->stages[s]);
-    if (s % 2 && is_over(c->run)) return;
+    if (s % 2 && run_is_over(c->run)) return;
   }
 }
 
@@ -365,10 +375,14 @@ static void run_members_apart(orr_run *run) {
   for (int m = alone; m < run->members; m++) run_for(&(crew){run, m, m + 1, false, -1});
 }
 
+orr_status orr_run_prepare(orr_run *run) {
+  orr_status status = run->sizes ? ORR_OK : orr_run_rows(run, 1, 1);
+  return status || run_lay_out(run) ? status : orr_engine_status(run->engine);
+}
+
 orr_status orr_run_go(orr_run *run) {
-  orr_status status;
-  if (!run->sizes && (status = orr_run_rows(run, 1, 1))) return status;
-  if (!run_lay_out(run)) return orr_engine_status(run->engine);
+  orr_status status = orr_run_prepare(run);
+  if (status) return status;
   if ((status = refresh_bindings(run)) || (status = check_updates(run))) return status;
   if (run->deadline > 0 && orr_clock() > run->deadline)
     return engine_fail(run->engine, ORR_LATE, "the run's deadline has passed");

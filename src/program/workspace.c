@@ -1,6 +1,6 @@
 /* workspace.c - the memory of a run, laid out for the rows it was given: single values, tiles and
-   batches of them, what workers need, outputs. Rows may shrink and grow again, as the populations of
-   planners do, without an allocation: memory only grows, and outputs of several sizes are kept. */
+   batches of them, what workers need, outputs. Memory only grows, and is made for as many rows as
+   there are or fewer: populations of planners shrink and grow again without an allocation. */
 #include <string.h>
 
 #include "program/execute.h"
@@ -8,7 +8,6 @@
 enum {
   TILES = 16, /* at least, where there are so many blocks: threads share tiles out */
   SLOTS = 8,  /* sums inside loops go through so many ordered slots, shared out over the groups */
-  KEPT_OUTPUTS = 1 << 18, /* numbers: larger outputs are not kept */
   LARGEST_STEP = 1 << 16 /* rows: more are not done member by member, which Ctrl-C would wait for */
 };
 
@@ -58,15 +57,22 @@ static int blocks_in_a_tile(const orr_run *run) {
   return blocks < 1 ? 1 : blocks > run->program->blocks ? run->program->blocks : (int)blocks;
 }
 
+static int slots_of_a_group(const orr_run *run) {
+  return (SLOTS + run->members - 1) / run->members;
+}
+
 /* Tiles never straddle groups; a batch is as many as fit into its blocks; slots cut each group's
    tiles into equal stretches. */
 static bool layout_tiles(orr_run *run) {
   run->blocks = blocks_in_a_tile(run);
   int64_t tile_rows = (int64_t)run->program->lanes * run->blocks, count = 0;
   for (int g = 0; g < run->members; g++) count += (run->sizes[g] + tile_rows - 1) / tile_rows;
-  if (!engine_make_room(run->engine, (void **)&run->tiles, (size_t)count + 1, sizeof *run->tiles))
+  /* fewer rows in tiles of fewer blocks may be more tiles: below 2 TILES, and a last one a group */
+  int64_t most = (int64_t)2 * TILES + run->members;
+  if (!engine_make_room(run->engine, (void **)&run->tiles, (size_t)(count > most ? count : most),
+                        sizeof *run->tiles))
     return false;
-  int slots = (SLOTS + run->members - 1) / run->members, n = 0, units = 0, batch = 0, block = 0;
+  int slots = slots_of_a_group(run), n = 0, units = 0, batch = 0, block = 0;
   int64_t start = 0;
   for (int g = 0; g < run->members; g++) {
     int64_t tiles = (run->sizes[g] + tile_rows - 1) / tile_rows, in_group = 0;
@@ -89,16 +95,23 @@ static bool layout_tiles(orr_run *run) {
   return true;
 }
 
+/* For all layouts of these rows or fewer, not just the one in force: tiles of fewer blocks leave less
+   of a group's last tile empty, but there are more slots. */
 static bool layout_storage(orr_run *run) {
   const orr_program *p = run->program;
-  int64_t sums = 0, lanes = (int64_t)p->lanes * run->blocks;
+  int64_t sums = 0, blocks = 0, units = 0, slots = slots_of_a_group(run);
+  for (int g = 0; g < run->members; g++) {
+    int64_t in_group = (run->sizes[g] + p->lanes - 1) / p->lanes;
+    blocks += in_group + (in_group ? run->blocks - 1 : 0);
+    units += in_group < slots ? in_group : slots;
+  }
   for (int s = 1; s < p->stage_count; s += 2)
     if (p->stages[s].sum_numbers > sums) sums = p->stages[s].sum_numbers;
   const struct {
     orr_real **memory;
     int64_t numbers;
-  } rooms[] = {{&run->sums, sums * run->unit_count},
-               {&run->kept, p->kept_features * lanes * run->tile_count},
+  } rooms[] = {{&run->sums, sums * units},
+               {&run->kept, p->kept_features * p->lanes * blocks},
                {&run->partials, p->partials * run->members}};
   for (size_t i = 0; i < COUNT(rooms); i++)
     if (!engine_make_room(run->engine, (void **)rooms[i].memory, (size_t)rooms[i].numbers + 1,
@@ -138,67 +151,25 @@ static bool layout_workers(orr_run *run) {
   return true;
 }
 
-static void free_set(orr_run *run, orr_tensor **outputs) {
-  for (int i = 0; outputs && i < run->program->output_count; i++) orr_tensor_free(outputs[i]);
-  engine_free_memory(run->engine, outputs);
-}
-
-void run_free_outputs(orr_run *run) {
-  free_set(run, run->outputs);
-  for (int i = 0; i < OUTPUT_SETS; i++) free_set(run, run->kept_outputs[i].outputs);
-}
-
-/* Puts the outputs in force aside; large ones, and parts of them that a failure left, go. */
-static void put_aside(orr_run *run) {
-  int64_t numbers = 0;
-  for (int i = 0; i < run->program->named_outputs; i++)
-    numbers += run->outputs[i] ? orr_tensor_count(run->outputs[i]) : KEPT_OUTPUTS;
-  output_set now = {run->outputs_rows, run->outputs_members, run->outputs};
-  run->outputs = NULL;
-  if (numbers >= KEPT_OUTPUTS) {
-    free_set(run, now.outputs);
-    return;
-  }
-  output_set *to = &run->kept_outputs[run->oldest_outputs];
-  for (int i = 0; i < OUTPUT_SETS; i++)
-    if (!run->kept_outputs[i].outputs) to = &run->kept_outputs[i];
-  if (to->outputs) run->oldest_outputs = (run->oldest_outputs + 1) % OUTPUT_SETS;
-  free_set(run, to->outputs);
-  *to = now;
-}
-
-/* Not what somebody else still holds. */
-static bool take_back(orr_run *run) {
-  for (int i = 0; i < OUTPUT_SETS; i++) {
-    output_set *set = &run->kept_outputs[i];
-    if (!set->outputs || set->rows != run->rows || set->members != run->members) continue;
-    bool held = false;
-    for (int o = 0; o < run->program->named_outputs; o++)
-      held = held || atomic_load(&set->outputs[o]->references) > 1;
-    if (!held) run->outputs = set->outputs;
-    else free_set(run, set->outputs);
-    set->outputs = NULL;
-    return !held;
-  }
-  return false;
-}
-
+/* In the tensors there are, or in others where those are too small or somebody holds them. */
 static bool layout_outputs(orr_run *run) {
   const orr_program *p = run->program;
-  if (run->outputs) put_aside(run);
-  run->outputs_rows = run->rows;
-  run->outputs_members = run->members;
-  if (take_back(run)) return true;
-  run->outputs = engine_new_zeroed(run->engine, (size_t)p->output_count + 1, sizeof *run->outputs);
-  for (int i = 0; run->outputs && i < p->named_outputs; i++) {
+  for (int i = 0; i < p->named_outputs; i++) {
     const binding *b = &p->outputs[i];
     int64_t shape[ORR_AXES + 1] = {b->level == ORR_ROW ? run->rows : run->members};
     int lead = b->level != ORR_UNIFORM;
     memcpy(shape + lead, b->shape, (size_t)b->axes * sizeof *shape);
-    if (!(run->outputs[i] = orr_tensor_new(run->engine, ORR_REAL, b->axes + lead, shape)))
-      return false;
+    orr_tensor **output = &run->outputs[i];
+    if (*output &&
+        shape_equal(orr_tensor_axes(*output), orr_tensor_shape(*output), b->axes + lead, shape))
+      continue;
+    if (*output && atomic_load(&(*output)->references) > 1) {
+      orr_tensor_free(*output);
+      *output = NULL;
+    }
+    if (!tensor_make_room(run->engine, output, ORR_REAL, b->axes + lead, shape)) return false;
   }
-  return run->outputs != NULL;
+  return true;
 }
 
 bool run_lay_out(orr_run *run) {

@@ -296,14 +296,15 @@ static orr_status load_all(loader *l, int64_t capacity) {
 orr_replay *orr_replay_load(orr_engine *engine, const char *path,
                             const orr_replay_load_options *given, orr_replay_report *report) {
   orr_replay_load_options options = orr_replay_load_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
-  loader l = {.engine = engine, .path = path, .salvage = options.salvage};
+  loader l = {.engine = engine, .path = path};
   if (report) *report = l.report;
+  if (READ_OPTIONS(engine, orr_replay_load_options, &options, given)) return NULL;
   if (options.capacity < 0) {
     engine_fail(engine, ORR_ARGUMENT, "replay: capacity must be 0 (as saved) to %d",
                 ORR_REPLAY_CAPACITY);
     return NULL;
   }
+  l.salvage = options.salvage;
   if (open_file(&l)) return NULL;
   orr_status status = load_all(&l, options.capacity);
   fclose(l.file);

@@ -1,6 +1,9 @@
 /* read.c - from transitions to tensors: each place is looked up once, then read for every output.
-   */
+   Relabeled, a row is copied as it is, and then the goal over it, from wherever it comes. */
+#include <math.h>
 #include <string.h>
+
+#include "orrery/relabel.h"
 
 #include "replay/replay.h"
 
@@ -31,10 +34,16 @@ typedef struct reader { /* one output, understood */
   int64_t steps;   /* per window */
   uint8_t *data;
   size_t element; /* bytes of one in the tensor */
+  segment goal;   /* what a goal's numbers are, and where they go; count 0: nowhere */
 } reader;
 
 typedef struct request {
   orr_replay *replay;
+  const orr_relabel *relabel; /* NULL: nothing is */
+  const column *desired;
+  segment goal;          /* of the row that a goal is read from; `place` is each output's own */
+  const uint8_t *values; /* rows of goals, goal_bytes each; NULL: rows of the replay */
+  size_t goal_bytes;
   int64_t count, length; /* length 0: transitions, without a time axis */
   int outputs;
   reader readers[MOST_OUTPUTS];
@@ -87,15 +96,19 @@ static orr_status understand(const request *q, const char *name, reader *r) {
     r->next = true;
     name += 5;
   }
-  if (!strcmp(name, "observation"))
+  const column *desired = q->desired;
+  if (!strcmp(name, "observation")) {
     read_flat(r, &replay->flat_observation, orr_space_size(replay->observation), true);
-  else if (!strcmp(name, "action"))
+    if (desired && desired->role == ROLE_OBSERVATION)
+      r->goal = q->goal, r->goal.place = desired->flat;
+  } else if (!strcmp(name, "action"))
     read_flat(r, &replay->flat_action, orr_space_size(replay->action), false);
   else if (!strcmp(name, "reward")) read_column(r, &replay->columns[replay->reward]);
   else if (!understand_word(name, r)) {
     int found = replay_need_column(replay, name);
     if (found < 0) return replay->engine->status;
     read_column(r, &replay->columns[found]);
+    if (desired == &replay->columns[found]) r->goal = q->goal;
   }
   if (r->next && !r->is_observation)
     return engine_fail(replay->engine, ORR_FIELD,
@@ -140,20 +153,35 @@ static orr_status check_output(const request *q, reader *r, orr_replay_output *o
   return ORR_OK;
 }
 
-static void copy_row(const reader *r, const uint8_t *row, uint8_t *out) {
-  for (int i = 0; i < r->segments_count; i++) {
-    const segment *s = &r->segments[i];
-    const uint8_t *from = row + s->offset;
-    uint8_t *to = out + (size_t)s->place * r->element;
-    if (s->dtype == r->into) {
-      memcpy(to, from, (size_t)s->count * r->element);
-    } else if (s->dtype == ORR_BYTE) {
-      for (int64_t j = 0; j < s->count; j++) ((orr_real *)to)[j] = from[j];
-    } else {
-      for (int64_t j = 0; j < s->count; j++)
-        ((orr_real *)to)[j] = (orr_real)((const int32_t *)from)[j];
-    }
+/* A byte or int32 of a real: rounded, and moved into its range; 0 of NaN. */
+static void narrow(orr_dtype into, uint8_t *to, const orr_real *from, int64_t count) {
+  double low = into == ORR_BYTE ? 0 : INT32_MIN, high = into == ORR_BYTE ? UINT8_MAX : INT32_MAX;
+  for (int64_t j = 0; j < count; j++) {
+    double x = isnan(from[j]) ? 0 : rint((double)from[j]);
+    x = x < low ? low : x > high ? high : x;
+    if (into == ORR_BYTE) to[j] = (uint8_t)x;
+    else ((int32_t *)to)[j] = (int32_t)x;
   }
+}
+
+static void copy_segment(const reader *r, const segment *s, const uint8_t *row, uint8_t *out) {
+  const uint8_t *from = row + s->offset;
+  uint8_t *to = out + (size_t)s->place * r->element;
+  if (s->dtype == r->into) {
+    memcpy(to, from, (size_t)s->count * r->element);
+  } else if (s->dtype == ORR_BYTE) {
+    for (int64_t j = 0; j < s->count; j++) ((orr_real *)to)[j] = from[j];
+  } else if (s->dtype == ORR_INT) {
+    for (int64_t j = 0; j < s->count; j++)
+      ((orr_real *)to)[j] = (orr_real)((const int32_t *)from)[j];
+  } else {
+    narrow(r->into, to, (const orr_real *)from, s->count);
+  }
+}
+
+static void copy_row(const reader *r, const uint8_t *row, const uint8_t *goal, uint8_t *out) {
+  for (int i = 0; i < r->segments_count; i++) copy_segment(r, &r->segments[i], row, out);
+  if (goal && r->goal.count) copy_segment(r, &r->goal, goal, out);
 }
 
 static void write_number(const reader *r, uint8_t *out, int64_t x) {
@@ -173,8 +201,9 @@ static int64_t word_value(const reader *r, const entry *e, int64_t episode, int6
   }
 }
 
-/* Window number k, beginning at step t of the episode. */
-static void read_one(const request *q, const reader *r, int64_t k, int64_t episode, int64_t t) {
+/* Window number k, beginning at step t of the episode; goal: the row that its goal is read from. */
+static void read_one(const request *q, const reader *r, int64_t k, int64_t episode, int64_t t,
+                     const uint8_t *goal) {
   const entry *e = replay_entry(q->replay, episode);
   size_t step_bytes = (size_t)r->count * r->element;
   uint8_t *out = r->data + (size_t)(k * r->steps) * step_bytes;
@@ -185,9 +214,18 @@ static void read_one(const request *q, const reader *r, int64_t k, int64_t episo
       memset(out, 0, step_bytes * (size_t)(r->steps - j));
       return;
     }
-    if (r->kind == FROM_ROWS) copy_row(r, replay_row(q->replay, e->row + (uint64_t)at), out);
+    if (r->kind == FROM_ROWS) copy_row(r, replay_row(q->replay, e->row + (uint64_t)at), goal, out);
     else write_number(r, out, word_value(r, e, episode, at));
   }
+}
+
+/* The row that place k's goal is read from; NULL: it keeps its own. */
+static const uint8_t *goal_row(const request *q, int64_t k) {
+  const int64_t *source = q->relabel ? q->relabel->source : NULL;
+  int64_t at = source ? source[k] : k;
+  if (!q->relabel || at < 0) return NULL;
+  if (q->values) return q->values + (size_t)at * q->goal_bytes;
+  return replay_row(q->replay, q->replay->first_row + (uint64_t)at);
 }
 
 static orr_status read_all(request *q, const int64_t *transitions) {
@@ -204,12 +242,71 @@ static orr_status read_all(request *q, const int64_t *transitions) {
       episode = replay_locate(replay, transition);
       t = transition + base - replay_entry(replay, episode)->first;
     }
-    for (int i = 0; i < q->outputs; i++) read_one(q, &q->readers[i], k, episode, t);
+    const uint8_t *goal = goal_row(q, k);
+    for (int i = 0; i < q->outputs; i++) read_one(q, &q->readers[i], k, episode, t, goal);
   }
   return ORR_OK;
 }
 
+/* The desired field, and where goals are read from. */
+static orr_status prepare_goal(request *q) {
+  orr_replay *replay = q->replay;
+  const orr_relabel *relabel = q->relabel;
+  int desired = replay_need_column(replay, relabel->desired);
+  if (desired < 0) return replay->engine->status;
+  q->desired = &replay->columns[desired];
+  if (role_is_step(q->desired->role))
+    return engine_fail(replay->engine, ORR_FIELD,
+                       "relabel: '%s' is a field of steps; goals belong to observations",
+                       q->desired->name);
+  q->goal = (segment){.count = q->desired->count};
+  if (relabel->values) {
+    const orr_tensor *x = relabel->values;
+    int64_t rows = orr_tensor_axes(x) ? orr_tensor_shape(x)[0] : 0;
+    q->goal.dtype = orr_tensor_dtype(x);
+    if (orr_tensor_count(x) != rows * q->goal.count || !orr_tensor_is_contiguous(x) ||
+        (q->goal.dtype != ORR_REAL && q->goal.dtype != q->desired->dtype))
+      return engine_fail(replay->engine, ORR_SHAPE,
+                         "relabel: values for '%s' need rows of %lld numbers, contiguous, real or "
+                         "of the field's type, got %lld numbers in %lld rows",
+                         q->desired->name, (long long)q->goal.count, (long long)orr_tensor_count(x),
+                         (long long)rows);
+    q->values = orr_tensor_data((orr_tensor *)x);
+    q->goal_bytes = (size_t)q->goal.count * element_size(q->goal.dtype);
+    return ORR_OK;
+  }
+  int achieved = replay_need_column(replay, relabel->achieved);
+  if (achieved < 0) return replay->engine->status;
+  const column *from = &replay->columns[achieved];
+  if (role_is_step(from->role) || from->count != q->goal.count || from->dtype != q->desired->dtype)
+    return engine_fail(replay->engine, ORR_SHAPE,
+                       "relabel: '%s' has %lld numbers and '%s' %lld: they must be fields of "
+                       "observations, of one size and type",
+                       from->name, (long long)from->count, q->desired->name,
+                       (long long)q->goal.count);
+  q->goal.offset = from->offset;
+  q->goal.dtype = from->dtype;
+  return ORR_OK;
+}
+
+static orr_status check_sources(const request *q) {
+  const orr_relabel *relabel = q->relabel;
+  int64_t most =
+      q->values ? orr_tensor_shape(relabel->values)[0] : orr_replay_observations(q->replay);
+  if (!relabel->source && (!q->values || most < q->count))
+    return engine_fail(q->replay->engine, ORR_ARGUMENT,
+                       "relabel: %lld goals for %lld transitions, and no sources to choose them by",
+                       q->values ? (long long)most : 0, (long long)q->count);
+  for (int64_t k = 0; relabel->source && k < q->count; k++)
+    if (relabel->source[k] >= most)
+      return engine_fail(q->replay->engine, ORR_ARGUMENT, "relabel: no %s %lld; there are %lld",
+                         q->values ? "row of values" : "observation", (long long)relabel->source[k],
+                         (long long)most);
+  return ORR_OK;
+}
+
 static orr_status prepare(request *q, orr_replay_output *output) {
+  if (q->relabel && (prepare_goal(q) || check_sources(q))) return q->replay->engine->status;
   for (int i = 0; i < q->outputs; i++)
     if (understand(q, output[i].field, &q->readers[i])) return q->replay->engine->status;
   for (int i = 0; i < q->outputs; i++) {
@@ -249,11 +346,26 @@ orr_status orr_replay_read(orr_replay *replay, int64_t count, const int64_t *tra
   return read_request(&q, transitions, output);
 }
 
+static orr_status check_length(orr_replay *replay, int64_t length) {
+  if (length >= 1 && length <= ORR_REPLAY_CAPACITY) return ORR_OK;
+  return engine_fail(replay->engine, ORR_ARGUMENT, "replay: windows have 1 to %d steps, got %lld",
+                     ORR_REPLAY_CAPACITY, (long long)length);
+}
+
 orr_status orr_replay_read_windows(orr_replay *replay, int64_t count, const int64_t *transitions,
                                    int64_t length, int outputs, orr_replay_output *output) {
-  if (length < 1 || length > ORR_REPLAY_CAPACITY)
-    return engine_fail(replay->engine, ORR_ARGUMENT, "replay: windows have 1 to %d steps, got %lld",
-                       ORR_REPLAY_CAPACITY, (long long)length);
+  if (check_length(replay, length)) return ORR_ARGUMENT;
   request q = {.replay = replay, .count = count, .length = length, .outputs = outputs};
+  return read_request(&q, transitions, output);
+}
+
+orr_status orr_replay_read_relabeled(orr_replay *replay, int64_t count, const int64_t *transitions,
+                                     int64_t length, const orr_relabel *given, int outputs,
+                                     orr_replay_output *output) {
+  orr_relabel relabel = orr_relabel_defaults();
+  if (given) memcpy(&relabel, given, given->size < sizeof relabel ? given->size : sizeof relabel);
+  if (length && check_length(replay, length)) return ORR_ARGUMENT;
+  request q = {
+      .replay = replay, .relabel = &relabel, .count = count, .length = length, .outputs = outputs};
   return read_request(&q, transitions, output);
 }

@@ -36,7 +36,7 @@ static orr_status make_tables(orr_replay *replay) {
 
 orr_replay *orr_replay_new(orr_engine *engine, const orr_replay_options *given) {
   orr_replay_options options = orr_replay_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_replay_options, &options, given)) return NULL;
   if (check_options(engine, &options)) return NULL;
   orr_replay *replay = engine_new_zeroed(engine, 1, sizeof *replay);
   if (!replay) return NULL;
@@ -76,6 +76,7 @@ void orr_replay_free(orr_replay *replay) {
   engine_free_memory(engine, replay->spare);
   engine_free_memory(engine, replay->entries);
   engine_free_memory(engine, replay->window_ends);
+  engine_free_memory(engine, replay->tree);
   engine_free_memory(engine, replay->flat_observation.segments);
   engine_free_memory(engine, replay->flat_action.segments);
   engine_free_memory(engine, replay->columns);
@@ -89,6 +90,7 @@ void orr_replay_free(orr_replay *replay) {
 
 void orr_replay_clear(orr_replay *replay) {
   free_chunks(replay);
+  priority_fill(replay, replay->next_first - replay->transitions, replay->transitions, 0);
   replay->first_chunk = replay->next_chunk = 0;
   replay->first_row = replay->next_row = 0;
   replay->head = 0;
@@ -203,6 +205,7 @@ static orr_status reserve_entry(orr_replay *replay) {
 
 static void drop_oldest(orr_replay *replay) {
   const entry *oldest = replay_entry(replay, 0);
+  priority_fill(replay, oldest->first, oldest->length, 0);
   replay->transitions -= oldest->length;
   replay->episodes--;
   replay->first_row = oldest->row + (uint64_t)oldest->length + 1;
@@ -219,7 +222,10 @@ orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, 
                        "replay: an episode of %lld steps does not fit into a "
                        "capacity of %lld transitions",
                        (long long)length, (long long)replay->capacity);
-  if (reserve_rows(replay, replay->next_row + (uint64_t)length) || reserve_entry(replay))
+  int64_t most = replay->transitions + length; /* transitions there will be */
+  if (most > replay->capacity) most = replay->capacity;
+  if (reserve_rows(replay, replay->next_row + (uint64_t)length) || reserve_entry(replay) ||
+      priority_reserve(replay, most))
     return ORR_MEMORY;
   while (replay->transitions + length > replay->capacity) drop_oldest(replay);
   for (int64_t i = 0; i <= length;) {
@@ -237,6 +243,7 @@ orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, 
                                                     .terminated = terminated,
                                                     .truncated = truncated};
   replay->episodes++;
+  priority_fill(replay, replay->next_first, length, replay->greatest);
   replay->transitions += length;
   replay->next_first += length;
   replay->counts.episodes++;

@@ -86,6 +86,11 @@ struct orr_replay {
   /* Windows of one length that fit, added up over episodes: see sample.c. */
   int64_t *window_ends;
   int64_t window_length, window_version, version;
+
+  /* Priorities of transitions, each to the power alpha, and their sums: see priority.c. */
+  double *tree; /* NULL: sampling is uniform */
+  size_t leaves;
+  double alpha, greatest; /* of all there have been; what new transitions get */
 };
 
 struct orr_episode {
@@ -126,6 +131,12 @@ int64_t replay_locate(const orr_replay *replay, int64_t transition);
 /* Takes length + 1 rows as the newest episode; the oldest leave to make room. */
 orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, bool terminated,
                        bool truncated);
+
+/* priority.c: nothing happens in a replay without priorities. */
+/* Room for so many transitions. */
+orr_status priority_reserve(orr_replay *replay, int64_t transitions);
+/* Sets the leaves of `count` transitions from the one that was number `number` ever taken. */
+void priority_fill(orr_replay *replay, int64_t number, int64_t count, double value);
 
 /* episode.c */
 orr_status episode_reserve(orr_episode *episode, int64_t rows);

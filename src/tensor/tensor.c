@@ -61,11 +61,7 @@ bool shape_count(orr_engine *engine, int axes, const int64_t *shape, int64_t *co
   return true;
 }
 
-static orr_tensor *new_header(orr_engine *engine, orr_dtype dtype, int axes, const int64_t *shape) {
-  orr_tensor *x = engine_new_zeroed(engine, 1, sizeof *x);
-  if (!x) return NULL;
-  atomic_init(&x->references, 1);
-  x->dtype = dtype;
+static void set_shape(orr_tensor *x, int axes, const int64_t *shape) {
   x->axes = axes;
   if (axes) memcpy(x->shape, shape, (size_t)axes * sizeof *shape);
   int64_t stride = 1;
@@ -73,6 +69,14 @@ static orr_tensor *new_header(orr_engine *engine, orr_dtype dtype, int axes, con
     x->strides[i] = stride;
     if (shape[i]) stride *= shape[i];
   }
+}
+
+static orr_tensor *new_header(orr_engine *engine, orr_dtype dtype, int axes, const int64_t *shape) {
+  orr_tensor *x = engine_new_zeroed(engine, 1, sizeof *x);
+  if (!x) return NULL;
+  atomic_init(&x->references, 1);
+  x->dtype = dtype;
+  set_shape(x, axes, shape);
   x->engine = orr_engine_retain(engine);
   return x;
 }
@@ -111,6 +115,23 @@ orr_tensor *orr_tensor_new(orr_engine *engine, orr_dtype dtype, int axes, const 
   orr_tensor *x = tensor_new_raw(engine, dtype, axes, shape);
   if (x) memset(orr_tensor_data(x), 0, x->storage->bytes);
   return x;
+}
+
+bool tensor_make_room(orr_engine *engine, orr_tensor **x, orr_dtype dtype, int axes,
+                      const int64_t *shape) {
+  int64_t count;
+  if (!shape_count(engine, axes, shape, &count)) return false;
+  if (*x && (*x)->dtype == dtype && (*x)->offset == 0 &&
+      (size_t)count * dtype_size(dtype) <= (*x)->storage->bytes) {
+    set_shape(*x, axes, shape);
+    (*x)->count = count;
+    return true;
+  }
+  orr_tensor *made = tensor_new_raw(engine, dtype, axes, shape);
+  if (!made) return false;
+  orr_tensor_free(*x);
+  *x = made;
+  return true;
 }
 
 orr_tensor *orr_tensor_retain(orr_tensor *x) {

@@ -29,6 +29,11 @@ struct orr_tensor {
 size_t dtype_size(orr_dtype dtype);
 /* As orr_tensor_new, with undefined values. */
 orr_tensor *tensor_new_raw(orr_engine *engine, orr_dtype dtype, int axes, const int64_t *shape);
+/* Makes *x contiguous of this shape, in the memory that it has where that suffices, as
+   engine_make_room does: its first numbers stay then, and who else holds it sees its shape change.
+   Otherwise values are undefined. False when there is no memory, *x being as it was. */
+bool tensor_make_room(orr_engine *engine, orr_tensor **x, orr_dtype dtype, int axes,
+                      const int64_t *shape);
 /* Checks sizes and multiplies them; false, with a message, when bad or too large. */
 bool shape_count(orr_engine *engine, int axes, const int64_t *shape, int64_t *count);
 /* A view of x's storage with x's fields, to be changed by the caller (then tensor_recount). */

@@ -65,7 +65,7 @@ end
 
 local function new_model(o)
   o.observation, o.action = observation_space, action_space
-  local model = orrery.model(o)
+  local model = orrery.model(o):take_as_fitted()
   fill(model.net, nil, model.probabilistic)
   return model
 end

@@ -23,7 +23,7 @@ local options = orrery.options {
 
 local function learned(population)
   local env = orrery.env "cartpole"
-  local model = orrery.model { env = env, members = 5, hidden = { 200, 200, 200 }, seed = 1 }
+  local model = orrery.model { env = env, members = 5, hidden = { 200, 200, 200 }, seed = 1 }:take_as_fitted()
   return env, orrery.mpc {
     model = model, particles = 20, seconds = options.deadline,
     task = function(s, a, next) return next.cos - 0.01 * orrery.sum(orrery.square(a.force)) end,

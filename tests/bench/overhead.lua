@@ -50,7 +50,7 @@ local function tiny_mpc(iterations)
   local model = orrery.model {
     observation = orrery.space { { "x", { 4 } } }, action = orrery.space { { "u", low = -1, high = 1 } },
     members = 1, hidden = { 32 }, probabilistic = false,
-  }
+  }:take_as_fitted()
   local reward = function(s, a) return -s.x[1]^2 - 0.1 * a.u^2 end
   return orrery.mpc {
     model = model, task = reward,
@@ -85,7 +85,7 @@ local function pets_iteration()
     observation = orrery.space { { "x", { STATES } } },
     action = orrery.space { { "u", { ACTIONS }, low = -1, high = 1 } },
     members = 5, hidden = { 200, 200, 200, 200 },
-  }
+  }:take_as_fitted()
   local mpc = orrery.mpc {
     model = model, task = function(_, a, next) return reward(next.x, a.u) end, particles = 20,
     planner = orrery.plan.cem { horizon = 15, population = 500, iterations = 1 },

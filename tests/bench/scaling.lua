@@ -23,7 +23,7 @@ local function reward(_, a, next) return -(next.x[1]^2 + 0.1 * next.x[2]^2 + 0.0
 local function new_model(o)
   return orrery.model {
     observation = observation, action = action, members = o.members, hidden = { o.width, o.width },
-  }
+  }:take_as_fitted()
 end
 
 local function with(name, value)

@@ -77,7 +77,7 @@ fails("an environment has no 'observations'", function() return env.observations
 
 local arm = orrery.env "reacher"
 local seen = arm:reset(3)
-assert(seen.tip:size(1) == 2 and seen.goal[1])
+assert(seen.achieved_goal:size(1) == 2 and seen.desired_goal[1])
 local here = arm:state()
 assert(#here.angle == 2 and type(here.angle[1]) == "number")
 local rewards, steps = arm:rollout(here, { { torque = { 1, -1 } }, { torque = orrery.zeros(2) } })

@@ -31,6 +31,30 @@ assert(result.notes["safe action"] == 10)
 assert(tostring(result):find("10 of 10 actions were not planned", 1, true), tostring(result))
 assert(not tostring(seen):find "planned")
 
+-- success: the share of episodes with one at any step, and at the last
+do
+  local bits = orrery.env("bit_flipping", { bits = 3 })
+  local first = orrery.policy.call(function(o) -- the first bit that differs; at the goal, bit 0
+    for i = 1, 3 do if o.achieved_goal[i] ~= o.desired_goal[i] then return i - 1 end end
+    return 0
+  end)
+  local judged = orrery.evaluate(bits, first, { task = orrery.tasks.bit_flipping(), episodes = 40 })
+  local at_end = 0
+  assert(judged.success == 1 and #judged.successes == 40)
+  for i, success in ipairs(judged.successes) do
+    -- 3 steps: d to the goal, then away and back
+    assert(success.at_end == ((3 - success.first) % 2 == 0) and judged.rewards[i][success.first] == 0)
+    at_end = at_end + (success.at_end and 1 or 0)
+  end
+  assert(judged.success_at_end == at_end / 40 and at_end > 0 and at_end < 40)
+  assert(tostring(judged):find("success 100 %, at the end", 1, true), tostring(judged))
+  local never = { reward = still, success = function() return false end }
+  assert(orrery.evaluate(bits, first, { task = never, episodes = 2 }).success == 0)
+  assert(seen.success == nil and seen.successes == nil)
+  fails("evaluate: success must be a function", evaluate, { reward = still, success = 3 })
+  fails("did you mean 'success'", evaluate, { reward = still, sucess = still })
+end
+
 -- a net takes a sample as it is
 local net = orrery.nn.mlp { inputs = 3, outputs = 1, hidden = { 4 }, seed = 2 }
 local model = orrery.model { env = env, members = 1, hidden = { 4 }, probabilistic = false }

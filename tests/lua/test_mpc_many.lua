@@ -39,6 +39,37 @@ fails("list of 3 observations", batch.act_many, batch, { observations[1] })
 fails("3 states at a time", batch.act, batch, observations[1])
 fails("one state at a time", orrery.mpc, { env = env, batch = 2 })
 
+-- Every state of a batch is planned for as an mpc of its own with the same seed would, to the bit.
+local function same_alone(planner, options)
+  local o = { model = model, task = task, planner = planner, seed = 5, batch = 3 }
+  for name, value in pairs(options or {}) do o[name] = value end
+  local together, alone = orrery.mpc(o), {}
+  o.batch = nil
+  for i = 1, 3 do alone[i] = orrery.mpc(o) end
+  for turn = 1, 3 do
+    local actions = together:act_many(observations)
+    for i = 1, 3 do
+      local action = alone[i]:act(observations[i]).torque
+      assert(actions[i][1] == action, ("%s, state %d, turn %d: %.9g, alone %.9g"):format(tostring(planner), i, turn,
+        actions[i][1], action))
+    end
+    together:reset_one(2)
+    alone[2]:reset()
+  end
+end
+local plan, size = orrery.plan, { horizon = 4, population = 60, iterations = 3 }
+for _, name in ipairs { "cem", "icem", "mppi", "pddm", "predictive_sampling" } do same_alone(plan[name](size)) end
+same_alone(plan.random_shooting { horizon = 4, population = 60 })
+same_alone(plan.gradient { horizon = 4, population = 4, iterations = 5 })
+same_alone(plan.ilqr { horizon = 4 })
+same_alone(plan.cem(size), { propagation = "ts1", particles = 6 })
+-- some are done before others; with a constraint the best plan is executed, not the mean
+for _, variance in ipairs { 0.1, 0.03, 0.01 } do
+  local early = plan.cem { horizon = 4, population = 60, iterations = 12, minimum_variance = variance }
+  same_alone(early)
+  same_alone(early, { constraint = { event = function(_, _, next) return next.velocity > 100 end, below = 0.5 } })
+end
+
 -- ---- what there is to know
 
 local known = orrery.mpc { model = model, task = task, planner = cem, disagreement = true }

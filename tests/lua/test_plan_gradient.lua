@@ -58,8 +58,42 @@ do
   end
 end
 
-local ok, message = pcall(objective, { propagation = "ts1", gradients = true })
-assert(not ok and message:find("no gradients", 1, true), message)
+-- of TS1, whose particles change members between steps, in the same order for a seed; with risk, ends, a value and draws
+local ending = { reward = reward, afterwards = -1, value = function(s, given) return 20 * given.goal * s.velocity * s.cos end,
+  inputs = { goal = 0.5 }, termination = function(s) return s.velocity > 4 end,
+  constraint = { event = function(_, a) return a.torque > 1 end, below = 0.5 } }
+for _, options in ipairs { { sample = false, particles = 5 }, { particles = 6, sample = false, risk = "worst" },
+    { particles = 6, risk = { "mean_minus_deviations", k = 0.5 } }, { particles = 4, task = ending } } do
+  local given, h = options.task or { reward = reward }, 2e-2
+  options.task, options.propagation, options.gradients, options.horizon = nil, "ts1", true, H
+  local compiled, o = model:objective(given, options)
+  local sloped = orrery.objective.program(compiled:enter(), o)
+  local starts = orrery.stack({ orrery.tensor { 0.6, 0.8, 0.3 }, orrery.tensor { -0.8, 0.6, -1 } }, 1)
+  local returns, gradients = sloped:score(starts, plans, { gradients = true, step = 2, seed = 7 })
+  local function at(p) return (sloped:score(starts, p, { step = 2, seed = 7 })) end
+  near(returns, at(plans), 0, "returns")
+  for step = 1, H do
+    local below, above = plans:copy(), plans:copy()
+    below:slice(step, step, 2):assign(plans:slice(step, step, 2) - h)
+    above:slice(step, step, 2):assign(plans:slice(step, step, 2) + h)
+    near(gradients:slice(step, step, 2):reshape(-1), (at(above) - at(below)) / (2 * h), 2e-2, "ts1, step " .. step)
+  end
+  assert(gradients:abs():max() > 0.05)
+  if given == ending then
+    local _, _, violations = sloped:score(starts, plans, { gradients = true, violations = true, seed = 7 })
+    assert(violations:max() > 0)
+    sloped:set_input("goal", -0.5)
+    local _, others = sloped:score(starts, plans, { gradients = true, step = 2, seed = 7 })
+    assert((others - gradients):abs():max() > 0.1)
+  end
+  local threads = orrery.threads()
+  orrery.threads(threads == 1 and 2 or 1)
+  local _, again = objective(options):score(observation, plans, { gradients = true, seed = 7 })
+  orrery.threads(threads)
+  near(again, select(2, objective(options):score(observation, plans, { gradients = true, seed = 7 })), 0, "threads")
+end
+
+local ok, message
 ok, message = pcall(function() objective({ particles = 3 }):score(observation, plans, { gradients = true }) end)
 assert(not ok and message:find("has no gradients", 1, true), message)
 
@@ -90,7 +124,7 @@ end
 local plan = plans[1]
 for _, options in ipairs { { members = { 2 } }, { members = { 1, 2, 3 }, propagation = "expectation" } } do
   model:use_elites(options.members)
-  local given = { propagation = options.propagation, particles = 2 }
+  local given = { propagation = options.propagation, particles = not options.propagation and 2 or nil }
   if not options.propagation then given.sample = false end
   local function with(name)
     local o = { [name] = true }
@@ -156,6 +190,12 @@ for planner, options in pairs { [gradient] = { gradients = true }, [orrery.plan.
   mpc:reset()
   local down = mpc:act(start).torque
   assert(down < 0)
+  -- also where particles change members
+  if planner == gradient then
+    target = 3
+    assert(orrery.mpc { model = model, task = { reward = spin }, planner = planner, particles = 3, propagation = "ts1",
+      seed = 2 }:act(start).torque > 0)
+  end
   -- and with the true dynamics
   target = 3
   local on_env = orrery.mpc { env = env, task = { reward = spin }, planner = planner, seed = 2 }

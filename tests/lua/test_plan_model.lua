@@ -83,7 +83,7 @@ assert(not ok and message:find("return", 1, true), message)
 -- A state that is not finite ranks a plan last, also where the reward does not look at the state.
 do
   local world = orrery.env "pendulum"
-  local broken = orrery.model { env = world, members = 2, hidden = { 8 } }
+  local broken = orrery.model { env = world, members = 2, hidden = { 8 } }:take_as_fitted()
   broken.target_scale:assign(orrery.full(0 / 0, { 3 }))
   local mpc = orrery.mpc { model = broken, task = { reward = function(s, a) return -a.torque ^ 2 end }, particles = 2,
     planner = orrery.plan.cem { horizon = 3, population = 20, elites = 4, iterations = 1 } }

@@ -175,6 +175,7 @@ end
 
 -- ---- rewards in plain Lua see the same states
 
+ensemble:take_as_fitted()
 local function act(task, particles)
   local mpc = orrery.mpc {
     model = ensemble, task = task, particles = particles, seed = 4,

@@ -5,7 +5,7 @@ local env = orrery.env "point_mass"
 local steps = 20
 local reference = orrery.zeros(steps, 2)
 local task = { reward = function(_, _, next, t)
-  local apart = next.position - reference[orrery.min(t + 1, steps)]
+  local apart = next.achieved_goal - reference[orrery.min(t + 1, steps)]
   return -orrery.sum(apart * apart)
 end }
 
@@ -47,13 +47,13 @@ end
 
 -- past the end plain Lua raises: such a reward is refused when it is made
 local done, message = pcall(orrery.mpc, { env = env, planner = planner, task = function(_, _, next, t)
-  return -orrery.sum(next.position - reference[t + 1])
+  return -orrery.sum(next.achieved_goal - reference[t + 1])
 end })
 assert(not done and message:find "20x2 has no entry %d+", message)
 
 -- probes around numbers in the source are whole as well
 local timed = orrery.mpc { env = env, planner = planner, task = function(_, _, next, t)
   if t > 6.5 then return 0 end
-  return next.position[1] * reference[t + 1][1]
+  return next.achieved_goal[1] * reference[t + 1][1]
 end }
 assert(timed:act(env:reset(1)))

@@ -3,10 +3,10 @@ local orrery = require "orrery"
 
 local env = orrery.env "reacher"
 -- the torques should be the first two numbers of the goal, halved
-local function q(s, a) return -orrery.square(a.torque - 0.5 * s.goal):sum() end
+local function q(s, a) return -orrery.square(a.torque - 0.5 * s.desired_goal):sum() end
 local objective = orrery.q_objective(q, { env = env })
 local observation = env:reset(4)
-local wanted = (0.5 * observation.goal):totable()
+local wanted = (0.5 * observation.desired_goal):totable()
 for _, planner in ipairs { orrery.plan.cem { horizon = 1, minimum_variance = 1e-6 },
                            orrery.plan.gradient { horizon = 1 } } do
   local torque = orrery.mpc { objective = objective, planner = planner }:act(observation).torque

@@ -82,7 +82,7 @@ assert(outer(x):close_to((x - 1) ^ 2 + 1))
 -- planning in a closed loop
 local space = orrery.space { { "u", low = -1, high = 1 } }
 local model = orrery.model { observation = orrery.space { "p", "v" }, action = space, hidden = { 8 }, members = 2 }
-local mpc = orrery.mpc { model = model, task = function(s) return s.p end, particles = 4,
+local mpc = orrery.mpc { model = model:take_as_fitted(), task = function(s) return s.p end, particles = 4,
   planner = orrery.plan.cem { horizon = 4, population = 20, elites = 4 } }
 steady("mpc:act", mpc.act, mpc, orrery.zeros(2))
 steady("mpc:act of a record", mpc.act, mpc, { p = orrery.full(0.5), v = 1 })

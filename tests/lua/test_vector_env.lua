@@ -87,6 +87,20 @@ for _, threads in ipairs { 1, 2, 5 } do
   compare("cartpole", nil, 1, 45, 20)
 end
 
+-- discrete actions: an int tensor that counts from 0
+do
+  local env = orrery.env("bit_flipping", { bits = 5 })
+  local many = orrery.vector_env(env, 3, { task = orrery.tasks.bit_flipping() })
+  local before = many:reset(4):copy()
+  local after = many:step(orrery.tensor({ 0, 4, 2 }, "int"))
+  for i, bit in ipairs { 0, 4, 2 } do
+    for k = 1, 5 do assert((after[{ i, k }] ~= before[{ i, k }]) == (k == bit + 1)) end
+  end
+  fails("it takes whole numbers 0 .. 4", many.step, many, { 0, 5, 0 })
+  for _ = 1, 24 do many:step { 0, 1, 2 } end
+  assert(#many:finished() == 15)
+end
+
 -- One copy lives through what replay:collect collects.
 do
   local env = orrery.env("pendulum", { max_steps = 30 })

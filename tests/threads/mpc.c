@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "orrery/mpc.h"
+#include "orrery/rollout.h"
 
 enum { HORIZON = 6, MEMBERS = 2, STATE = 3 };
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 enum { HORIZON = 4 };
 

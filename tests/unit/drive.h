@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "orrery/mpc.h"
+#include "orrery/rollout.h"
 
 enum { HORIZON = 5 };
 

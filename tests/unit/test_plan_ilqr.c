@@ -8,6 +8,8 @@ static const double F[S][S] = {{1, 0.2}, {-0.1, 1.1}}, G[S][A] = {{0.1, 0.3}, {0
 static const double Q[S][S] = {{2, 0.3}, {0.3, 1}}, R[A][A] = {{0.1, 0.02}, {0.02, 0.3}};
 
 struct linear {
+  double deadline; /* that it was told */
+  bool late;       /* it answers that time is up */
   double x[S];
   int linearised;
   double curve; /* added to Q's: the reward is then not concave */
@@ -46,6 +48,8 @@ static orr_status linearise(void *user, const orr_linearisation *along) {
   struct linear *world = user;
   double x[S] = {world->x[0], world->x[1]};
   world->linearised++;
+  world->deadline = along->deadline;
+  if (world->late) return ORR_LATE;
   for (int t = 0; t < along->horizon; t++) {
     const orr_real *u = along->plan + t * A;
     for (int i = 0; i < S; i++) along->states[t * S + i] = (orr_real)x[i];
@@ -178,6 +182,34 @@ Test(plan_ilqr, is_exact_on_a_linear_quadratic_problem) {
   request.iterations = 2;
   cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK);
   for (int i = 0; i < A; i++) cr_expect_float_eq((double)result.plan[i], exact[0][i], 1e-4);
+  orr_planner_free(planner);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
+/* What the random plans of the first batch gave is the plan then, and no failure. */
+Test(plan_ilqr, a_linearisation_that_the_deadline_cuts_short_leaves_the_best_plan) {
+  orr_engine *engine = new_engine(1);
+  struct linear world = {.x = {1, -0.5}};
+  orr_objective *objective = new_linear(engine, &world);
+  orr_planner *planner = new_ilqr(engine, 1, 1);
+  orr_plan_request request = orr_plan_request_defaults();
+  orr_real observation = 0, best = 0;
+  request.observation = &observation;
+  for (int late = 0; late < 2; late++) {
+    orr_plan_result result;
+    orr_planner_seed(planner, 1);
+    orr_planner_reset(planner);
+    request.iterations = late ? 0 : 1; /* 1: that batch alone, which tells its best */
+    request.seconds = late ? 1000 : 0;
+    world.late = late;
+    cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK);
+    cr_expect(result.usable && isfinite(result.best_return));
+    if (!late) best = result.best_return;
+    cr_expect_eq(world.linearised, late);
+  }
+  cr_expect(best < 0);
+  cr_expect_gt(world.deadline, orr_clock() + 900);
   orr_planner_free(planner);
   orr_objective_free(objective);
   orr_engine_free(engine);
@@ -327,9 +359,23 @@ Test(plan_ilqr, simulators_have_derivatives) {
   /* the second action is at a bound, and the third one ends it: x' is 0.75, 1.25, 2.75 */
   orr_real plan[4] = {0.5f, 1, 1, 1}, states[5][2], next_s[4][2][2], next_a[4][2], reward_s[4][2];
   orr_real reward_a[4], reward_ss[4][2][2], reward_as[4][2], reward_aa[4], value_s[2], value_ss[4];
-  orr_linearisation along = {&observation, plan,      4,         0,        *states,
-                             **next_s,     *next_a,   *reward_s, reward_a, **reward_ss,
-                             *reward_as,   reward_aa, value_s,   value_ss};
+  orr_linearisation along = {.observation = &observation,
+                             .plan = plan,
+                             .horizon = 4,
+                             .step = 0,
+                             .states = *states,
+                             .next_s = **next_s,
+                             .next_a = *next_a,
+                             .reward_s = *reward_s,
+                             .reward_a = reward_a,
+                             .reward_ss = **reward_ss,
+                             .reward_as = *reward_as,
+                             .reward_aa = reward_aa,
+                             .value_s = value_s,
+                             .value_ss = value_ss,
+                             .deadline = orr_clock() - 1};
+  cr_expect_eq(orr_objective_linearise(objective, &along), ORR_LATE);
+  along.deadline = orr_clock() + 1000;
   cr_assert_eq(orr_objective_linearise(objective, &along), ORR_OK, "%s",
                orr_engine_message(engine));
   double x = 1, v = -0.5;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "orrery/mpc.h"
+#include "orrery/rollout.h"
 
 enum { HORIZON = 4, MEMBERS = 5 };
 

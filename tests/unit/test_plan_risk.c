@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 enum { MEMBERS = 5, HORIZON = 2 };
 

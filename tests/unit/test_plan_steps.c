@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 enum { MEMBERS = 4, HORIZON = 3, PLANS = 30 };
 
@@ -78,7 +79,28 @@ static orr_program *new_finish(orr_engine *engine) {
   orr_node x = orr_slice(graph, carry, 0, 0, 1), total = orr_slice(graph, carry, 0, 1, 1);
   orr_node hundred = orr_binary(graph, ORR_OP_mul, orr_number(graph, 100), total);
   orr_output(graph, "return", orr_sum_all(graph, orr_binary(graph, ORR_OP_add, x, hundred)));
+  orr_node none = orr_binary(graph, ORR_OP_mul, orr_number(graph, 0), x);
+  orr_node slopes[2] = {orr_binary(graph, ORR_OP_add, none, orr_number(graph, 1)),
+                        orr_binary(graph, ORR_OP_add, none, orr_number(graph, 100))};
+  orr_output(graph, "slope", orr_concat(graph, 2, slopes, 0));
   orr_output(graph, "events", orr_binary(graph, ORR_OP_less, orr_number(graph, 4), x));
+  return compile(graph);
+}
+
+/* A step back: what is known of carry' is known of carry, and its first number of the action. */
+static orr_program *new_back(orr_engine *engine) {
+  int64_t two = 2, one = 1;
+  orr_graph *graph = orr_graph_new(engine);
+  if (!graph) return NULL;
+  orr_node nothing = orr_number(graph, 0);
+  orr_node carry = orr_input(graph, "carry", ORR_ROW, 1, &two);
+  orr_node action = orr_input(graph, "action", ORR_ROW, 1, &one);
+  orr_node after = orr_input(graph, "after", ORR_ROW, 1, &two);
+  orr_node none = orr_binary(graph, ORR_OP_mul, nothing, carry);
+  orr_node still = orr_binary(graph, ORR_OP_mul, nothing, action);
+  orr_output(graph, "carry", orr_binary(graph, ORR_OP_add, after, none));
+  orr_output(graph, "action",
+             orr_binary(graph, ORR_OP_add, orr_slice(graph, after, 0, 0, 1), still));
   return compile(graph);
 }
 
@@ -88,11 +110,12 @@ static orr_objective *new_objective_within(orr_engine *engine, const orr_risk_op
   orr_rollout_options options = orr_rollout_options_defaults();
   const orr_real start = 7;
   const double limit = 0.25;
-  orr_program *step = new_step(engine), *finish = new_finish(engine);
+  orr_program *step = new_step(engine), *finish = new_finish(engine), *back = new_back(engine);
   orr_objective *objective = NULL;
   options.members = MEMBERS;
   options.particles = particles;
   options.finish = finish;
+  options.gradient = back;
   options.start = &start;
   options.start_count = 1;
   options.horizon = HORIZON;
@@ -103,6 +126,7 @@ static orr_objective *new_objective_within(orr_engine *engine, const orr_risk_op
   objective = orr_objective_program(engine, step, &options);
   orr_program_free(step);
   orr_program_free(finish);
+  orr_program_free(back);
   return objective;
 }
 
@@ -111,8 +135,9 @@ static orr_objective *new_objective(orr_engine *engine, const orr_risk_options *
   return new_objective_within(engine, risk, particles, NULL, 0);
 }
 
-static orr_status score(orr_objective *objective, int n, uint64_t seed, orr_real *returns,
-                        orr_real *violations) {
+/* gradients may be NULL, as may violations. */
+static orr_status score_sloped(orr_objective *objective, int n, uint64_t seed, orr_real *returns,
+                               orr_real *violations, orr_real *gradients) {
   orr_real plans[PLANS * HORIZON], observations[2] = {-1, 2};
   for (int i = 0; i < PLANS * HORIZON; i++) plans[i] = (orr_real)(0.25 * (i % 5));
   orr_scoring scoring = {.observation = observations,
@@ -123,8 +148,14 @@ static orr_status score(orr_objective *objective, int n, uint64_t seed, orr_real
                          .step = 5,
                          .seed = seed,
                          .returns = returns,
+                         .gradients = gradients,
                          .violations = violations};
   return orr_objective_score(objective, &scoring);
+}
+
+static orr_status score(orr_objective *objective, int n, uint64_t seed, orr_real *returns,
+                        orr_real *violations) {
+  return score_sloped(objective, n, seed, returns, violations, NULL);
 }
 
 /* Each member moves as many particles at each step: the mean is known, whatever the order. */
@@ -169,17 +200,37 @@ Test(plan_steps, particles_change_members) {
   orr_engine_free(engine);
 }
 
+/* Every action moves x by as much, whoever the particle is that a plan is worth. */
+Test(plan_steps, gradients_follow_particles_back) {
+  struct memory memory = {.left = 1000000};
+  orr_engine *engine = new_engine(&memory);
+  for (int risk = 0; risk < orr_risk_count(); risk++) {
+    const orr_risk_options options = {(orr_risk)risk, 0.3, false};
+    orr_objective *objective = new_objective(engine, &options, 12);
+    orr_real returns[PLANS], sloped[PLANS], gradients[PLANS * HORIZON];
+    cr_assert_eq(score(objective, PLANS, 1, returns, NULL), ORR_OK);
+    cr_assert_eq(score_sloped(objective, PLANS, 1, sloped, NULL, gradients), ORR_OK);
+    cr_expect_arr_eq(returns, sloped, sizeof returns);
+    for (int v = 0; v < PLANS * HORIZON; v++)
+      cr_expect_float_eq((double)gradients[v], 1, 1e-4, "%s: %g", orr_risk_name(risk),
+                         (double)gradients[v]);
+    orr_objective_free(objective);
+  }
+  orr_engine_free(engine);
+  cr_expect_eq(memory.live, 0);
+}
+
 Test(plan_steps, scoring_allocates_nothing) {
   struct memory memory = {.left = 1000000};
   orr_engine *engine = new_engine(&memory);
   for (int risk = 0; risk < orr_risk_count(); risk++) {
     const orr_risk_options options = {(orr_risk)risk, 0.3, false};
     orr_objective *objective = new_objective(engine, &options, 12);
-    orr_real returns[PLANS], violations[PLANS];
-    cr_assert_eq(score(objective, PLANS, 1, returns, violations), ORR_OK);
+    orr_real returns[PLANS], violations[PLANS], slopes[PLANS * HORIZON];
+    cr_assert_eq(score_sloped(objective, PLANS, 1, returns, violations, slopes), ORR_OK);
     long before = memory.asked;
     for (uint64_t seed = 0; seed < 5; seed++)
-      cr_assert_eq(score(objective, PLANS, seed, returns, violations), ORR_OK);
+      cr_assert_eq(score_sloped(objective, PLANS, seed, returns, violations, slopes), ORR_OK);
     cr_expect_eq(memory.asked, before, "%s", orr_risk_name(risk));
     orr_objective_free(objective);
   }
@@ -191,9 +242,10 @@ Test(plan_steps, any_allocation_may_fail) {
   for (long n = 0; n < 2000; n++) {
     struct memory memory = {.left = 1000000};
     orr_engine *engine = new_engine(&memory);
-    orr_real returns[PLANS], violations[PLANS];
+    orr_real returns[PLANS], violations[PLANS], slopes[PLANS * HORIZON];
     orr_objective *objective = new_objective_within(engine, NULL, 5, &memory, n);
-    bool good = objective && score(objective, PLANS, 1, returns, violations) == ORR_OK;
+    bool good =
+        objective && score_sloped(objective, PLANS, 1, returns, violations, slopes) == ORR_OK;
     if (!good)
       cr_expect_eq(orr_engine_status(engine), ORR_MEMORY, "%s", orr_engine_message(engine));
     orr_objective_free(objective);

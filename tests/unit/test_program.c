@@ -562,3 +562,24 @@ Test(program, every_allocation_may_fail) {
   }
   cr_expect_gt(needed, 20);
 }
+
+/* One tile, which would take minutes. */
+Test(program, a_deadline_ends_a_loop_on_its_way, .timeout = 30) {
+  orr_engine *engine = engine_with(1);
+  orr_graph *g = orr_graph_new(engine);
+  orr_node x = orr_input(g, "x", ORR_ROW, 0, NULL);
+  orr_graph *body = orr_scan_begin(g, 4000000000, false);
+  orr_node carry = orr_scan_carry(body, x), end;
+  orr_node next = orr_unary(body, ORR_OP_tanh, carry);
+  OK(orr_scan_end(body, &next, 0, NULL, &end));
+  orr_output(g, "y", end);
+  orr_run *run = compiled(g);
+  orr_tensor *rows = filled(engine, 1, (int64_t[]){1}, 1);
+  OK(orr_run_input(run, "x", rows, NULL));
+  OK(orr_run_rows(run, 1, 1));
+  orr_run_until(run, orr_clock() + 0.01);
+  cr_expect_eq(orr_run_go(run), ORR_LATE);
+  orr_run_free(run);
+  orr_tensor_free(rows);
+  orr_engine_free(engine);
+}

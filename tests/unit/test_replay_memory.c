@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "orrery/replay.h"
+#include "orrery/priority.h"
+#include "orrery/relabel.h"
 
 typedef struct counter {
   long blocks, calls, fail_at; /* fail_at -1: never; else the call that fails, once */
@@ -78,6 +79,27 @@ static int read_back(orr_engine *engine, orr_replay *replay) {
   return failures;
 }
 
+/* Relabeled by "b" in place of "b": what is read is as it was, whichever observation it came from. */
+static int read_relabeled(orr_engine *engine, orr_replay *replay) {
+  int failures = 0;
+  int64_t index[50], chosen[50], numbers[50];
+  orr_real weights[50];
+  RETRY(orr_replay_sample_prioritised(replay, NULL, 0.5, 50, index, numbers, weights));
+  RETRY(orr_replay_set_priorities(replay, 50, numbers, weights));
+  orr_relabel_part part = {ORR_RELABEL_FINAL, 1};
+  RETRY(orr_relabel_choose(replay, NULL, 1, &part, 50, index, chosen));
+  orr_relabel relabel = orr_relabel_defaults();
+  relabel.desired = relabel.achieved = "b";
+  relabel.source = chosen;
+  orr_replay_output outputs[] = {{"observation", NULL}, {"b", NULL}, {"length", NULL}};
+  RETRY(orr_replay_read_relabeled(replay, 50, index, 0, &relabel, 3, outputs));
+  const int32_t *length = orr_tensor_data(outputs[2].tensor);
+  const orr_real *b = orr_tensor_data(outputs[1].tensor);
+  for (int i = 0; i < 50; i++) cr_assert_eq(b[2 * i], (orr_real)(length[i] - 1));
+  for (int i = 0; i < 3; i++) orr_tensor_free(outputs[i].tensor);
+  return failures;
+}
+
 static int scenario(orr_engine *engine) {
   int failures = 0;
   orr_field observation[] = {{.name = "a"}, {.name = "b", .axes = 1, .shape = {2}}},
@@ -88,12 +110,16 @@ static int scenario(orr_engine *engine) {
   RETRY_MAKE(options.action, orr_space_new(engine, &action, 1));
   orr_replay *replay, *loaded;
   RETRY_MAKE(replay, orr_replay_new(engine, &options));
+  RETRY(orr_replay_prioritise(replay, 0.6));
   failures += fill(engine, replay);
   failures += read_back(engine, replay);
+  failures += read_relabeled(engine, replay);
   RETRY(orr_replay_save(replay, path));
   RETRY_MAKE(loaded, orr_replay_load(engine, path, NULL, NULL));
   cr_assert_eq(orr_replay_transitions(loaded), orr_replay_transitions(replay));
   failures += read_back(engine, loaded);
+  RETRY(orr_replay_prioritise(loaded, 0.6));
+  failures += read_relabeled(engine, loaded);
   orr_replay_free(loaded);
   orr_replay_free(replay);
   orr_space_free(options.observation);

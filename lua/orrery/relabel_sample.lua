@@ -1,0 +1,198 @@
+--- relabel_sample.lua - how replay:sample and replay:windows answer where goals are replaced, or returns are
+--- of several steps.
+local check = require "orrery.check"
+local orrery = require "orrery"
+local relabel = require "orrery.relabel"
+local rewards = require "orrery.relabel_rewards"
+
+local sampler = {}
+
+-- ---- which goal for which transition
+
+local function keep_some(source, share, stream)
+  if share == 1 then return source end
+  return orrery.where(orrery.less(stream:uniforms(#source), share), source, 0):to "int"
+end
+
+-- Each transition's task, an int tensor.
+local function choose_task(r, replay, index, stream)
+  if not r.strategy then return stream:integers(1, #r.tasks, #index) end
+  local chosen = r.strategy:choose(replay, index, stream).goal:reshape(-1):to "int"
+  if orrery.min_along(chosen) < 1 or orrery.max_along(chosen) > #r.tasks then
+    check.fail("relabel.tasks: choose must give the number of a task, 1 to %d", #r.tasks)
+  end
+  return chosen
+end
+
+-- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides.
+local function choose(r, replay, index, stream)
+  local n, goals, more = #index, { desired = r.desired, achieved = r.achieved }, {}
+  if r.parts then
+    goals.source = replay:choose_goals(index, r.parts, { stream = stream })
+  elseif r.tasks then
+    goals.values = r.values
+    goals.source = keep_some(choose_task(r, replay, index, stream), r.share, stream)
+    more.task = goals.source:to "real"
+  else
+    more = r.strategy:choose(replay, index, stream)
+    goals.values = more.goal
+    goals.source = keep_some(more.source or orrery.arange(1, n):to "int", r.share, stream)
+  end
+  return goals, orrery.less(0, goals.source), more
+end
+
+-- ---- reading
+
+local standard = {
+  sample = { "observation", "action", "reward", "next_observation", "terminated" },
+  windows = { "observation", "action", "reward", "terminated", "mask" },
+}
+
+-- The fields asked for, or the standard ones with all extra fields.
+local function fields_of(replay, kind, fields)
+  if fields then return fields end
+  local list = table.move(standard[kind], 1, #standard[kind], 1, {})
+  for _, field in ipairs(replay.observation_extras and replay.observation_extras.fields or {}) do
+    list[#list + 1] = field.name
+    if kind == "sample" then list[#list + 1] = "next_" .. field.name end
+  end
+  for _, field in ipairs(replay.step_extras and replay.step_extras.fields or {}) do list[#list + 1] = field.name end
+  return list
+end
+
+local function put(batch, name, x)
+  if batch[name] then batch[name]:assign(x) else batch[name] = x end
+end
+
+local function has(fields, ...)
+  for _, field in ipairs(fields) do
+    for _, name in ipairs { ... } do
+      if field == name then return true end
+    end
+  end
+  return false
+end
+
+-- reward and terminated of what `data` holds of these transitions, or of windows of `length`.
+local function write_rewards(r, o, replay, index, data, length, goals, relabeled, more)
+  local tasks = r.tasks or { o.task or r.task }
+  if #tasks > 0 then
+    local task = tasks[1]
+    local key = r.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
+    rewards.write(key, tasks, replay, index, data, {
+      length = length, goals = goals, relabeled = relabeled, task = more.task,
+    })
+  elseif not more.reward then
+    check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
+      .. "{ reward = function(s, a, next) ... end } }")
+  end
+  for from, to in pairs { reward = "reward", done = "terminated" } do
+    if more[from] then
+      if length and length > 1 then
+        check.fail("sample: a strategy that gives %s itself works for single steps, not for windows or steps > 1", from)
+      end
+      put(data, to, orrery.where(relabeled, more[from]:reshape(-1), data[to]:reshape(-1)):reshape(data[to]:shape()))
+    end
+  end
+  if #tasks == 0 and not more.done then -- nobody says that it is over
+    put(data, "terminated", orrery.where(relabeled, 0, data.terminated:reshape(-1)):reshape(data.terminated:shape()))
+  end
+end
+
+local function check_relabel(o)
+  if o.relabel ~= nil and not relabel.is(o.relabel) then
+    check.fail("sample: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", type(o.relabel))
+  end
+end
+
+-- What a strategy chose for these transitions: nil without one.
+local function goals_of(o, replay, index, stream)
+  if not o.relabel or o.relabel.name == "none" then return nil end
+  return choose(o.relabel, replay, index, stream)
+end
+
+local function finish(o, batch, relabeled, more, n)
+  if o.relabel then put(batch, "relabeled", relabeled or orrery.zeros(n)) end
+  local weight = more and more.weight and orrery.where(relabeled, more.weight:reshape(-1), 1)
+  if o.weight then
+    put(batch, "weight", weight and weight * o.weight or o.weight)
+    put(batch, "index", o.index)
+  elseif weight then put(batch, "weight", weight) end
+  return batch
+end
+
+-- Of single steps.
+local function single(replay, index, o, fields, stream)
+  local goals, relabeled, more = goals_of(o, replay, index, stream)
+  local wants = has(fields, "reward", "terminated") or o.gamma
+  local list = table.move(fields, 1, #fields, 1, {})
+  for _, name in ipairs { "reward", "terminated" } do
+    if wants and not has(fields, name) then list[#list + 1] = name end
+  end
+  local batch = replay:read(index, { fields = list, into = o.into, goals = goals })
+  if goals and wants then write_rewards(o.relabel, o, replay, index, batch, nil, goals, relabeled, more) end
+  if o.gamma then put(batch, "discount", o.gamma * (1 - batch.terminated)) end
+  return finish(o, batch, relabeled, more, #index)
+end
+
+-- Of several steps: all that is "next" is read at the last step taken.
+local function several(replay, index, o, fields, stream)
+  local goals, relabeled, more = goals_of(o, replay, index, stream)
+  local data = replay:read(index, { length = o.steps, fields = { "reward", "terminated", "mask" }, goals = goals })
+  if goals then write_rewards(o.relabel, o, replay, index, data, o.steps, goals, relabeled, more) end
+  local reward, discount, terminated, last =
+    replay:returns(index, data.reward, data.terminated, data.mask, o.gamma or 0.99)
+  local here, there = {}, {}
+  for _, name in ipairs(fields) do
+    local list = (name:find "^next_" or name == "truncated") and there or here
+    list[#list + 1] = name
+  end
+  local batch = replay:read(index, { fields = here, into = o.into, goals = goals })
+  replay:read(last, { fields = there, into = batch, goals = goals })
+  put(batch, "reward", reward)
+  put(batch, "terminated", terminated)
+  put(batch, "discount", discount)
+  return finish(o, batch, relabeled, more, #index)
+end
+
+local function stream_of(o) return o.stream or orrery.stream(orrery.random(1 << 53), 0) end
+
+--- sampler.sample(replay, n, options): see replay:sample.
+function sampler.sample(replay, n, options)
+  local o = check.options("sample options", options,
+    { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", steps = 1, gamma = "optional number",
+      beta = "optional number" })
+  check_relabel(o)
+  if o.steps ~= math.floor(o.steps) or o.steps < 1 then
+    check.fail("sample options: steps must be a whole number, 1 or more, got %s", o.steps)
+  end
+  local fields, stream = fields_of(replay, "sample", o.fields), stream_of(o)
+  local index
+  if replay.prioritised then
+    index, o.index, o.weight = replay:draw_prioritised(n, { stream = stream, beta = o.beta })
+  else
+    if o.beta then check.fail("sample options: beta is for a replay made with prioritised = { alpha = 0.6 }") end
+    index = replay:draw(n, { stream = stream })
+  end
+  if o.steps > 1 then return several(replay, index, o, fields, stream) end
+  return single(replay, index, o, fields, stream)
+end
+
+--- sampler.windows(replay, n, length, options): see replay:windows.
+function sampler.windows(replay, n, length, options)
+  local o = check.options("windows options", options,
+    { fields = "any", into = "any", stream = "any", partial = false, relabel = "any", task = "any" })
+  check_relabel(o)
+  local fields, stream = fields_of(replay, "windows", o.fields), stream_of(o)
+  local index = replay:draw(n, { stream = stream, length = length, partial = o.partial })
+  local goals, relabeled, more = goals_of(o, replay, index, stream)
+  local list, wants = table.move(fields, 1, #fields, 1, {}), has(fields, "reward", "terminated")
+  for _, name in ipairs { "reward", "terminated", "mask" } do
+    if goals and wants and not has(fields, name) then list[#list + 1] = name end
+  end
+  local batch = replay:read(index, { fields = list, into = o.into, length = length, goals = goals })
+  if goals and wants then write_rewards(o.relabel, o, replay, index, batch, length, goals, relabeled, more) end
+  return finish(o, batch, relabeled, more, n)
+end
+
+return sampler
