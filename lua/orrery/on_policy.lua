@@ -1,8 +1,12 @@
 --- on_policy.lua - what learners share that improve a policy by what it has just done: REINFORCE, PPO, TRPO. A
 --- policy draws actions from a distribution whose parameters a net gives; a second net, the critic, tells what a
---- state is worth. Each turn the copies of the environment act for `rollout` steps; the learner's method
----   update(batch)   improves policy and critic, and answers diagnostics
---- gets them, and they are forgotten.
+--- state is worth. Again and again the copies of the environment act for `rollout` steps, the learner's method
+--- update(batch) makes policy and critic better by them, and they are forgotten.
+---
+---   local agent = orrery.ppo { env = orrery.env "cartpole_balance", copies = 8, rollout = 2048 }
+---   agent:learn { steps = 100000, log = function(entry) print(entry.steps, entry.mean, entry.kl) end }
+---
+--- update answers diagnostics, of which agent:learn tells the means; see orrery.ppo.
 local agent = require "orrery.agent"
 local check = require "orrery.check"
 local distribution = require "orrery.distribution"

@@ -68,7 +68,8 @@ end
 --- explained_variance, of the critic before them.
 return function(options)
   local self = on_policy.new(PPO, options, {
-    clip = 0.2, epochs = 80, batch = "optional number", target_kl = 0.01, learning_rate = 3e-4, gradient_clip = 0, entropy = 0,
+    clip = 0.2, epochs = 80, batch = "optional number", target_kl = 0.01, learning_rate = 3e-4, gradient_clip = 0,
+    entropy = 0,
   })
   local o = self.options
   self.updates.policy = orrery.update {
