@@ -47,7 +47,8 @@ local function evaluate(agent, o, given)
     add_estimates(agent, rows, result.rewards[i], timed_out, values, realised)
   end
   local value = mean_of(values)
-  return { mean = result.mean, std = result.std, success = result.success, value = value,
+  return { mean = result.mean, std = result.std, success = result.success,
+           success_at_end = result.success_at_end, value = value,
            overestimation = value and value - mean_of(realised) }
 end
 

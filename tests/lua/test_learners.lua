@@ -190,6 +190,45 @@ always:add_episode { observation = orrery.zeros(3, 4), action = orrery.zeros(2, 
 local timed = orrery.dqn { env = balance, replay = always, hidden = { 4 }, batch = 8 }
 assert(orrery.sum(timed:sample().terminated) == 0)
 
+-- ---- relabeled batches, n steps and priorities go from the replay into the update
+
+do
+  local bits = orrery.env("bit_flipping", { bits = 5 })
+  local hindsight = orrery.dqn { env = bits, task = orrery.tasks.bit_flipping(), relabel = orrery.relabel.future { k = 4 },
+    hidden = { 64 }, batch = 64, gamma = 0.98, copies = 8, train_every = 40, updates = 20, start = 0, epsilon = 0.2,
+    tau = 0.05, q_range = { -50, 0 }, seed = 3 }
+  local entries = hindsight:learn { steps = 4000, every = 2000, episodes = 10 }
+  local sampled = hindsight:sample()
+  assert(sampled.discount and orrery.mean(sampled.relabeled) > 0.6)
+  assert(orrery.max_along(sampled.discount) <= 0.9801)
+  assert(entries[2].success and entries[2].training_success > 0.8, entries[2].training_success)
+
+  local ranked = orrery.replay { env = pendulum, prioritised = { alpha = 0.6 } }
+  local agent = small(orrery.td3, { replay = ranked, n_steps = 3 })
+  agent:learn { steps = 500, every = 500, episodes = 0 }
+  local again = agent:sample()
+  assert(math.abs(orrery.max_along(again.discount) - 0.99 ^ 3) < 1e-5)
+  assert(orrery.std(again.weight) > 0, "errors became priorities")
+end
+
+-- ---- an environment written in Lua, of which every copy is made anew
+
+do
+  local walk = orrery.env { name = "walk", observation = { { "x" } }, action = { { "right", n = 2 } }, max_steps = 20,
+    reset = function(self)
+      self.x = 0
+      return { x = 0 }
+    end,
+    step = function(self, action)
+      self.x = self.x + (action.right == 1 and 1 or -1)
+      return { x = self.x }, self.x, self.x >= 5
+    end }
+  local agent = orrery.dqn { env = walk, copies = 2, hidden = { 16 }, batch = 32, start = 100, target_interval = 50,
+    exploration_steps = 400, learning_rate = 3e-3 }
+  local entries = agent:learn { steps = 800, every = 400, episodes = 1 }
+  assert(entries[2].mean == 15, entries[2].mean) -- 1 + 2 + ... + 5
+end
+
 -- ---- they learn
 
 local brief = orrery.dqn { env = balance, seed = 1, hidden = { 64, 64 }, start = 200, exploration_steps = 1500,

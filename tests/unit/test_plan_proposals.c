@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "orrery/plan.h"
+#include "orrery/rollout.h"
 
 enum { HORIZON = 6, PLANS = 5 };
 
