@@ -5,7 +5,8 @@
 # make asan    the tests under the address and undefined-behaviour sanitizers
 # make bench   speed, beside PyTorch's where make bench-peers has installed it: about ten minutes; also
 #              bench-parts (kernels, replay), bench-scaling (curves), bench-instructions (counts),
-#              bench-deadline (whether planning keeps its deadline on busy cores)
+#              bench-deadline (whether planning keeps its deadline on busy cores), bench-learners (whether
+#              the model-free learners reach what is published for them: an hour or two)
 # make docs    reference      make install   to PREFIX      make clean
 
 # ---- settings: set them on the command line, as in `make PREFIX=$HOME/.local install`
@@ -145,8 +146,8 @@ tsan: packages
 	  TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1:suppressions=tests/tsan.supp build/tsan/orrery run $$name || exit 1; done
 
 .PHONY: bench-programs bench-peers bench-parts bench-overhead bench-scaling bench-instructions \
-	bench-deadline
-bench bench-parts bench-overhead bench-scaling bench-instructions bench-deadline: packages
+	bench-deadline bench-learners
+bench bench-parts bench-overhead bench-scaling bench-instructions bench-deadline bench-learners: packages
 
 bench:
 	@$(MAKE) bench-programs
@@ -170,6 +171,10 @@ bench-scaling:
 bench-deadline:
 	@$(MAKE) all
 	@$(program) run tests/bench/deadline.lua $(BENCH)
+
+bench-learners:
+	@$(MAKE) all
+	@$(program) run tests/bench/learners.lua $(BENCH)
 
 bench-instructions:
 	@$(MAKE) bench-programs

@@ -137,6 +137,8 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "vector_env", "space", "check_env", "environments" },
   { "Replay", "replay", "replay_read", "recorder", "relabel", "stream" },
+  { "Learners", "agent", "agent_files", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi", "on_policy",
+    "reinforce", "ppo", "trpo", "gae", "distribution" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",
@@ -149,7 +151,7 @@ local CHAPTERS = {
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
 local INSIDE = { model_events = true, model_score = true, model_training = true, mpc_objective = true,
-  relabel_custom = true, relabel_rewards = true, relabel_sample = true,
+  relabel_custom = true, relabel_rewards = true, relabel_sample = true, agent_tasks = true, agent_evaluation = true,
   task = true, judge = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }

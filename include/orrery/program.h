@@ -136,6 +136,8 @@ ORR_API void orr_scan_abandon(orr_graph *body);
 ORR_API orr_status orr_output(orr_graph *graph, const char *name, orr_node node);
 /* After a run the parameter's tensor holds the node's value. */
 ORR_API orr_status orr_update(orr_graph *graph, orr_node parameter, orr_node value);
+/* What the parameter will hold after a run: the value that it was given so far, or itself. */
+ORR_API orr_node orr_updated(const orr_graph *graph, orr_node parameter);
 
 /* ---- programs ---- */
 ORR_API orr_program *orr_compile(orr_graph *graph);

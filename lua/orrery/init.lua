@@ -5,9 +5,15 @@ local check = require "orrery.check"
 -- name in the module table -> the module that returns its value, or "module#field" for one that is a
 -- field of what the module returns. One line per name.
 local modules = {
+  agent = "orrery.agent",
   check = "orrery.check",
   check_env = "orrery.check_env",
+  ddpg = "orrery.ddpg",
+  distribution = "orrery.distribution",
+  dqn = "orrery.dqn",
   evaluate = "orrery.evaluate",
+  fqi = "orrery.fqi",
+  gae = "orrery.gae",
   grad = "orrery.trace_transforms#grad",
   hvp = "orrery.trace_transforms#hvp",
   interpret = "orrery.trace#interpret",
@@ -17,15 +23,21 @@ local modules = {
   model = "orrery.model",
   mpc = "orrery.mpc",
   nn = "orrery.nn",
+  on_policy = "orrery.on_policy",
   options = "orrery.options",
   policy = "orrery.policy",
+  ppo = "orrery.ppo",
   q_objective = "orrery.q_objective",
+  reinforce = "orrery.reinforce",
   relabel = "orrery.relabel",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
+  sac = "orrery.sac",
   scan = "orrery.trace_transforms#scan",
   stop_gradient = "orrery.trace_transforms#stop_gradient",
   tasks = "orrery.tasks",
+  td3 = "orrery.td3",
+  trpo = "orrery.trpo",
   update = "orrery.update",
 }
 

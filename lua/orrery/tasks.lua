@@ -29,6 +29,15 @@ function tasks.cartpole(settings)
   end }
 end
 
+--- tasks.cartpole_balance { most_angle = 0.2094, most_position = 2.4 }: 1 for every step, up to the one after which
+--- the pole leans too far or the cart is off the rail.
+function tasks.cartpole_balance(settings)
+  local o = check.options("cartpole_balance task", settings, { most_angle = math.rad(12), most_position = 2.4 })
+  return { name = "cartpole_balance", reward = function() return 1 end, termination = function(_, _, next)
+    return orrery.max(orrery.abs(next.angle) / o.most_angle, orrery.abs(next.position) / o.most_position) > 1
+  end }
+end
+
 -- ---- tasks with goals
 
 local function distance_of(achieved, desired) return orrery.sqrt(orrery.square(achieved - desired):sum()) end

@@ -37,7 +37,9 @@ function trace.number(x) return core.symbol(x) end
 --- trace.parameter(tensor, level): read each time the program runs. level: "uniform", "member".
 function trace.parameter(tensor, level) return core.parameter(tensor, level) end
 
-trace.update, trace.row_count = core.update, core.row_count
+--- trace.update(parameter, value), trace.updated(parameter): after a run its tensor holds the value; what it
+--- will hold, as far as the trace has got.
+trace.update, trace.updated, trace.row_count = core.update, core.updated, core.row_count
 
 -- Sizes given one by one or as a list.
 local function draw(kind, first, ...)

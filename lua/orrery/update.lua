@@ -40,6 +40,30 @@ local function gather_parameters(o)
   return tensors, levels, members
 end
 
+-- Pairs of parameters, those that follow and those that lead: a list of { tensor, leader, level, tau }.
+local function gather_followers(list)
+  local followers = {}
+  for i, entry in ipairs(list) do
+    local target, net, tau = table.unpack(entry)
+    if type(target) ~= "userdata" or type(net) ~= "userdata" or type(tau) ~= "number" or tau < 0 or tau > 1 then
+      check.fail("update options: entry %d of follow must be { target, net, tau }: two nets, and a share 0 to 1", i)
+    end
+    local own, names = target:parameters()
+    local others = net:parameters()
+    if #own ~= #others then
+      check.fail("update options: entry %d of follow: the target has %d parameters, the net %d", i, #own, #others)
+    end
+    for k, tensor in ipairs(own) do
+      local a, b = table.concat({ tensor:shape() }, " x "), table.concat({ others[k]:shape() }, " x ")
+      if a ~= b then
+        check.fail("update options: entry %d of follow: %s is %s in the target, %s in the net", i, names[k], a, b)
+      end
+      followers[#followers + 1] = { tensor = tensor, leader = others[k], level = net:level(), tau = tau }
+    end
+  end
+  return followers
+end
+
 --- orrery.update(options): training steps for a loss. The program is made by the first step.
 ---   loss        function(sample, own) -> number [, table of named numbers]; sample.x is one row of
 ---               batch.x. Both are averaged over rows, in an ensemble over each member's own rows;
@@ -48,36 +72,44 @@ end
 ---   parameters  a list of further tensors; member_parameters: with a member axis in front
 ---   optimiser   orrery.adam { ... }, orrery.adamw { ... } or orrery.sgd { ... }; none: orrery.adam {},
 ---               with a learning rate of 1e-3
+---   follow      { { target, net, tau }, ... }: after the update every parameter of the net `target` goes
+---               the share tau of the way to that of `net`, inside the program
 ---   seed        of draws inside the loss
+---   per_row     names of numbers that the loss returns which are not averaged: step gives one for each row
+---   verify      true; false is for losses of library code, written for symbols alone: they are called as they are
+---               and not compared with plain Lua
 local function new(options)
   local o = check.options("update options", options, {
     loss = "optional function", nets = {}, parameters = {}, member_parameters = {},
-    optimiser = "any", seed = 0,
+    follow = {}, optimiser = "any", seed = 0, verify = true, per_row = {},
   })
   if not o.loss then
     check.fail("update options: loss is missing, a function(sample) that returns a number")
   end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, members = members, seed = o.seed, steps = 0, parameters = tensors,
-    member_parameters = o.member_parameters,
+    loss = o.loss, members = members, seed = o.seed, verify = o.verify, per_row = {}, steps = 0, parameters = tensors,
+    member_parameters = o.member_parameters, followers = gather_followers(o.follow),
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
+  for _, name in ipairs(o.per_row) do self.per_row[name] = true end
+  self.changes = table.move(tensors, 1, #tensors, 1, {}) -- all tensors that a step writes
+  for _, follower in ipairs(self.followers) do self.changes[#self.changes + 1] = follower.tensor end
   self:remember()
   return self
 end
 
--- Keeps a copy of the parameters to go back to.
+-- Keeps a copy of what a step changes, to go back to.
 function Update:remember()
   self.good = self.good or {}
-  for i, tensor in ipairs(self.parameters) do
+  for i, tensor in ipairs(self.changes) do
     if self.good[i] then self.good[i]:assign(tensor) else self.good[i] = tensor:copy() end
   end
 end
 
 --- update:roll_back(): puts the last good parameters back, and forgets the optimiser's moments.
 function Update:roll_back()
-  for i, tensor in ipairs(self.parameters) do tensor:assign(self.good[i]) end
+  for i, tensor in ipairs(self.changes) do tensor:assign(self.good[i]) end
   self.optimiser:reset()
 end
 
@@ -138,19 +170,28 @@ local function build(self, batch)
       for i, tensor in ipairs(self.member_parameters) do
         members[i] = trace.parameter(tensor, "member")
       end
-      -- the plain function has no notion of members to be compared with
-      local loss, details = trace.inline { fn = self.loss, arguments = { sample, members },
-        name = "loss", verify = self.members == 1 }
+      local loss, details
+      if self.verify then -- the plain function has no notion of members to be compared with
+        loss, details = trace.inline { fn = self.loss, arguments = { sample, members }, name = "loss",
+          verify = self.members == 1 }
+      else
+        loss, details = self.loss(sample, members)
+      end
       local outputs = { loss = mean_of(loss, level, "") }
       if type(details) == "table" then
         for _, name in ipairs(check.sorted_keys(details)) do
-          outputs[name] = mean_of(details[name], level, "'s " .. name)
+          outputs[name] = self.per_row[name] and details[name] or mean_of(details[name], level, "'s " .. name)
         end
       end
       if self.optimiser:minimise(outputs.loss) == 0 then
         check.fail("update: the loss does not depend on any of the %d trained parameters, so nothing "
           .. "would be learnt; compute it from what the nets give for the sample, without "
           .. "orrery.stop_gradient, and list in `nets` and `parameters` what it uses", #self.parameters)
+      end
+      for _, follower in ipairs(self.followers) do
+        local old = trace.parameter(follower.tensor, follower.level)
+        local leader = trace.updated(trace.parameter(follower.leader, follower.level))
+        trace.update(old, follower.tau == 1 and leader or old + follower.tau * (leader - old))
       end
       return outputs
     end,
@@ -220,34 +261,52 @@ function Update:step(batch, index)
   return loss, outputs
 end
 
--- Everything that a resumed training needs, by name.
-local function state_of(self)
+--- update:gradient_norm(): the length of all gradients together at the last step, before clipping; the mean over
+--- an ensemble's members.
+function Update:gradient_norm()
+  local states, names = self.optimiser:states()
+  local norms = {}
+  for i, name in ipairs(names) do
+    if name:find "%.length$" then norms[#norms + 1] = orrery.mean(states[i]) end
+  end
+  local sum = 0
+  for _, norm in ipairs(norms) do sum = sum + (type(norm) == "number" and norm or norm:item()) end
+  return sum / #norms
+end
+
+--- update:state(prefix): everything that a resumed training needs: a list of names, each behind the prefix, and one
+--- of tensors, for orrery.checkpoint. The count of steps is a copy; see update:resume.
+function Update:state(prefix)
+  prefix = prefix or ""
   local names, tensors = {}, {}
-  for i, tensor in ipairs(self.parameters) do
-    names[i], tensors[i] = "parameter." .. i, tensor
-  end
+  local function add(name, tensor) names[#names + 1], tensors[#tensors + 1] = prefix .. name, tensor end
+  for i, tensor in ipairs(self.parameters) do add("parameter." .. i, tensor) end
+  for i, follower in ipairs(self.followers) do add("follower." .. i, follower.tensor) end
   local states, state_names = self.optimiser:states()
-  for i, tensor in ipairs(states) do
-    names[#names + 1], tensors[#tensors + 1] = "optimiser." .. state_names[i], tensor
-  end
-  names[#names + 1], tensors[#tensors + 1] = "steps", orrery.tensor({ self.steps }, "int")
+  for i, tensor in ipairs(states) do add("optimiser." .. state_names[i], tensor) end
+  add("steps", orrery.tensor({ self.steps }, "int"))
   return names, tensors
+end
+
+--- update:resume(tensors): after the tensors of update:state were filled from a checkpoint: counts on from there.
+function Update:resume(tensors)
+  self.steps = tensors[#tensors][1]
+  self:remember()
+  return self
 end
 
 --- update:save(path): parameters and the optimiser's state as safetensors, whole or not at all.
 function Update:save(path)
-  orrery.checkpoint.save(path, state_of(self))
+  orrery.checkpoint.save(path, self:state())
   return self
 end
 
 --- update:load(path): goes on where update:save was called, to the bit. A file that does not fit is
 --- refused as a whole.
 function Update:load(path)
-  local names, tensors = state_of(self)
+  local names, tensors = self:state()
   orrery.checkpoint.load(path, names, tensors)
-  self.steps = tensors[#tensors][1]
-  self:remember()
-  return self
+  return self:resume(tensors)
 end
 
 return new

@@ -225,6 +225,12 @@ static int update(lua_State *L) {
   return 0;
 }
 
+/* core.updated(parameter): what its tensor will hold after a run. */
+static int updated(lua_State *L) {
+  lua_graph *g = outermost(lua_target_graph(L, 1, 1));
+  return lua_push_symbol(L, g, orr_updated(g->graph, lua_to_node(L, 1, g)));
+}
+
 /* core.compile(graph): a program. */
 static int compile(lua_State *L) {
   lua_graph *g = lua_check_graph(L, 1);
@@ -248,6 +254,7 @@ static const luaL_Reg functions[] = {
     {"row_count", row_count}, {"scan_begin", scan_begin}, {"scan_carry", scan_carry},
     {"scan_slice", scan_slice}, {"scan_step", scan_step}, {"scan_end", scan_end},
     {"gradient", gradient}, {"copy", copy}, {"output", output}, {"update", update},
+    {"updated", updated},
     {"compile", compile},
     {"on_decide", on_decide}, {NULL, NULL}};
 /* clang-format on */

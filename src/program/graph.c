@@ -434,6 +434,13 @@ orr_status orr_update(orr_graph *graph, orr_node parameter, orr_node value) {
   return add_output(graph, (named_output){NULL, value, parameter});
 }
 
+orr_node orr_updated(const orr_graph *graph, orr_node parameter) {
+  for (int i = 0; i < graph->output_count; i++)
+    if (!graph->outputs[i].name && graph->outputs[i].parameter == parameter)
+      return graph->outputs[i].node;
+  return parameter;
+}
+
 /* ---- the ops that only mark ---- */
 
 static void no_forward(const op_call *call) { (void)call; }

@@ -10,7 +10,7 @@ local trace = require "orrery.trace"
 local nn = orrery.nn
 
 local options = orrery.options {
-  case = "pets",                 -- pets, det, grad, grad1, train, small or td3
+  case = "pets",                 -- pets, det, grad, grad1, train, small, td3 or sac
   folder = "build/bench/pets",   -- where weights and data are
   plans = 0,                     -- 0: as many as the case is timed with
   iterations = 5,                -- of planning
@@ -301,10 +301,46 @@ local function td3()
   }
 end
 
+-- One update of soft actor-critic for the pendulum: both critics, actor, temperature and targets; with noise in the
+-- batch instead of drawn, for comparing.
+local function sac_agent(names)
+  local env = orrery.env "pendulum"
+  local agent = orrery.sac { env = env, replay = orrery.replay { env = env }, hidden = CRITIC }
+  for name, net in pairs { ["actor."] = agent.actor, ["q1."] = agent.q1, ["q2."] = agent.q2 } do fill(net, name) end
+  for slow, net in pairs { slow1 = agent.q1, slow2 = agent.q2 } do
+    for i, tensor in ipairs((agent.kept[slow]:parameters())) do tensor:assign((net:parameters())[i]) end
+  end
+  local batch = {}
+  for name, width in pairs(names) do
+    batch[name] = fixture(name, function()
+      if width == 0 then return orrery.randn(BATCH) end
+      return orrery.randn(BATCH, width)
+    end)
+  end
+  batch.terminated = orrery.zeros(BATCH)
+  return agent, batch
+end
+
+local function sac()
+  local names = { observation = 3, action = 1, reward = 0, next_observation = 3 }
+  local agent, batch = sac_agent(names)
+  local critic, actor = flops_of(4, CRITIC, 1), flops_of(3, CRITIC, 2)
+  return {
+    -- targets; both critics; the actor through both
+    flops = (actor + 2 * critic + 6 * critic + 3 * actor + 4 * critic) * BATCH, times = 50,
+    run = function() agent:update(batch) end,
+    check = function()
+      names.noise, names.next_noise = 1, 1
+      local other, known = sac_agent(names)
+      return losses(function() return other:update(known).critic_loss end)
+    end,
+  }
+end
+
 -- ---- serving
 
 local cases = {
-  pets = pets, det = det, train = train, small = small, td3 = td3,
+  pets = pets, det = det, train = train, small = small, td3 = td3, sac = sac,
   grad = function() return gradient(5) end, grad1 = function() return gradient(1) end,
 }
 

@@ -9,7 +9,7 @@ package.path = "tests/bench/?.lua;" .. package.path
 local peers, start_server = require "peers", require "server"
 
 local options = orrery.options({
-  cases = { "pets", "det", "grad", "grad1", "train", "small", "td3" },
+  cases = { "pets", "det", "grad", "grad1", "train", "small", "td3", "sac" },
   threads = { 1, 2 },           -- numbers of threads
   reps = 7,                     -- timed repetitions
   kernel = "best",              -- avx2: as on a processor without AVX-512, PyTorch too
@@ -34,6 +34,7 @@ local cases = {
   train = { variants = { "mbrl", "best", "foreach", "jit" }, ratio = 2.8, share = 0.65, mbrl = 3.2 },
   small = { variants = { "best", "foreach", "jit" }, ratio = 3, share = 0.6 },
   td3   = { variants = { "best", "foreach" }, ratio = 3, share = 0.6 },
+  sac   = { variants = { "best", "foreach" }, ratio = 2, share = 0.6 },
 }
 local SCALING = 1.9
 

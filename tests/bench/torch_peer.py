@@ -420,10 +420,62 @@ def td3():
     return repeat, losses(lambda: repeat(lambda: noise)), 50
 
 
+def sac():
+    actor, q1, q2 = [mlp(name) for name in ("actor.", "q1.", "q2.")]
+    q1_t, q2_t = copy.deepcopy(q1), copy.deepcopy(q2)
+    log_alpha = torch.zeros((), requires_grad=True)
+    of_actor, of_critics = adam(actor.parameters(), 3e-4), adam([*q1.parameters(), *q2.parameters()], 3e-4)
+    of_alpha = adam([log_alpha], 3e-4)
+    state, action, gained, after = map(fixture, ("observation", "action", "reward", "next_observation"))
+    action, gained = action / 2, gained.unsqueeze(1)  # torques of -2 .. 2
+    both, slow = [[*a.parameters(), *b.parameters()] for a, b in ((q1, q2), (q1_t, q2_t))]
+    foreach = args.variant == "foreach"
+
+    def policy(x, noise):
+        mean, log_deviation = actor(x).chunk(2, -1)
+        log_deviation = log_deviation.clamp(-20, 2)
+        u = mean + log_deviation.exp() * noise
+        gaussian = -0.5 * noise ** 2 - log_deviation - 0.5 * math.log(2 * math.pi)
+        return torch.tanh(u), (gaussian - 2 * (math.log(2) - u - F.softplus(-2 * u))).sum(-1, keepdim=True)
+
+    def repeat(noise=None, next_noise=None):
+        with torch.no_grad():
+            chosen, log_p = policy(after, torch.randn_like(action) if next_noise is None else next_noise)
+            x = torch.cat([after, chosen], 1)
+            target = gained + 0.99 * (torch.min(q1_t(x), q2_t(x)) - log_alpha.exp() * log_p)
+        x = torch.cat([state, action], 1)
+        loss = F.mse_loss(q1(x), target) + F.mse_loss(q2(x), target)
+        of_critics.zero_grad(set_to_none=True)
+        loss.backward()
+        of_critics.step()
+        for p in both:
+            p.requires_grad_(False)
+        chosen, log_p = policy(state, torch.randn_like(action) if noise is None else noise)
+        x = torch.cat([state, chosen], 1)
+        of_actor.zero_grad(set_to_none=True)
+        (log_alpha.exp().detach() * log_p - torch.min(q1(x), q2(x))).mean().backward()
+        of_actor.step()
+        for p in both:
+            p.requires_grad_(True)
+        of_alpha.zero_grad(set_to_none=True)
+        (-log_alpha * (log_p.detach() - 1)).mean().backward()
+        of_alpha.step()
+        with torch.no_grad():
+            if foreach:
+                torch._foreach_mul_(slow, 0.995)
+                torch._foreach_add_(slow, both, alpha=0.005)
+            else:
+                for p, pt in zip(both, slow):
+                    pt.mul_(0.995).add_(p, alpha=0.005)
+        return loss
+
+    return repeat, losses(lambda: repeat(fixture("noise"), fixture("next_noise"))), 50
+
+
 # ---- serving
 
 cases = {"pets": planning, "det": planning, "grad": gradient, "grad1": gradient,
-         "train": train, "small": small, "td3": td3}
+         "train": train, "small": small, "td3": td3, "sac": sac}
 repeat, check, times = cases[args.case]()
 print("ready", flush=True)
 for line in sys.stdin:

@@ -128,6 +128,33 @@ for i, tensor in ipairs((resumed:parameters())) do assert(tensor:same(wanted[i])
 fails("optimiser.", function() update_of(fragile):load(path) end)
 os.remove(path)
 
+-- ---- targets follow the parameters as they are after the step, inside the program
+
+do
+  local led = nn.mlp { inputs = 2, outputs = 1, hidden = { 8 }, seed = 1 }
+  local slow = nn.mlp { inputs = 2, outputs = 1, hidden = { 8 }, seed = 2 }
+  local equal = nn.mlp { inputs = 2, outputs = 1, hidden = { 8 }, seed = 3 }
+  local expected = {}
+  for i, tensor in ipairs((slow:parameters())) do expected[i] = tensor:copy() end
+  local follows = orrery.update {
+    nets = { led }, follow = { { slow, led, 0.1 }, { equal, led, 1 } },
+    loss = function(sample) return nn.mse(led(sample.x), sample.y) + 0.1 * orrery.square(slow(sample.x)[1]) end,
+  }
+  for _ = 1, 3 do
+    follows:step { x = X, y = Y }
+    for i, tensor in ipairs((led:parameters())) do
+      expected[i] = expected[i] + 0.1 * (tensor - expected[i])
+      assert((slow:parameters())[i]:same(expected[i]) and (equal:parameters())[i]:same(tensor))
+    end
+  end
+  assert(follows:gradient_norm() > 0)
+  for _ = 1, 9 do follows:step { x = X, y = bad } end
+  fails("not finite 10 times in a row", function() follows:step { x = X, y = bad } end)
+  fails("entry 1 of follow must be", orrery.update, { nets = { led }, loss = print, follow = { { slow, led } } })
+  fails("linear1.weight is 2 x 8 in the target, 2 x 9", orrery.update, { nets = { led }, loss = print,
+    follow = { { slow, nn.mlp { inputs = 2, outputs = 1, hidden = { 9 } }, 1 } } })
+end
+
 -- ---- mistakes
 
 fails("loss is missing", orrery.update, { nets = { net } })

@@ -32,13 +32,39 @@ regression.safetensors: x [64, 2], y [64, 1]; a 2 -> 32 -> 32 -> 1 net with tanh
     linear1.weight [2, 32], linear1.bias [32], linear2.weight, linear2.bias, linear3.weight, linear3.bias
     losses [100]          before each step
     final.P               parameters after the last step
+
+learners.safetensors: a batch of 32, of an environment with 4 numbers to see and 2 actions in -2 .. 4, or a choice of 3:
+  observation, next_observation [32, 4], action [32, 2], choice, reward, terminated [32], noise, next_noise [32, 2] (of
+  policies); nets with tanh and 2 hidden layers of 8, actor, policy, q1, q2, values, duel: NET.P as above. Every CASE of
+  sac, td3, ddpg, dqn, dqn_plain, dqn_dueling, dqn_slow: 5 updates with this batch, gamma 0.9, Adam 0.01, tau 0.1
+  (0 in dqn, dqn_plain and dqn_dueling), gradients clipped to 10 in dqn:
+    CASE.loss [5]         of the critics, before each update
+    CASE.NET.P            parameters after the last; slow_NET: of the target nets
+    sac.log_alpha [1]     likewise, 0 at first; the target entropy is -2
+  squashed: mean, log_deviation, noise [24, 2], action [24, 2] = tanh(mean + exp(log_deviation, 2 at most) noise),
+  log_probability [24] of it; grad.mean, grad.log_deviation of the sum of v log_probability + w . action, v [24], w [24, 2]
+
+policies.safetensors: of policies and what is learnt by them. Actions of a choice count from 0.
+    categorical: d, other [16, 5], the logits; action [16] (int32)
+    gaussian:    d, other [16, 6], 3 means and 3 logs of deviations; action [16, 3]
+      and of each log_prob, entropy, kl = KL(d || other), [16]
+    gae: reward, value, next_value, terminated, truncated [12, 3] of 12 steps of 3 copies; advantage and return [12, 3]
+        by gamma 0.95 and lambda 0.9
+    CASE of choice and real: a policy 4 -> 8 -> 6 -> n with tanh; n is 3, logits, or 2, means, with log_std [2];
+      CASE.P                 its parameters
+      CASE.x, action, advantage, old_log_prob     a batch of 32; the action [32] (int32) or [32, 2]
+      CASE.v, CASE.product   a vector of as many numbers as it has parameters, each tensor's flattened and log_std last;
+                             (F + 0.1) v, F the second derivatives of the mean of KL(as it is || by other parameters)
+      CASE.loss, CASE.grad.P the mean of -min(r A, clip(r, 0.8, 1.2) A) - 0.01 entropy, and its gradient
 """
+import copy
 import json
 import pathlib
 import struct
 
 import torch
 from torch import nn
+from torch.distributions import Categorical, Independent, Normal, kl_divergence
 from torch.nn import functional
 
 FOLDER = pathlib.Path(__file__).resolve().parent
@@ -241,8 +267,259 @@ def regression():
     print(f"PyTorch's own float32 run is at most {apart:.1e} (relative) away from the stored losses")
 
 
+# ---- learners
+
+UNIT = torch.distributions.transforms.TanhTransform(cache_size=1)
+
+
+def policy_of(mean, log_deviation, noise):
+    """The squashed action and its log-probability, by torch.distributions."""
+    normal_of = torch.distributions.Normal(mean, log_deviation.exp())
+    action = UNIT(mean + log_deviation.exp() * noise)
+    return action, torch.distributions.TransformedDistribution(normal_of, [UNIT]).log_prob(action).sum(-1)
+
+
+def squashed(tensors):
+    mean, log_deviation = normal(24, 2, scale=3).requires_grad_(), normal(24, 2).requires_grad_()
+    noise, v, w = normal(24, 2), normal(24), normal(24, 2)
+    action, log_p = policy_of(mean, log_deviation.clamp(-20, 2), noise)
+    ((v * log_p).sum() + (w * action).sum()).backward()
+    found = {"mean": mean, "log_deviation": log_deviation, "noise": noise, "v": v, "w": w, "action": action,
+             "log_probability": log_p, "grad.mean": mean.grad, "grad.log_deviation": log_deviation.grad}
+    tensors.update({"squashed." + name: x for name, x in found.items()})
+
+
+def store(tensors, prefix, net):
+    for name, p, transposed in named_parameters(net):
+        tensors[f"{prefix}.{name}"] = (p.t() if transposed else p).detach().clone()
+
+
+class Case:
+    """Copies of the nets, their targets, and Adam."""
+    GAMMA, TAU = 0.9, 0.1
+
+    def __init__(self, nets, *names):
+        self.nets = {name: copy.deepcopy(nets[name]) for name in names}
+        self.slow = {name: copy.deepcopy(nets[name]) for name in names}
+        self.losses = []
+
+    def optimiser(self, *names):
+        return torch.optim.Adam([p for name in names for p in self.nets[name].parameters()], lr=0.01)
+
+    def follow(self, *names):
+        for name in names:
+            for p, slow in zip(self.nets[name].parameters(), self.slow[name].parameters()):
+                slow.data += self.TAU * (p.data - slow.data)
+
+    def step(self, optimiser, loss, clip=None):
+        optimiser.zero_grad()
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_([p for group in optimiser.param_groups for p in group["params"]], clip)
+        optimiser.step()
+
+    def save(self, tensors, case):
+        tensors[case + ".loss"] = torch.stack(self.losses)
+        for name in self.nets:
+            store(tensors, f"{case}.{name}", self.nets[name])
+            store(tensors, f"{case}.slow_{name}", self.slow[name])
+
+
+def joined(x, action):
+    return torch.cat([x, action], 1)
+
+
+def case_sac(nets, b, tensors):
+    c = Case(nets, "policy", "q1", "q2")
+    log_alpha = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+    of_critics, of_actor = c.optimiser("q1", "q2"), c.optimiser("policy")
+    of_alpha = torch.optim.Adam([log_alpha], lr=0.01)
+
+    def draw(x, noise):
+        mean, log_deviation = c.nets["policy"](x).chunk(2, -1)
+        return policy_of(mean, log_deviation.clamp(-20, 2), noise)
+
+    for _ in range(5):
+        with torch.no_grad():
+            action, log_p = draw(b["next_observation"], b["next_noise"])
+            x = joined(b["next_observation"], action)
+            value = torch.min(c.slow["q1"](x), c.slow["q2"](x))[:, 0] - log_alpha.exp() * log_p
+            y = b["reward"] + c.GAMMA * (1 - b["terminated"]) * value
+        x = joined(b["observation"], b["unit_action"])
+        loss = sum(((c.nets[q](x)[:, 0] - y) ** 2).mean() for q in ("q1", "q2"))
+        c.losses.append(loss.detach())
+        c.step(of_critics, loss)
+        c.follow("q1", "q2")
+        action, log_p = draw(b["observation"], b["noise"])
+        x = joined(b["observation"], action)
+        worth = torch.min(c.nets["q1"](x), c.nets["q2"](x))[:, 0]
+        c.step(of_actor, (log_alpha.exp().detach() * log_p - worth).mean())
+        c.step(of_alpha, -(log_alpha * (log_p.detach() - 2)).mean())
+    c.save(tensors, "sac")
+    tensors["sac.log_alpha"] = log_alpha
+
+
+def case_td3(nets, b, tensors, twin):
+    critics = ("q1", "q2") if twin else ("q1",)
+    c = Case(nets, "actor", *critics)
+    of_critics, of_actor = c.optimiser(*critics), c.optimiser("actor")
+    for k in range(1, 6):
+        with torch.no_grad():
+            action = torch.tanh(c.slow["actor"](b["next_observation"]))
+            if twin:
+                action = (action + (0.2 * b["next_noise"]).clamp(-0.5, 0.5)).clamp(-1, 1)
+            x = joined(b["next_observation"], action)
+            value = torch.stack([c.slow[q](x)[:, 0] for q in critics]).min(0).values
+            y = b["reward"] + c.GAMMA * (1 - b["terminated"]) * value
+        x = joined(b["observation"], b["unit_action"])
+        loss = sum(((c.nets[q](x)[:, 0] - y) ** 2).mean() for q in critics)
+        c.losses.append(loss.detach())
+        c.step(of_critics, loss)
+        if not twin or k % 2 == 0:
+            action = torch.tanh(c.nets["actor"](b["observation"]))
+            c.step(of_actor, -c.nets["q1"](joined(b["observation"], action)).mean())
+            c.follow("actor", *critics)
+    c.save(tensors, "td3" if twin else "ddpg")
+
+
+def case_dqn(nets, b, tensors, case, name, double, tau):
+    c = Case(nets, name)
+    c.TAU = tau
+    optimiser, choice = c.optimiser(name), b["choice"].long().unsqueeze(1)
+
+    def values(net, x):
+        y = net(x)
+        if name == "duel":
+            advantage = y[:, :3]
+            y = y[:, 3:] + advantage - advantage.mean(1, keepdim=True)
+        return y
+
+    for _ in range(5):
+        with torch.no_grad():
+            after = values(c.slow[name], b["next_observation"])
+            chosen = (values(c.nets[name], b["next_observation"]) if double else after).argmax(1, keepdim=True)
+            y = b["reward"] + c.GAMMA * (1 - b["terminated"]) * after.gather(1, chosen)[:, 0]
+        loss = functional.smooth_l1_loss(values(c.nets[name], b["observation"]).gather(1, choice)[:, 0], y)
+        c.losses.append(loss.detach())
+        c.step(optimiser, loss, clip=10)
+        c.follow(name)
+    c.save(tensors, case)
+
+
+def learners():
+    nets = {"actor": [4, 8, 8, 2], "policy": [4, 8, 8, 4], "q1": [6, 8, 8, 1], "q2": [6, 8, 8, 1],
+            "values": [4, 8, 8, 3], "duel": [4, 8, 8, 4]}
+    nets = {name: mlp(sizes, nn.Tanh) for name, sizes in nets.items()}
+    tensors = {}
+    for name, net in nets.items():
+        randomise(net)
+        store(tensors, name, net)
+    unit = (2 * torch.rand(32, 2) - 1).double()
+    b = {"observation": normal(32, 4), "next_observation": normal(32, 4), "unit_action": unit,
+         "action": (1 + 3 * unit).float().double(), "choice": torch.randint(0, 3, (32,)).double(),
+         "reward": normal(32, scale=3), "terminated": (torch.rand(32) < 0.25).double(),
+         "noise": normal(32, 2), "next_noise": normal(32, 2)}
+    tensors.update({name: x for name, x in b.items() if name != "unit_action"})
+    case_sac(nets, b, tensors)
+    case_td3(nets, b, tensors, True)
+    case_td3(nets, b, tensors, False)
+    case_dqn(nets, b, tensors, "dqn", "values", True, 0)
+    case_dqn(nets, b, tensors, "dqn_plain", "values", False, 0)
+    case_dqn(nets, b, tensors, "dqn_dueling", "duel", True, 0)
+    case_dqn(nets, b, tensors, "dqn_slow", "values", True, 0.1)
+    squashed(tensors)
+    save("learners", tensors, {"gamma": Case.GAMMA, "tau": Case.TAU, "adam": {"learning_rate": 0.01}})
+# ---- policies
+
+def distributions():
+    tensors = {}
+    for case, size in ("categorical", 5), ("gaussian", 6):
+        d, other = normal(16, size), normal(16, size)
+        if case == "categorical":
+            p, q, action = Categorical(logits=d), Categorical(logits=other), torch.randint(0, 5, (16,))
+        else:
+            p, q = (Independent(Normal(x[:, :3], x[:, 3:].exp()), 1) for x in (d, other))
+            action = normal(16, 3, scale=1.5)
+        tensors.update({f"{case}.d": d, f"{case}.other": other, f"{case}.action": action,
+                        f"{case}.log_prob": p.log_prob(action), f"{case}.entropy": p.entropy(),
+                        f"{case}.kl": kl_divergence(p, q)})
+    return tensors
+
+
+def advantages(gamma=0.95, decay=0.9):
+    """Every advantage by its sum, from each step on."""
+    reward, value, next_value = normal(12, 3), normal(12, 3), normal(12, 3)
+    terminated, truncated = torch.zeros(12, 3).double(), torch.zeros(12, 3).double()
+    terminated[3, 0] = truncated[6, 0] = truncated[4, 1] = terminated[11, 1] = terminated[8, 2] = 1
+    truncated[8, 2] = 1  # both at once
+    advantage = torch.zeros(12, 3).double()
+    for copy in range(3):
+        for first in range(12):
+            for t in range(first, 12):
+                goes_on = gamma * next_value[t, copy] * (1 - terminated[t, copy])
+                delta = reward[t, copy] + goes_on - value[t, copy]
+                advantage[first, copy] += (gamma * decay) ** (t - first) * delta
+                if terminated[t, copy] or truncated[t, copy]:
+                    break
+    return {"gae.reward": reward, "gae.value": value, "gae.next_value": next_value, "gae.terminated": terminated,
+            "gae.truncated": truncated, "gae.advantage": advantage, "gae.return": advantage + value}
+
+
+def draws_of(net, log_std, x):
+    y = net(x)
+    return Categorical(logits=y) if log_std is None else Independent(Normal(y, log_std.exp().expand_as(y)), 1)
+
+
+def fisher_product(net, log_std, x, parameters, v, damping):
+    with torch.no_grad():
+        old = draws_of(net, log_std, x)
+    kl = kl_divergence(old, draws_of(net, log_std, x)).mean()
+    slope = torch.cat([g.reshape(-1) for g in torch.autograd.grad(kl, parameters, create_graph=True)]) @ v
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(slope, parameters)]) + damping * v
+
+
+def policy_case(case):
+    # Weights in our layout, so that vectors of all parameters agree.
+    class Layer(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.weight, self.bias = (nn.Parameter(normal(*s, scale=0.5)) for s in ((inputs, outputs), (outputs,)))
+
+        def forward(self, x):
+            return x @ self.weight + self.bias
+
+    real = case == "real"
+    net = nn.Sequential(Layer(4, 8), nn.Tanh(), Layer(8, 6), nn.Tanh(), Layer(6, 2 if real else 3))
+    log_std = nn.Parameter(normal(2, scale=0.3)) if real else None
+    parameters = list(net.parameters()) + ([log_std] if real else [])
+    names = [f"linear{i}.{part}" for i in (1, 2, 3) for part in ("weight", "bias")] + ["log_std"]
+    x, advantage = normal(32, 4), normal(32)
+    action = normal(32, 2) if real else torch.randint(0, 3, (32,))
+    old_log_prob = (draws_of(net, log_std, x).log_prob(action).detach() + normal(32, scale=0.3)).float().double()
+    v = normal(sum(p.numel() for p in parameters))
+    tensors = {"x": x, "advantage": advantage, "action": action, "old_log_prob": old_log_prob, "v": v,
+               "product": fisher_product(net, log_std, x, parameters, v, 0.1)}
+    policy = draws_of(net, log_std, x)
+    ratio = (policy.log_prob(action) - old_log_prob).exp()
+    gain = torch.min(ratio * advantage, ratio.clamp(0.8, 1.2) * advantage)
+    loss = (-gain - 0.01 * policy.entropy()).mean()
+    loss.backward()
+    tensors["loss"] = loss.reshape(1)
+    for name, p in zip(names, parameters):
+        tensors[name], tensors["grad." + name] = p, p.grad
+    return {f"{case}.{name}": t for name, t in tensors.items()}
+
+
+def policies():
+    tensors = {**distributions(), **advantages(), **policy_case("choice"), **policy_case("real")}
+    save("policies", tensors, {"gae": {"gamma": 0.95, "lambda": 0.9}, "fisher": {"damping": 0.1},
+                               "ppo": {"clip": 0.2, "entropy": 0.01}})
+
+
 torch.manual_seed(20240229)
 layers()
 losses()
 optimisers()
 regression()
+learners()
+policies()

@@ -127,6 +127,44 @@ Test(builtin, cartpole_obeys_lagrange) {
   orr_env_free(env);
 }
 
+/* Gymnasium 0.29, cartpole.py: the equations as they stand there. */
+Test(builtin, cartpole_balance_is_gymnasiums) {
+  const long double gravity = 9.8L, masscart = 1, masspole = 0.1L, length = 0.5L, tau = 0.02L;
+  const long double total_mass = masspole + masscart, polemass_length = masspole * length;
+  orr_env *env = make("cartpole_balance", NULL, 0, 0);
+  orr_random random = orr_random_new(5, 0);
+  orr_real o[4];
+  int over = 0;
+  for (int i = 0; i < 2000; i++) {
+    orr_env_reset(env, (uint64_t)i, o);
+    for (int k = 0; k < 4; k++) cr_assert(fabs((double)o[k]) <= 0.05);
+    double at[4] = {5 * orr_random_uniform(&random) - 2.5, 4 * orr_random_uniform(&random) - 2,
+                    0.5 * orr_random_uniform(&random) - 0.25, 4 * orr_random_uniform(&random) - 2},
+           after[4];
+    orr_real action = (orr_real)(i % 2);
+    orr_env_result r;
+    cr_assert_eq(orr_env_set_state(env, at), ORR_OK);
+    cr_assert_eq(orr_env_step(env, &action, o, &r), ORR_OK);
+    orr_env_get_state(env, after);
+    long double x = at[0], x_dot = at[1], theta = at[2], theta_dot = at[3];
+    long double force = i % 2 ? 10 : -10, costheta = cosl(theta), sintheta = sinl(theta);
+    long double temp = (force + polemass_length * theta_dot * theta_dot * sintheta) / total_mass;
+    long double thetaacc = (gravity * sintheta - costheta * temp) /
+                           (length * (4.0L / 3.0L - masspole * costheta * costheta / total_mass));
+    long double xacc = temp - polemass_length * thetaacc * costheta / total_mass;
+    long double want[4] = {x + tau * x_dot, x_dot + tau * xacc, theta + tau * theta_dot,
+                           theta_dot + tau * thetaacc};
+    for (int k = 0; k < 4; k++) cr_assert_float_eq(after[k], (double)want[k], 1e-12);
+    bool terminated = fabsl(want[0]) > 2.4L || fabsl(want[2]) > 12 * 2 * acosl(-1) / 360;
+    cr_assert_eq(r.terminated, terminated);
+    cr_assert(r.reward == 1);
+    over += terminated;
+  }
+  cr_expect(over > 100 && over < 1900);
+  cr_expect_eq(orr_env_max_steps(env), 0);
+  orr_env_free(env);
+}
+
 Test(builtin, cartpole_hangs_still_and_falls_when_upright) {
   orr_env *env = make("cartpole", NULL, 0, 0);
   double hanging[4] = {0}, upright[4] = {0, 0, acos(-1) + 1e-3, 0}, state[4];
@@ -377,10 +415,12 @@ Test(builtin, every_one_keeps_the_promises) {
       cr_assert_eq(orr_env_set_state(b, state), ORR_OK);
       cr_assert_eq(orr_env_step(a, action, o, &r), ORR_OK);
       orr_env_step(b, action, p, &s);
+      cr_assert_eq(r.terminated, s.terminated);
       cr_assert_arr_eq(o, p, bytes, "%s, step %d", name, i);
       cr_assert(r.reward == s.reward);
       cr_assert_eq(orr_space_first_outside(seen, o, (orr_real)1e-5), -1, "%s leaves its bounds",
                    name);
+      if (r.terminated) orr_env_reset(a, (uint64_t)i, o);
     }
     orr_canvas *canvas = orr_canvas_new(engine, 120, 90);
     cr_assert(orr_env_can_draw(a));

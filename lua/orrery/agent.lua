@@ -1,0 +1,307 @@
+--- agent.lua - what learners of actions share: an agent is a policy that gets better by acting.
+---
+---   local agent = orrery.sac { env = orrery.env "pendulum" }
+---   for _, entry in ipairs(agent:learn { steps = 20000, every = 2000 }) do print(entry.steps, entry.mean) end
+---   print(orrery.evaluate(env, agent))
+---
+--- A learner is a class made by agent.class, whose methods tell what is its own. In traced functions, x being what
+--- the nets see, the observation with the task's identifier z behind it:
+---   greedy(x)            { action = }: the best action, in the environment's units, or the number of a choice from 0
+---   behaviour(x, given)  { action =, ... }: one to learn from, with draws; given: the numbers in self.settings
+---   worth(x)             the value of acting greedily from here on; optional, for diagnostics
+--- and in plain Lua:
+---   advance()            lets the copies of the environment act, and learns from that
+local check = require "orrery.check"
+local orrery = require "orrery"
+local trace = require "orrery.trace"
+local tasks = require "orrery.agent_tasks"
+
+local agent = {}
+
+local Agent = {}
+Agent.__index = Agent
+
+--- agent.class(name, base): a class of learners, with an agent's methods, or those of a class made from it.
+function agent.class(name, base)
+  local Class = setmetatable({ name = name, __name = name .. " agent" }, { __index = base or Agent })
+  Class.__index = Class
+  function Class:__tostring() return ("%s agent for '%s', after %d steps"):format(name, self.env.name, self.steps) end
+  return Class
+end
+
+-- ---- making
+
+-- One choice of n (self.choices), or numbers within bounds: middle +- reach.
+local function read_actions(self)
+  local space, low, high = self.action_space, {}, {}
+  for _, field in ipairs(space.fields) do
+    if field.n and field.n > 0 then
+      if space.size == 1 then self.choices = field.n end
+      self.discrete = field
+    end
+    for i = 1, field.count do
+      for which, list in pairs { low = low, high = high } do
+        local bound = field[which]
+        list[#list + 1] = type(bound) == "number" and bound or orrery.tensor(bound):flatten()[i]
+      end
+    end
+  end
+  self.low, self.high = orrery.tensor(low), orrery.tensor(high)
+  self.middle, self.reach = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
+end
+
+-- Refuses actions that the learner cannot give. kind: "choices", "numbers", or "any" of the two.
+local function check_actions(self, kind)
+  local env, space = self.env.name, self.action_space
+  local names = table.concat(space.names, ", ")
+  if self.discrete and not self.choices then
+    check.fail("%s: the actions of '%s' (%s) have a discrete field '%s' among others; a single one, or none, can be "
+      .. "learnt", self.name, env, names, self.discrete.name)
+  end
+  if kind == "choices" and not self.choices then
+    check.fail("%s: it chooses among discrete actions, and the action of '%s' (%s) is continuous; use orrery.sac, td3, "
+      .. "ddpg or ppo", self.name, env, names)
+  end
+  if self.choices then
+    if kind ~= "numbers" then return end
+    check.fail("%s: it needs continuous actions, and the action of '%s' (%s) is one of %d choices; use orrery.dqn or "
+      .. "ppo", self.name, env, names, self.choices)
+  end
+  for i = 1, space.size do
+    if not (self.reach[i] < math.huge) then
+      check.fail("%s: the actions of '%s' (%s) need bounds; give their fields low and high", self.name, env, names)
+    end
+  end
+end
+
+local function is_env(env)
+  local known, space = pcall(function() return env.action_space end)
+  return known and type(env) == "userdata" and space ~= nil
+end
+
+local function check_numbers(self, o)
+  for _, name in ipairs(check.sorted_keys(o)) do
+    if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
+      check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
+    end
+    for _, whole in ipairs { "copies", "batch", "train_every", "updates", "start", "delay", "target_interval" } do
+      if name == whole and (o[name] ~= math.floor(o[name]) or o[name] < (name == "start" and 0 or 1)) then
+        check.fail("%s options: %s must be a whole number, 1 or more, not %g", self.name, name, o[name])
+      end
+    end
+  end
+end
+
+local COMMON = {
+  env = "any", task = "any", tasks = "optional table", copies = 1, hidden = { 256, 256 }, activation = "relu",
+  gamma = 0.99, seed = 0,
+}
+
+--- agent.new(Class, options, defaults, actions): an agent of the class, options checked: COMMON and the defaults of
+--- the learner. actions: "choices", "numbers" or "any".
+function agent.new(Class, options, defaults, actions)
+  for name, value in pairs(COMMON) do
+    if defaults[name] == nil then defaults[name] = value end
+  end
+  local o = check.options(Class.name .. " options", options, defaults)
+  if not is_env(o.env) then
+    check.fail("%s options: an environment is needed, as in { env = orrery.env \"pendulum\" }", Class.name)
+  end
+  local self = setmetatable({ options = o, env = o.env, gamma = o.gamma, seed = math.tointeger(o.seed),
+    copies = o.copies, observation_space = o.env.observation_space, action_space = o.env.action_space,
+    steps = 0, acts = 0, seconds = 0, settings = {}, programs = {}, sums = {}, updates = {},
+    -- apart, so that one more draw of one kind moves none of the others
+    seeds = orrery.stream(o.seed, 1), draws = orrery.stream(o.seed, 2), choosing = orrery.stream(o.seed, 3) }, Class)
+  check_numbers(self, o)
+  self.states = self.observation_space.size
+  read_actions(self)
+  check_actions(self, actions)
+  self.tasks = tasks.read(self, o)
+  self.identifiers = self.tasks[1] and self.tasks[1].z and self.tasks[1].z:size(1) or 0
+  self.inputs = self.states + self.identifiers
+  return self
+end
+
+--- self:net(outputs, more): a net of what is seen, and of `more` numbers, by the options hidden and activation; each
+--- with a seed of its own.
+function Agent:net(outputs, more)
+  return orrery.nn.mlp { inputs = self.inputs + (more or 0), outputs = outputs, hidden = self.options.hidden,
+    activation = self.options.activation, seed = self.choosing:whole() >> 12 }
+end
+
+-- ---- in traced functions
+
+--- self:seen(b), self:seen_next(b): what the nets see of a batch's row, before and after the step.
+function Agent:seen(b)
+  return self.identifiers > 0 and orrery.concat { b.observation, b.z } or b.observation
+end
+function Agent:seen_next(b)
+  return self.identifiers > 0 and orrery.concat { b.next_observation, b.z } or b.next_observation
+end
+
+--- self:from_unit(u), self:to_unit(a): actions between -1 .. 1 and the environment's units.
+function Agent:from_unit(u) return self.middle + self.reach * u end
+function Agent:to_unit(a) return (a - self.middle) / self.reach end
+
+-- ---- acting
+
+-- The program of one of the methods greedy, behaviour, worth.
+local function program_of(self, what)
+  if self.programs[what] then return self.programs[what] end
+  local inputs = { { name = "observation", shape = { self.states } } }
+  if self.identifiers > 0 then inputs[2] = { name = "z", shape = { self.identifiers } } end
+  local first, names = #inputs, check.sorted_keys(self.settings)
+  for _, name in ipairs(names) do inputs[#inputs + 1] = { name = name, level = "uniform" } end
+  self.programs[what] = trace.program { name = self.name .. ", " .. what, inputs = inputs, fn = function(...)
+    local values, given = { ... }, {}
+    for i, name in ipairs(names) do given[name] = values[first + i] end
+    local x = self.identifiers > 0 and orrery.concat { values[1], values[2] } or values[1]
+    return self[what](self, x, given)
+  end }
+  return self.programs[what]
+end
+
+local function run(self, what, observations, z)
+  local values = { observation = observations, z = z }
+  for name, value in pairs(self.settings) do values[name] = value end
+  return program_of(self, what):run(values, { rows = observations:size(1), seed = self.seed, iteration = self.acts })
+end
+
+--- agent:explore(observations, z): actions to learn from, for a batch of observations [n, size], by one program run:
+--- a tensor [n, action size], or an int tensor [n] of choices from 0; and a table of whatever else the learner's
+--- program gives. z: [n, size] where there are tasks with identifiers. Every call draws anew.
+function Agent:explore(observations, z)
+  self.acts = self.acts + 1
+  local outputs = run(self, "behaviour", observations, z)
+  return self.choices and outputs.action:to("int") or outputs.action, outputs
+end
+
+--- agent:decide(observations, z): as agent:explore, the best actions that it knows.
+function Agent:decide(observations, z)
+  local action = run(self, "greedy", observations, z).action
+  return self.choices and action:to("int") or action
+end
+
+--- agent:value(observations, z): what acting greedily is thought to be worth, discounted: [n].
+function Agent:value(observations, z)
+  if not self.worth then check.fail("%s: it has no value function", self.name) end
+  return run(self, "worth", observations, z)
+end
+
+--- agent:act(observation, context): the best action that it knows, as policies give it. Where there are tasks, for
+--- the one that agent:set_task chose.
+function Agent:act(observation)
+  local row = orrery.is_tensor(observation) and observation or self.observation_space:flatten(observation)
+  local z = self.identifiers > 0 and self.tasks[self.task or 1].z:insert_axis(1) or nil
+  local action = self:decide(row:reshape(1, self.states), z)
+  if self.choices then return action[1] end
+  return action:reshape(-1):copy()
+end
+
+--- agent:reset(seed): an episode starts; nothing is remembered from one to the next.
+function Agent:reset() end
+
+--- agent:set_task(which): the task, by its place or name, that agent:act acts for.
+function Agent:set_task(which) self.task = tasks.find(self, which) end
+
+-- ---- learning
+
+-- Environments to act in, apart from that of the evaluations where that can be.
+local function vector_env(self)
+  local env = self.env
+  local options = { replay = self.replay, task = #self.tasks == 1 and self.tasks[1].given or nil }
+  if env.thread_safe then return orrery.vector_env(env, self.copies, options) end
+  local list = {}
+  for i = 1, self.copies do list[i] = env.definition and orrery.env(env.definition) end
+  if #list == 0 and self.copies > 1 then
+    check.fail("%s: '%s' cannot be copied; copies must be 1", self.name, env.name)
+  end
+  self.shares_env = #list == 0
+  return orrery.vector_env(#list > 0 and list or { env }, options)
+end
+
+local function start(self)
+  self.many:reset(self.seeds:whole())
+  tasks.start(self)
+end
+
+-- What is under way enters the replay, cut off.
+local function cut(self)
+  if self.replay then self.many:cut() end
+end
+
+--- self:step(actions): one step of all copies, with the task's rewards; counts them. Afterwards self.many holds what
+--- came (observation, reward, terminated, truncated, final_observation), self.z what the next observations are for.
+function Agent:step(actions)
+  tasks.step(self, actions)
+  self.steps = self.steps + self.copies
+end
+
+--- self:note(values): adds numbers by name, or tensors of one, to those of which the next report tells the mean.
+function Agent:note(values)
+  for name, value in pairs(values) do
+    local sum = self.sums[name] or { 0, 0 }
+    sum[1], sum[2] = sum[1] + (type(value) == "number" and value or value:item()), sum[2] + 1
+    self.sums[name] = sum
+  end
+end
+
+local evaluation = require "orrery.agent_evaluation"
+
+-- Evaluates, and tells of everything since the last report.
+local function report(self, o, history, goal)
+  local entry = { steps = self.steps, seconds = self.seconds }
+  for name, sum in pairs(self.sums) do entry[name] = sum[1] / sum[2] end
+  self.sums = {}
+  for name, update in pairs(self.updates) do
+    if update.compiled then entry[name .. "_gradient"] = update:gradient_norm() end
+  end
+  evaluation.add_finished(entry, self.many:finished())
+  if o.episodes > 0 then
+    if self.shares_env then cut(self) end
+    evaluation.add(self, entry, o)
+    if self.shares_env then start(self) end
+  end
+  history[#history + 1] = entry
+  if o.run then
+    o.run:log(entry)
+    o.run:progress(self.steps / goal, ("%s, step %d, return %.4g"):format(self.name, self.steps,
+      entry.mean or entry.training or 0))
+  end
+  if o.log then o.log(entry, self) end
+end
+
+--- agent:learn(options): acts and learns; called again it goes on, with new episodes.
+---   steps     10000, of the environment, of all copies together
+---   every     1000: a report after so many steps, and at the end
+---   episodes  10, of each evaluation, played greedily; 0: none
+---   run       an orrery.run, in which every report is a line of metrics
+---   log       function(entry, agent), called with every report
+--- Answers the list of reports: steps (since the agent was made), seconds (of acting and learning), mean, std and
+--- success of the evaluation (of several tasks the mean over them, by name in `tasks`), training, the mean return of
+--- the episodes that ended in between; and diagnostics, means since the last report, as each learner tells.
+--- overestimation: what agent:value thought of the states of the evaluation's episodes, less the discounted return
+--- that came; in episodes that only time ended, of those in their first half.
+function Agent:learn(options)
+  local o = check.options("learn options", options,
+    { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
+  local history, goal = {}, self.steps + o.steps
+  local due = (self.steps // o.every + 1) * o.every
+  self.many = vector_env(self)
+  start(self)
+  while self.steps < goal do
+    local began = orrery.system.clock()
+    self:advance()
+    self.seconds = self.seconds + orrery.system.clock() - began
+    if self.steps >= due or self.steps >= goal then
+      report(self, o, history, goal)
+      due = (self.steps // o.every + 1) * o.every
+    end
+  end
+  cut(self)
+  return history
+end
+
+require "orrery.agent_files"(Agent)
+
+return agent

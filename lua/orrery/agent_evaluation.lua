@@ -1,0 +1,87 @@
+--- agent_evaluation.lua - how well a learner does, and how far its value function is off.
+local orrery = require "orrery"
+
+local evaluation = {}
+
+local function mean_of(list)
+  local sum = 0
+  for _, value in ipairs(list) do sum = sum + value end
+  return #list > 0 and sum / #list or nil
+end
+
+-- The agent, which keeps the observations of each episode.
+local function watched(agent)
+  local episodes = {}
+  return episodes, {
+    reset = function() episodes[#episodes + 1] = {} end,
+    act = function(_, observation, context)
+      local row = agent.observation_space:flatten(observation)
+      table.insert(episodes[#episodes], row)
+      return agent:act(row, context)
+    end,
+  }
+end
+
+-- Values and discounted returns of the states of an episode, or of its first half where only time ended it.
+local function add_estimates(agent, rows, rewards, timed_out, values, realised)
+  local count = timed_out and (#rows + 1) // 2 or #rows
+  local z = agent.identifiers > 0 and agent.tasks[agent.task or 1].z:insert_axis(1):broadcast(#rows, agent.identifiers)
+    :copy() or nil
+  local value = agent:value(orrery.stack(rows), z)
+  local to_come, returns = 0, {}
+  for t = #rows, 1, -1 do
+    to_come = rewards[t] + agent.gamma * to_come
+    returns[t] = to_come
+  end
+  for t = 1, count do
+    values[#values + 1], realised[#realised + 1] = value[t], returns[t]
+  end
+end
+
+local function evaluate(agent, o, given)
+  local episodes, policy = watched(agent)
+  local result = orrery.evaluate(agent.env, policy, { task = given, episodes = o.episodes })
+  local values, realised = {}, {}
+  for i, rows in ipairs(agent.worth and episodes or {}) do
+    local timed_out = agent.env.max_steps > 0 and #rows >= agent.env.max_steps
+    add_estimates(agent, rows, result.rewards[i], timed_out, values, realised)
+  end
+  local value = mean_of(values)
+  return { mean = result.mean, std = result.std, success = result.success,
+           success_at_end = result.success_at_end, value = value,
+           overestimation = value and value - mean_of(realised) }
+end
+
+--- evaluation.add(agent, entry, o): plays o.episodes greedily for every task; what came goes into the entry.
+function evaluation.add(agent, entry, o)
+  local before = agent.task
+  if #agent.tasks < 2 then
+    for name, value in pairs(evaluate(agent, o, agent.tasks[1] and agent.tasks[1].given)) do entry[name] = value end
+    return
+  end
+  local lists = {}
+  entry.tasks = {}
+  for i, one in ipairs(agent.tasks) do
+    agent.task = i
+    local found = evaluate(agent, o, one.given)
+    entry.tasks[one.name] = found
+    for name, value in pairs(found) do
+      lists[name] = lists[name] or {}
+      table.insert(lists[name], value)
+    end
+  end
+  agent.task = before
+  for name, list in pairs(lists) do entry[name] = mean_of(list) end
+end
+
+--- evaluation.add_finished(entry, finished): of the episodes that were learnt from.
+function evaluation.add_finished(entry, finished)
+  local returns, successes = {}, {}
+  for i, episode in ipairs(finished) do
+    returns[i] = episode["return"]
+    if episode.success ~= nil then successes[#successes + 1] = episode.success and 1 or 0 end
+  end
+  entry.training, entry.training_success = mean_of(returns), mean_of(successes)
+end
+
+return evaluation

@@ -1,0 +1,86 @@
+--- agent_files.lua - agents in files: what is needed to go on bit for bit.
+local check = require "orrery.check"
+local orrery = require "orrery"
+
+local STREAMS = { "seeds", "draws", "choosing" }
+local COUNTS = { "steps", "acts", "turn", "changes", "waiting", "renewed" }
+
+-- 64 bits as two ints.
+local function halves(number)
+  local function signed(x) return x >= 1 << 31 and x - (1 << 32) or x end
+  return signed(number >> 32), signed(number & 0xffffffff)
+end
+
+-- Counts and streams as one int tensor.
+local function pack(self)
+  local list = {}
+  local function add(number) list[#list + 1], list[#list + 2] = halves(number) end
+  for _, name in ipairs(COUNTS) do add(self[name] or 0) end
+  for _, name in ipairs(STREAMS) do
+    for _, number in ipairs(self[name]:state()) do add(number) end
+  end
+  add(self.replay and #self.replay or 0)
+  return orrery.tensor(list, "int")
+end
+
+local function unpack_into(self, packed)
+  local at = 0
+  local function take()
+    at = at + 2
+    return math.tointeger(packed[at - 1]) << 32 | math.tointeger(packed[at]) & 0xffffffff
+  end
+  for _, name in ipairs(COUNTS) do self[name] = take() end
+  for _, name in ipairs(STREAMS) do self[name]:state { take(), take(), take() } end
+  return take()
+end
+
+-- Names and tensors of everything, and how many of them are each update's.
+local function state_of(self)
+  local names, tensors, parts = { "agent" }, { pack(self) }, {}
+  local function add(prefix, more_names, more)
+    for i, name in ipairs(more_names) do
+      names[#names + 1], tensors[#tensors + 1] = prefix .. name, more[i]
+    end
+  end
+  for _, key in ipairs(check.sorted_keys(self.updates)) do
+    local more_names, more = self.updates[key]:state()
+    parts[#parts + 1] = { update = self.updates[key], tensors = more }
+    add(key .. ".", more_names, more)
+  end
+  for _, key in ipairs(check.sorted_keys(self.kept or {})) do -- further nets
+    local more, more_names = self.kept[key]:parameters()
+    add(key .. ".", more_names, more)
+  end
+  return names, tensors, parts
+end
+
+return function(Agent)
+  --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
+  --- the experience of one with a replay goes into a second file, path .. ".replay". Call it between two calls of
+  --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped.
+  function Agent:save(path)
+    if self.replay then self.replay:save(path .. ".replay") end
+    local names, tensors = state_of(self)
+    orrery.checkpoint.save(path, names, tensors)
+    return self
+  end
+
+  --- agent:load(path): what agent:save wrote, into an agent made with the same options. Files that do not fit are
+  --- refused as a whole.
+  function Agent:load(path)
+    local names, tensors, parts = state_of(self)
+    local replay, missing
+    if self.replay then
+      replay, missing = orrery.load_replay(path .. ".replay", { env = self.env, capacity = self.replay.capacity })
+      if missing then check.fail("%s: %s", path, missing) end
+    end
+    orrery.checkpoint.load(path, names, tensors)
+    local stored = unpack_into(self, tensors[1])
+    for _, part in ipairs(parts) do part.update:resume(part.tensors) end
+    if replay and #replay ~= stored then
+      check.fail("%s: the experience beside it has %d steps, and %d were saved with it", path, #replay, stored)
+    end
+    self.replay = replay
+    return self
+  end
+end

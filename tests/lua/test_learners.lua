@@ -1,0 +1,240 @@
+-- Learners from replay: what they refuse, what an update leaves alone, the same bits on any number of threads and
+-- after going on from a file, tasks with identifiers, and that they learn at all. Their mathematics is compared with
+-- PyTorch's in test_learners_reference.lua.
+local orrery = require "orrery"
+
+local function fails(words, f, ...)
+  local done, message = pcall(f, ...)
+  assert(not done, "no error where one was expected: " .. words)
+  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
+end
+
+local pendulum, balance = orrery.env "pendulum", orrery.env "cartpole_balance"
+local continuous = { ddpg = orrery.ddpg, td3 = orrery.td3, sac = orrery.sac }
+
+local function small(make, more)
+  local o = { env = pendulum, hidden = { 16, 16 }, batch = 32, start = 300 }
+  for name, value in pairs(more or {}) do o[name] = value end
+  return make(o)
+end
+
+-- ---- unsuitable spaces and options
+
+fails("dqn: it chooses among discrete actions, and the action of 'pendulum' (torque) is continuous; use orrery.sac",
+  orrery.dqn, { env = pendulum })
+fails("fqi: it chooses among discrete actions", orrery.fqi, { env = pendulum })
+for name, make in pairs(continuous) do
+  fails(name .. ": it needs continuous actions, and the action of 'cartpole_balance' (push) is one of 2 choices",
+    make, { env = balance })
+  fails(name .. " options: an environment is needed", make, {})
+end
+local function stay() return { x = 0 } end
+local function env_of(action)
+  return orrery.env { name = "still", observation = { "x" }, action = action, max_steps = 5, reset = stay,
+    step = function() return stay(), 0, false end }
+end
+fails("need bounds", orrery.sac, { env = env_of { { "push" } } })
+fails("a discrete field 'b' among others", orrery.dqn, { env = env_of { { "a", low = 0, high = 1 }, { "b", n = 3 } } })
+fails("did you mean 'learning_rate'", orrery.sac, { env = pendulum, learning_rat = 1 })
+fails("gamma must be 0 to 1, not 2", orrery.td3, { env = pendulum, gamma = 2 })
+fails("batch must be a whole number", orrery.td3, { env = pendulum, batch = 0 })
+fails("alpha must be \"auto\" or a number above 0", orrery.sac, { env = pendulum, alpha = 0 })
+fails("epsilon and final_epsilon are shares", orrery.dqn, { env = balance, epsilon = 2 })
+fails("q_range must be { low, high }", orrery.ddpg, { env = pendulum, q_range = { 1 } })
+fails("not both", orrery.sac, { env = pendulum, task = print, tasks = {} })
+fails("the replay is empty", function() small(orrery.sac):train(1) end)
+
+-- ---- the actor's loss goes through the critics and does not train them; targets are left where they are
+
+local function copies(net)
+  local list = {}
+  for i, tensor in ipairs((net:parameters())) do list[i] = tensor:copy() end
+  return list
+end
+local function moved(net, before)
+  for i, tensor in ipairs((net:parameters())) do
+    if not tensor:same(before[i]) then return true end
+  end
+  return false
+end
+
+local replay = orrery.replay { env = pendulum }
+replay:collect(orrery.policy.random(pendulum), { steps = 600, seed = 1 })
+local sac = small(orrery.sac, { replay = replay })
+local batch = sac:sample()
+local actor, q1, slow1 = copies(sac.actor), copies(sac.q1), copies(sac.kept.slow1)
+sac.updates.actor:step(batch)
+assert(moved(sac.actor, actor) and not moved(sac.q1, q1) and not moved(sac.kept.slow1, slow1))
+actor = copies(sac.actor)
+sac.updates.critic:step(batch)
+assert(not moved(sac.actor, actor) and moved(sac.q1, q1) and moved(sac.kept.slow1, slow1))
+
+-- ---- a tuned temperature is read at every run: the critic's targets see it
+
+local function critic_loss_at(log_alpha)
+  local other = small(orrery.sac, { replay = replay, learning_rate = 1e-12 })
+  other.log_alpha:assign(log_alpha)
+  local list = {}
+  for i = 1, 2 do
+    list[i] = other.updates.critic:step(batch)
+    other.log_alpha:assign(3)
+  end
+  return table.unpack(list)
+end
+local low, high = critic_loss_at(-10)
+assert(math.abs(high - low) > 1, "the temperature has no effect")
+
+-- ---- acting
+
+local rows = orrery.zeros(400, 3)
+local explored, more = sac:explore(rows)
+assert(explored:size(1) == 400 and explored:size(2) == 1 and more.log_probability:size(1) == 400)
+assert(orrery.max_along(orrery.abs(explored)) <= 2 and orrery.std(explored) > 0.5)
+local first = explored:copy()
+assert(not sac:explore(rows):same(first), "every call draws anew")
+assert(sac:decide(rows):same(sac:decide(rows)) and orrery.std(sac:decide(rows)) < 1e-6)
+local action = sac:act { cos = 1, sin = 0, velocity = 0 }
+assert(action:size(1) == 1 and math.abs(action[1]) <= 2)
+assert(sac:value(rows):size(1) == 400)
+local noisy = small(orrery.td3, { noise = 0, random = 1 })
+local anything = noisy:explore(rows)
+assert(orrery.std(anything) > 1 and orrery.max_along(anything) > 1.9 and orrery.min_along(anything) < -1.9)
+assert(orrery.std((small(orrery.ddpg, { noise = 0 }):explore(rows))) < 1e-6)
+local chooser = orrery.dqn { env = balance, hidden = { 8 }, epsilon = 1 }
+local choices = chooser:explore(orrery.zeros(1000, 4))
+assert(choices:dtype() == "int" and math.abs(orrery.mean(choices:to "real") - 0.5) < 0.06)
+local choice = chooser:act { position = 0, velocity = 0, angle = 0, angular_velocity = 0 }
+assert(choice == 0 or choice == 1)
+
+-- ---- the same bits on 1 and 2 threads, and when learning goes on from files
+
+local function trained(make, threads, path)
+  orrery.threads(threads)
+  local agent = make()
+  agent:learn { steps = 500, every = 250, episodes = 1 }
+  if path then
+    agent:save(path)
+    agent = make()
+    agent:load(path)
+    assert(agent.steps >= 500)
+  end
+  local history = agent:learn { steps = 300, every = 300, episodes = 1 }
+  return agent, history[#history].mean
+end
+
+local function same_state(a, b, what)
+  for key, update in pairs(a.updates) do
+    local names, tensors = update:state()
+    local _, others = b.updates[key]:state()
+    for i, tensor in ipairs(tensors) do
+      assert(tensor:same(others[i]), ("%s: %s.%s differs %s"):format(a.name, key, names[i], what))
+    end
+  end
+end
+
+local path = os.tmpname()
+for _, make in ipairs {
+  function() return small(orrery.sac, { copies = 2 }) end,
+  function() return small(orrery.td3, { copies = 3, train_every = 4, updates = 2 }) end,
+  function() return small(orrery.ddpg) end,
+  function() return small(orrery.dqn, { env = balance, dueling = true }) end,
+  function() return orrery.fqi { env = balance, hidden = { 16 }, grow = 200, epochs = 1, iterations = 3 } end,
+} do
+  local one, one_mean = trained(make, 1)
+  local two, two_mean = trained(make, 2)
+  same_state(one, two, "with threads")
+  local resumed, resumed_mean = trained(make, 2, path)
+  same_state(one, resumed, "after loading")
+  assert(one_mean == two_mean and one_mean == resumed_mean, one.name)
+end
+small(orrery.sac):save(path)
+fails("actor.parameter.1", function() small(orrery.sac, { hidden = { 8 } }):load(path) end)
+os.remove(path)
+os.remove(path .. ".replay")
+orrery.threads(2)
+
+-- ---- several tasks: one-hot identifiers, each episode for the next in turn, their own rewards and ends
+
+local tasks = {
+  { name = "up", reward = function(_, _, next) return next.cos end, success = function(_, _, next) return next.cos > 0.9 end },
+  { name = "still", reward = function(_, _, next) return -next.velocity^2 end,
+    termination = function(_, _, next, t) return t >= 49 end },
+}
+local many = small(orrery.sac, { tasks = tasks, copies = 3 })
+local history = many:learn { steps = 900, every = 450, episodes = 2 }
+assert(many.inputs == 5 and many.identifiers == 2)
+assert(history[2].tasks.up.mean <= 200 and history[2].tasks.still.mean < 0)
+local lengths = { {}, {} }
+for i = 1, 6 do
+  local episode = many.replay:episode(i)
+  local which = episode.z[1][1] == 1 and 1 or 2
+  assert(orrery.sum(episode.z:slice(which, which, 2)) == episode.length + 1, "z is the same all along an episode")
+  lengths[which][#lengths[which] + 1] = episode.length
+  local next = episode.observation[2]
+  local wanted = which == 1 and next[1] or -next[3] ^ 2
+  assert(math.abs(episode.reward[1] - wanted) < 1e-4, "the task's reward")
+  assert(episode.terminated == (which == 2))
+end
+assert(lengths[1][1] == 200 and lengths[2][1] == 50)
+many:set_task "still"
+many:act { cos = 1, sin = 0, velocity = 0 }
+fails("there is no 'stil'; did you mean 'still'", many.set_task, many, "stil")
+fails("all of them must have one, or none", small, orrery.sac, { tasks = { { reward = print, z = { 1 } }, { reward = print } } })
+fails("the identifier z of task 2 has 2 numbers", small, orrery.sac,
+  { tasks = { { reward = print, z = { 1 } }, { reward = print, z = { 1, 2 } } } })
+
+-- ---- a time limit is no end: targets of its steps go on, those of terminations do not
+
+local always = orrery.replay { env = balance }
+always:add_episode { observation = orrery.zeros(3, 4), action = orrery.zeros(2, 1), reward = { 0, 0 }, truncated = true }
+local timed = orrery.dqn { env = balance, replay = always, hidden = { 4 }, batch = 8 }
+assert(orrery.sum(timed:sample().terminated) == 0)
+
+-- ---- relabeled batches, n steps and priorities go from the replay into the update
+
+do
+  local bits = orrery.env("bit_flipping", { bits = 5 })
+  local hindsight = orrery.dqn { env = bits, task = orrery.tasks.bit_flipping(), relabel = orrery.relabel.future { k = 4 },
+    hidden = { 64 }, batch = 64, gamma = 0.98, copies = 8, train_every = 40, updates = 20, start = 0, epsilon = 0.2,
+    tau = 0.05, q_range = { -50, 0 }, seed = 3 }
+  local entries = hindsight:learn { steps = 4000, every = 2000, episodes = 10 }
+  local sampled = hindsight:sample()
+  assert(sampled.discount and orrery.mean(sampled.relabeled) > 0.6)
+  assert(orrery.max_along(sampled.discount) <= 0.9801)
+  assert(entries[2].success and entries[2].training_success > 0.8, entries[2].training_success)
+
+  local ranked = orrery.replay { env = pendulum, prioritised = { alpha = 0.6 } }
+  local agent = small(orrery.td3, { replay = ranked, n_steps = 3 })
+  agent:learn { steps = 500, every = 500, episodes = 0 }
+  local again = agent:sample()
+  assert(math.abs(orrery.max_along(again.discount) - 0.99 ^ 3) < 1e-5)
+  assert(orrery.std(again.weight) > 0, "errors became priorities")
+end
+
+-- ---- an environment written in Lua, of which every copy is made anew
+
+do
+  local walk = orrery.env { name = "walk", observation = { { "x" } }, action = { { "right", n = 2 } }, max_steps = 20,
+    reset = function(self)
+      self.x = 0
+      return { x = 0 }
+    end,
+    step = function(self, action)
+      self.x = self.x + (action.right == 1 and 1 or -1)
+      return { x = self.x }, self.x, self.x >= 5
+    end }
+  local agent = orrery.dqn { env = walk, copies = 2, hidden = { 16 }, batch = 32, start = 100, target_interval = 50,
+    exploration_steps = 400, learning_rate = 3e-3 }
+  local entries = agent:learn { steps = 800, every = 400, episodes = 1 }
+  assert(entries[2].mean == 15, entries[2].mean) -- 1 + 2 + ... + 5
+end
+
+-- ---- they learn
+
+local brief = orrery.dqn { env = balance, seed = 1, hidden = { 64, 64 }, start = 200, exploration_steps = 1500,
+  target_interval = 100 }
+local reports = brief:learn { steps = 4000, every = 1000, episodes = 3 }
+local best = 0
+for _, entry in ipairs(reports) do best = math.max(best, entry.mean) end
+assert(best > 100, ("DQN balances for %g steps; at random it is 22"):format(best))
+assert(reports[4].training and reports[4].q and reports[4].overestimation and reports[4].q_gradient > 0)
