@@ -12,6 +12,7 @@
 --- and in plain Lua:
 ---   advance()            lets the copies of the environment act, and learns from that
 local check = require "orrery.check"
+local evaluation = require "orrery.agent_evaluation"
 local orrery = require "orrery"
 local trace = require "orrery.trace"
 local tasks = require "orrery.agent_tasks"
@@ -201,6 +202,13 @@ end
 --- agent:reset(seed): an episode starts; nothing is remembered from one to the next.
 function Agent:reset() end
 
+--- agent:play { episodes = 100, seed = 1, task = nil, steps = nil }: plays whole episodes with its best actions, all at
+--- once, in copies of its environment: for thousands of episodes where orrery.evaluate plays one after the other. task:
+--- none: the agent's own; steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode,
+--- returns and lengths; where the task tells success also success, the share of episodes with a success at any step, and
+--- success_at_end.
+function Agent:play(options) return evaluation.play(self, options) end
+
 --- agent:set_task(which): the task, by its place or name, that agent:act acts for.
 function Agent:set_task(which) self.task = tasks.find(self, which) end
 
@@ -246,9 +254,7 @@ function Agent:note(values)
   end
 end
 
-local evaluation = require "orrery.agent_evaluation"
-
--- Evaluates, and tells of everything since the last report.
+-- Evaluates, and tells of everything since the last report. Whether that is enough, as o.log has it.
 local function report(self, o, history, goal)
   local entry = { steps = self.steps, seconds = self.seconds }
   for name, sum in pairs(self.sums) do entry[name] = sum[1] / sum[2] end
@@ -268,7 +274,7 @@ local function report(self, o, history, goal)
     o.run:progress(self.steps / goal, ("%s, step %d, return %.4g"):format(self.name, self.steps,
       entry.mean or entry.training or 0))
   end
-  if o.log then o.log(entry, self) end
+  return o.log and o.log(entry, self)
 end
 
 --- agent:learn(options): acts and learns; called again it goes on, with new episodes.
@@ -276,7 +282,7 @@ end
 ---   every     1000: a report after so many steps, and at the end
 ---   episodes  10, of each evaluation, played greedily; 0: none
 ---   run       an orrery.run, in which every report is a line of metrics
----   log       function(entry, agent), called with every report
+---   log       function(entry, agent), called with every report; learning ends where it answers true
 --- Answers the list of reports: steps (since the agent was made), seconds (of acting and learning), mean, std and
 --- success of the evaluation (of several tasks the mean over them, by name in `tasks`), training, the mean return of
 --- the episodes that ended in between; and diagnostics, means since the last report, as each learner tells.
@@ -294,7 +300,7 @@ function Agent:learn(options)
     self:advance()
     self.seconds = self.seconds + orrery.clock() - began
     if self.steps >= due or self.steps >= goal then
-      report(self, o, history, goal)
+      if report(self, o, history, goal) == true then break end
       due = (self.steps // o.every + 1) * o.every
     end
   end

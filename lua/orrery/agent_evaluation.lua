@@ -1,4 +1,5 @@
 --- agent_evaluation.lua - how well a learner does, and how far its value function is off.
+local check = require "orrery.check"
 local orrery = require "orrery"
 
 local evaluation = {}
@@ -72,6 +73,47 @@ function evaluation.add(agent, entry, o)
   end
   agent.task = before
   for name, list in pairs(lists) do entry[name] = mean_of(list) end
+end
+
+-- The first episode of every copy, by copy. A copy that has ended starts anew; what it does then counts for nothing.
+local function first_episodes(agent, many, steps)
+  local z = agent.identifiers > 0 and agent.tasks[agent.task or 1].z:insert_axis(1)
+    :broadcast(many.copies, agent.identifiers):copy() or nil
+  local first, left = {}, many.copies
+  for _ = 1, steps do
+    many:step(agent:decide(many.observation, z))
+    for _, episode in ipairs(many:finished()) do
+      if not first[episode.copy] then first[episode.copy], left = episode, left - 1 end
+    end
+    if left == 0 then break end
+  end
+  return first
+end
+
+--- evaluation.play(agent, options): see agent:play.
+function evaluation.play(agent, options)
+  local o = check.options("play options", options, { episodes = 100, seed = 1, task = "any", steps = "optional number" })
+  local env = agent.env
+  if not env.thread_safe then
+    check.fail("play: '%s' cannot be copied, so its episodes cannot be played at once; use orrery.evaluate", env.name)
+  end
+  local steps = o.steps or (env.max_steps > 0 and env.max_steps)
+  if not steps then check.fail("play: '%s' has no limit of steps; give one, as in { steps = 200 }", env.name) end
+  local chosen = agent.tasks[agent.task or 1]
+  local given = o.task
+  if given == nil and chosen then given = chosen.given end
+  local many = orrery.vector_env(env, o.episodes, { task = given, max_steps = steps })
+  many:reset(o.seed)
+  local result = { returns = {}, lengths = {} }
+  local ever, at_end = {}, {}
+  for i, episode in ipairs(first_episodes(agent, many, steps)) do
+    result.returns[i], result.lengths[i] = episode["return"], episode.length
+    if episode.success ~= nil then
+      ever[i], at_end[i] = episode.success and 1 or 0, episode.success_at_end and 1 or 0
+    end
+  end
+  result.mean, result.success, result.success_at_end = mean_of(result.returns), mean_of(ever), mean_of(at_end)
+  return result
 end
 
 --- evaluation.add_finished(entry, finished): of the episodes that were learnt from.

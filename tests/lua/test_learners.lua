@@ -190,6 +190,28 @@ always:add_episode { observation = orrery.zeros(3, 4), action = orrery.zeros(2, 
 local timed = orrery.dqn { env = balance, replay = always, hidden = { 4 }, batch = 8 }
 assert(orrery.sum(timed:sample().terminated) == 0)
 
+-- ---- many episodes played at once are those of orrery.evaluate; learning ends when the log says so
+
+do
+  -- The first bit: an agent whose best action is known.
+  local flips = orrery.env("bit_flipping", { bits = 3 })
+  local agent = orrery.dqn { env = flips, task = orrery.tasks.bit_flipping(), hidden = { 4 }, start = 0 }
+  function agent:greedy(x) return { action = 0 * x[1] } end
+  local played = agent:play { episodes = 400, seed = 5 }
+  assert(#played.returns == 400 and #played.lengths == 400 and played.lengths[400] == 3)
+  -- Of 7 goals, one is one flip of the first bit away: reached at steps 1 and 3, so also at the end.
+  assert(math.abs(played.success - 1 / 7) < 0.06 and played.success == played.success_at_end, played.success)
+  assert(math.abs(played.mean - (-3 + 2 * played.success)) < 1e-6)
+  assert(agent:play { episodes = 400, seed = 5 }.success == played.success)
+  local twice = agent:play { episodes = 400, seed = 5, steps = 2 }
+  assert(twice.success == played.success and twice.success_at_end == 0)
+  local never = { reward = function() return 2 end }
+  assert(agent:play { episodes = 2, task = never }.mean == 6 and not agent:play { episodes = 2, task = never }.success)
+  fails("did you mean 'episodes'", agent.play, agent, { episode = 2 })
+  local reports = agent:learn { steps = 1000, every = 100, episodes = 0, log = function(entry) return entry.steps >= 200 end }
+  assert(#reports == 2 and agent.steps == 200)
+end
+
 -- ---- relabeled batches, n steps and priorities go from the replay into the update
 
 do
