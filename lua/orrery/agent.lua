@@ -132,13 +132,15 @@ end
 
 -- ---- in traced functions
 
+-- What the nets see: an observation, standardised where that was asked for, with the task's identifier behind it.
+local function view(self, observation, z)
+  if self.normaliser then observation = self.normaliser:of(observation) end
+  return self.identifiers > 0 and orrery.concat { observation, z } or observation
+end
+
 --- self:seen(b), self:seen_next(b): what the nets see of a batch's row, before and after the step.
-function Agent:seen(b)
-  return self.identifiers > 0 and orrery.concat { b.observation, b.z } or b.observation
-end
-function Agent:seen_next(b)
-  return self.identifiers > 0 and orrery.concat { b.next_observation, b.z } or b.next_observation
-end
+function Agent:seen(b) return view(self, b.observation, rawget(b, "z")) end
+function Agent:seen_next(b) return view(self, b.next_observation, rawget(b, "z")) end
 
 --- self:from_unit(u), self:to_unit(a): actions between -1 .. 1 and the environment's units.
 function Agent:from_unit(u) return self.middle + self.reach * u end
@@ -156,8 +158,7 @@ local function program_of(self, what)
   self.programs[what] = trace.program { name = self.name .. ", " .. what, inputs = inputs, fn = function(...)
     local values, given = { ... }, {}
     for i, name in ipairs(names) do given[name] = values[first + i] end
-    local x = self.identifiers > 0 and orrery.concat { values[1], values[2] } or values[1]
-    return self[what](self, x, given)
+    return self[what](self, view(self, values[1], values[2]), given)
   end }
   return self.programs[what]
 end

@@ -51,6 +51,10 @@ local function state_of(self)
     local more, more_names = self.kept[key]:parameters()
     add(key .. ".", more_names, more)
   end
+  if self.normaliser then
+    local normaliser = self.normaliser
+    add("normaliser.", { "mean", "variance", "rows" }, { normaliser.mean, normaliser.variance, normaliser.rows })
+  end
   return names, tensors, parts
 end
 

@@ -4,6 +4,7 @@
 --- Besides an agent's methods such a learner has update(batch), which answers a table of diagnostics.
 local agent = require "orrery.agent"
 local check = require "orrery.check"
+local normaliser = require "orrery.normaliser"
 local orrery = require "orrery"
 
 local off_policy = {}
@@ -12,7 +13,7 @@ local OffPolicy = agent.class "off-policy"
 
 local COMMON = {
   replay = "any", relabel = "any", capacity = 1e6, batch = 256, start = 1000, train_every = 1,
-  updates = "optional number", n_steps = 1, q_range = "optional table",
+  updates = "optional number", n_steps = 1, q_range = "optional table", normalise = false,
 }
 
 --- off_policy.class(name): a class of such learners.
@@ -28,6 +29,8 @@ function off_policy.class(name) return agent.class(name, OffPolicy) end
 ---   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
 ---   n_steps      1: rewards summed before the bootstrap
 ---   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
+---   normalise    false; true: the nets see observations less their mean, in standard deviations, of all that was
+---                observed so far, within -5 .. 5 (HER)
 function off_policy.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
@@ -37,6 +40,7 @@ function off_policy.new(Class, options, defaults, actions)
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.changes = 0, 0
+  self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
   if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
     check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
@@ -86,6 +90,7 @@ function OffPolicy:advance()
   local o, many = self.options, self.many
   local warm = self.steps >= o.start
   self:schedule()
+  if self.normaliser then self.normaliser:add(many.observation) end
   self:step(warm and self:explore(many.observation, self.z) or random_actions(self))
   if not warm or #self.replay == 0 then return end
   self.waiting = self.waiting + self.copies
