@@ -1,18 +1,19 @@
---- Reaching with hindsight: the tip of an arm to a goal, with a reward that only tells whether it is there.
+--- Reaching with hindsight: a sliding puck, or the tip of an arm, to a goal, with a reward that only tells whether it is
+--- there.
 ---
 --- The reward is 0 within a few centimetres of the goal and -1 elsewhere; goals that start reached are drawn again. DDPG
 --- with every strategy of relabeling and with none, then TD3 and SAC with the best known one and with none, and what
 --- could do without hindsight: DDPG with the distance to the goal as its reward. Nets, noise and bounds of DDPG and TD3
---- are those of Andrychowicz et al. 2017 and its code. Success is being at the goal at the end of the episode; `chance`
---- is what random actions achieve.
+--- are those of Andrychowicz et al. 2017 and its code, but for its penalty on actions. Success is being at the goal at
+--- the end of the episode; `chance` is what random actions achieve.
 local orrery = require "orrery"
 
 local options = orrery.options({
   seed = 1,                  -- the first seed
   seeds = 5,                 -- how often everything is done
-  env = "reacher",           -- or point_mass, in a room without a wall
+  env = "point_mass",        -- in a room without a wall; or reacher
   episode = 50,              -- steps of an episode
-  steps = 40000,             -- of the environment, for each learner
+  steps = 24000,             -- of the environment, for each learner
   updates = 200,             -- after every 16 episodes
   k = 4,                     -- relabeled transitions for each that is not
   hidden = { 64, 64, 64 },   -- hidden layers of each net
@@ -21,7 +22,7 @@ local options = orrery.options({
   noise = 0.2,               -- of actions, in halves of their range; SAC has its own
   random = 0.3,              -- share of uniform actions, likewise
   tau = 0.005,               -- how far target nets go in an update
-  reports = 10,              -- evaluations, with the best actions
+  reports = 8,               -- evaluations, with the best actions
   goals = 200,               -- of each
 }, { brief = { -- a tiny budget, to see that everything runs
   seeds = 2, steps = 1700, updates = 2, hidden = { 8 }, batch = 8, reports = 2, goals = 5
@@ -47,7 +48,7 @@ local function learn(case, seed, tell)
     gamma = options.gamma, batch = options.batch, tau = options.tau, learning_rate = 1e-3, normalise = true,
     start = cycle, train_every = cycle, updates = options.updates }
   if learner ~= "sac" then
-    given.noise, given.random, given.action_penalty = options.noise, options.random, 1
+    given.noise, given.random = options.noise, options.random
     given.q_range = not case.task and { least, 0 } or nil
   end
   local agent, curve = orrery[learner](given), { x = {}, y = {} }
