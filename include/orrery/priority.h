@@ -1,8 +1,9 @@
-/* priority.h - transitions drawn by priority (Schaul et al., "Prioritized experience replay", 2016).
+/* priority.h - transitions drawn by priority (Schaul et al., "Prioritized experience replay",
+   2016).
 
    A transition is drawn with a probability proportional to (priority + 1e-6)^alpha; new ones have
-   the greatest that there has been, so that each is seen soon. Windows are drawn as ever. Priorities
-   are not saved: what is loaded, and what is there already, begins with 1.
+   the greatest that there has been, so that each is seen soon. Windows are drawn as ever.
+   Priorities are not saved: what is loaded, and what is there already, begins with 1.
 
      orr_replay_prioritise(replay, 0.6);
      orr_replay_sample_prioritised(replay, random, 0.4, 256, index, numbers, weights);

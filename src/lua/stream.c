@@ -149,11 +149,11 @@ static int state(lua_State *L) {
 }
 
 void open_stream(lua_State *L, int module) {
-  static const luaL_Reg methods[] = {{"whole", whole},     {"uniform", uniform},
-                                     {"integer", integer}, {"integers", integers}, {"uniforms", uniforms},
-                                     {"orders", orders},   {"draws", draws},
-                                     {"shuffle", shuffle}, {"state", state},
-                                     {NULL, NULL}};
+  static const luaL_Reg methods[] = {{"whole", whole},       {"uniform", uniform},
+                                     {"integer", integer},   {"integers", integers},
+                                     {"uniforms", uniforms}, {"orders", orders},
+                                     {"draws", draws},       {"shuffle", shuffle},
+                                     {"state", state},       {NULL, NULL}};
   static const luaL_Reg functions[] = {{"stream", new_stream}, {NULL, NULL}};
   luaL_newmetatable(L, STREAM);
   luaL_newlib(L, methods);
