@@ -101,8 +101,8 @@ for at, case in ipairs(cases) do
     local seed, relabel = options.seed + number - 1, case.k == 1 and orrery.relabel[options.relabel] {} or nil
     local began = orrery.clock()
     local success, reached, used = learn(case.bits, relabel, seed, function(share, now)
-      run:progress((at - 1 + (number - 1 + share) / options.seeds) / #cases, ("%d bits %s, seed %d: %.2f"):format(
-        case.bits, names[case.k], seed, now))
+      run:progress((at - 1 + (number - 1 + share) / options.seeds) / #cases,
+        ("%d bits %s, seed %d: %.2f"):format(case.bits, names[case.k], seed, now))
     end)
     row.success[number], row.reached[number] = success, reached or false
     run:log { bits = case.bits, learner = names[case.k], seed = seed, success = success, reached = reached,
@@ -110,8 +110,8 @@ for at, case in ipairs(cases) do
   end
   table.insert(results[case.k], row)
   local mean, low, high = range(row.success)
-  run:say("%5d  %-15s %.3f (%.3f .. %.3f)  %-28s %d", case.bits, names[case.k], mean, low, high, epochs_text(row.reached),
-    options.epochs * case.bits)
+  run:say("%5d  %-15s %.3f (%.3f .. %.3f)  %-28s %d", case.bits, names[case.k], mean, low, high,
+    epochs_text(row.reached), options.epochs * case.bits)
 end
 run:say("share of %d goals reached with the best actions: mean (range) over %d seeds; epochs: median (range)",
   options.goals, options.seeds)

@@ -1,11 +1,12 @@
---- Pushing with hindsight (Andrychowicz et al. 2017, figure 2): a puck to a goal, with a reward that only tells whether it
---- is there.
+--- Pushing with hindsight (Andrychowicz et al. 2017, figure 2): a puck to a goal, with a reward that only tells
+--- whether it is there.
 ---
---- A disc driven by forces pushes a puck that slides with friction; the reward is 0 where the puck is within 7 cm of the
---- goal and -1 elsewhere. Goals where the puck lies already are drawn again, so nothing succeeds by standing still, and
---- random actions hardly ever: `chance` tells. DDPG with each strategy of relabeling and with none, with the nets, the
---- noise and the bounds of the targets of the authors' code; but without its penalty on actions, under which the
---- untrained actor stands still and never comes to touch the puck. Success is the puck at the goal at the episode's end.
+--- A disc driven by forces pushes a puck that slides with friction; the reward is 0 where the puck is within 7 cm of
+--- the goal and -1 elsewhere. Goals where the puck lies already are drawn again, so nothing succeeds by standing
+--- still, and random actions hardly ever: `chance` tells. DDPG with each strategy of relabeling and with none, with
+--- the nets, the noise and the bounds of the targets of the authors' code; but without its penalty on actions, under
+--- which the untrained actor stands still and never moves the puck. Success is the puck at the goal at the episode's
+--- end.
 local orrery = require "orrery"
 
 local options = orrery.options({
@@ -64,7 +65,8 @@ run:finally(function()
     if #line.x > 0 then series[#series + 1] = line end
   end
   if #series == 0 then return end
-  series[#series + 1] = { label = "chance", x = { 0, options.steps }, y = { chance, chance }, dashed = true, color = "grey" }
+  series[#series + 1] = { label = "chance", x = { 0, options.steps }, y = { chance, chance }, dashed = true,
+    color = "grey" }
   orrery.plot { title = "Pushing, DDPG by what is relabeled: mean and range of seeds", x = "steps of the environment",
     y = "share of goals reached", series = series }
     :save(run:path("success.png", "share of goals reached, by steps, for every strategy"))
@@ -77,13 +79,15 @@ local function draw_film(agent, name)
     local at = (i - 1) * (#frames - 1) // 7
     strip[i], captions[i] = frames[1 + at], ("step %d"):format(at)
   end
-  orrery.film_strip(strip, { title = ("To the goal, relabeled by '%s'"):format(name), captions = captions, columns = 4 })
+  local title = ("To the goal, relabeled by '%s'"):format(name)
+  orrery.film_strip(strip, { title = title, captions = captions, columns = 4 })
     :save(run:path("film.png", "an episode of the first seed"))
 end
 
 -- ---- the story, for every strategy
 
-local random = orrery.evaluate(env, orrery.policy.random(env), { task = task, episodes = options.goals, seed = options.seed })
+local random = orrery.evaluate(env, orrery.policy.random(env),
+  { task = task, episodes = options.goals, seed = options.seed })
 chance = random.success_at_end
 run:say("chance: %.3f of goals at the end, %.3f at any step", chance, random.success)
 run:say("%-10s %-24s %-24s %s", "relabeled", "goals reached at the end", "at any step", "at the end, by seed")

@@ -1,11 +1,11 @@
---- Reaching with hindsight: a sliding puck, or the tip of an arm, to a goal, with a reward that only tells whether it is
---- there.
+--- Reaching with hindsight: a sliding puck, or the tip of an arm, to a goal, with a reward that only tells whether it
+--- is there.
 ---
---- The reward is 0 within a few centimetres of the goal and -1 elsewhere; goals that start reached are drawn again. DDPG
---- with every strategy of relabeling and with none, then TD3 and SAC with the best known one and with none, and what
---- could do without hindsight: DDPG with the distance to the goal as its reward. Nets, noise and bounds of DDPG and TD3
---- are those of Andrychowicz et al. 2017 and its code, but for its penalty on actions. Success is being at the goal at
---- the end of the episode; `chance` is what random actions achieve.
+--- The reward is 0 within a few centimetres of the goal and -1 elsewhere; goals that start reached are drawn again.
+--- DDPG with every strategy of relabeling and with none, then TD3 and SAC with the best known one and with none, and
+--- what could do without hindsight: DDPG with the distance to the goal as its reward. Nets, noise and bounds of DDPG
+--- and TD3 are those of Andrychowicz et al. 2017 and its code, but for its penalty on actions. Success is being at
+--- the goal at the end of the episode; `chance` is what random actions achieve.
 local orrery = require "orrery"
 
 local options = orrery.options({
@@ -29,13 +29,15 @@ local options = orrery.options({
 } })
 
 local env = orrery.env(options.env, { max_steps = options.episode, wall = options.env == "point_mass" and 0 or nil })
-local sparse, shaped = orrery.tasks[options.env] { reward = "sparse" }, orrery.tasks[options.env] { reward = "distance" }
+local sparse = orrery.tasks[options.env] { reward = "sparse" }
+local shaped = orrery.tasks[options.env] { reward = "distance" }
 local run <close> = orrery.run { name = "her_reaching", options = options }
 
 local cases = {
   { "DDPG, future", "ddpg", "future" }, { "DDPG, episode", "ddpg", "episode" }, { "DDPG, final", "ddpg", "final" },
   { "DDPG, random", "ddpg", "random" }, { "DDPG alone", "ddpg" }, { "DDPG alone, distance", "ddpg", task = shaped },
-  { "TD3, future", "td3", "future" }, { "TD3 alone", "td3" }, { "SAC, future", "sac", "future" }, { "SAC alone", "sac" },
+  { "TD3, future", "td3", "future" }, { "TD3 alone", "td3" },
+  { "SAC, future", "sac", "future" }, { "SAC alone", "sac" },
 }
 
 -- ---- one run: the share of goals reached, by report
@@ -84,7 +86,8 @@ local function draw(file, title, first, last)
     if #line.x > 0 then series[#series + 1] = line end
   end
   if #series == 0 then return end
-  series[#series + 1] = { label = "chance", x = { 0, options.steps }, y = { chance, chance }, dashed = true, color = "grey" }
+  series[#series + 1] = { label = "chance", x = { 0, options.steps }, y = { chance, chance }, dashed = true,
+    color = "grey" }
   orrery.plot { title = title, x = "steps of the environment", y = "share of goals reached", series = series }
     :save(run:path(file, title))
 end
@@ -95,7 +98,8 @@ end)
 
 -- ---- the story, for every learner
 
-local random = orrery.evaluate(env, orrery.policy.random(env), { task = sparse, episodes = options.goals, seed = options.seed })
+local random = orrery.evaluate(env, orrery.policy.random(env),
+  { task = sparse, episodes = options.goals, seed = options.seed })
 chance = random.success_at_end
 run:say("chance: %.3f of goals at the end, %.3f at any step", chance, random.success)
 run:say("%-22s %-26s %s", "", "share of goals reached", "by seed")
@@ -105,8 +109,8 @@ for k, case in ipairs(cases) do
   for number = 1, options.seeds do
     local seed = options.seed + number - 1
     curves[k][number] = learn(case, seed, function(share, success)
-      run:progress((k - 1 + (number - 1 + share) / options.seeds) / #cases, ("%s, seed %d: %.2f"):format(case[1], seed,
-        success))
+      run:progress((k - 1 + (number - 1 + share) / options.seeds) / #cases,
+        ("%s, seed %d: %.2f"):format(case[1], seed, success))
     end)
     last[number] = curves[k][number].y[#curves[k][number].y]
     texts[number] = ("%.2f"):format(last[number])
@@ -114,5 +118,5 @@ for k, case in ipairs(cases) do
   local mean, low, high = mean_low_high(last)
   run:say("%-22s %.3f (%.3f .. %.3f)     %s", case[1], mean, low, high, table.concat(texts, " "))
 end
-run:say("share of %d goals reached at the end, after %d steps: mean (range) over %d seeds", options.goals, options.steps,
-  options.seeds)
+run:say("share of %d goals reached at the end, after %d steps: mean (range) over %d seeds", options.goals,
+  options.steps, options.seeds)

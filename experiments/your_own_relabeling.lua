@@ -1,11 +1,11 @@
 --- A strategy of relabeling of one's own, in a few lines of Lua, against those that are built in.
 ---
---- In hindsight any goal that an episode reached may take the place of the one that was wanted; a strategy says which.
---- Here it is a function of the episode, the time of a transition and a stream of random numbers, and it runs compiled,
---- for the whole batch. `soon` takes goals by how far ahead they lie, the nearer the likelier: k steps on with a
---- probability that falls as discount^k, so that goals are what the discounted future of the policy visits (Eysenbach
---- et al. 2021, "C-learning", section 4). Everything else is the same for all of them: deep Q-learning on flipping bits,
---- as in her_bit_flipping.lua.
+--- In hindsight any goal that an episode reached may take the place of the one that was wanted; a strategy says
+--- which. Here it is a function of the episode, the time of a transition and a stream of random numbers, and it runs
+--- compiled, for the whole batch. `soon` takes goals by how far ahead they lie, the nearer the likelier: k steps on
+--- with a probability that falls as discount^k, so that goals are what the discounted future of the policy visits
+--- (Eysenbach et al. 2021, "C-learning"). Everything else is the same for all of them: deep Q-learning on flipping
+--- bits, as in her_bit_flipping.lua.
 local orrery = require "orrery"
 
 local options = orrery.options({
@@ -98,8 +98,8 @@ for k, strategy in ipairs(strategies) do
   for number = 1, options.seeds do
     local seed = options.seed + number - 1
     local curve = learn(strategy, seed, function(share, success)
-      run:progress((k - 1 + (number - 1 + share) / options.seeds) / #strategies, ("%s, seed %d: %.2f"):format(
-        strategy.name, seed, success))
+      run:progress((k - 1 + (number - 1 + share) / options.seeds) / #strategies,
+        ("%s, seed %d: %.2f"):format(strategy.name, seed, success))
     end)
     curves[k][number], last[number] = curve, curve[#curve]
     reached[number] = tostring(epochs_to(curve) or "never")
