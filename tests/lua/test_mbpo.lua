@@ -123,6 +123,24 @@ do -- an end that the model learns, as a probability: here it is a coin
   assert(math.abs(orrery.mean(agent:imagine().terminated) - 0.5) < 0.05)
 end
 
+do -- rewards that a net gives, as it is then, and rewards in plain Lua
+  local net = orrery.nn.mlp { inputs = 4, outputs = 1, hidden = { 8 }, seed = 1 }
+  local function learned(s, a) return net(orrery.concat { s.cos, s.sin, s.velocity, a.torque })[1] end
+  local agent = small { replay = replay, task = learned }
+  local function check_rewards()
+    local rows = agent:imagine()
+    local wanted = net(orrery.concat({ rows.observation, rows.action }, 2)):reshape(-1)
+    assert(orrery.abs(rows.reward - wanted):max() < 1e-4)
+    return wanted
+  end
+  local before = check_rewards()
+  local parameters = net:parameters()
+  parameters[#parameters]:fill(7)
+  assert(orrery.abs(check_rewards() - before):min() > 1)
+  local rows = small { replay = replay, task = orrery.interpret(function(s) return s.velocity end) }:imagine()
+  assert(rows.reward:close_to(rows.observation:slice(3, 3, 2):reshape(-1), 1e-6))
+end
+
 -- ---- batches
 
 for real, count in pairs { [0] = 0, [0.05] = 2, [0.5] = 20, [1] = 40 } do
