@@ -88,3 +88,23 @@ do
       several:value(x, orrery.tensor(z))[1], "value of a task")
   end
 end
+
+-- ---- learners on policy, and of choices
+
+do
+  local ppo = orrery.ppo { env = env, hidden = { 8 }, seed = 2 }
+  local observation = env:reset(3)
+  for explore, apart in pairs { [false] = false, [true] = true } do
+    local drawn = in_env(ppo, { explore = explore }):objective():propose(observation, 2, { horizon = H })
+    assert((orrery.abs(drawn[1] - drawn[2]):max() > 1e-3) == apart)
+    if not explore then near(drawn[{ 1, 1, 1 }], ppo:act(observation)[1], "ppo") end
+  end
+  local balance = orrery.env "cartpole_balance"
+  local dqn = orrery.dqn { env = balance, hidden = { 8 } }
+  local mpc = orrery.mpc { env = balance, task = { reward = function() return 1 end, value = dqn:value(),
+    policy = dqn:policy() }, planner = orrery.plan.random_shooting { horizon = 3, population = 10, proposals = 1 } }
+  for seed = 1, 5 do
+    local start = balance:reset(seed)
+    assert(mpc:objective():propose(start, 1, { horizon = 3 })[{ 1, 1, 1 }] == dqn:act(start))
+  end
+end
