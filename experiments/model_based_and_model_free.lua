@@ -32,14 +32,16 @@ local options = orrery.options({
   short = 5,                -- of plans with a value behind them
   population = 60,          -- plans in each of 3 iterations
 }, { brief = { -- a tiny budget, to see that everything runs
-  seeds = 2, sac_steps = 800, mbpo_steps = 800, rounds = 2, start = 250, updates = 1, every = 400, episodes = 1, planned = 1,
-  hidden = { 8 }, batch = 16, members = 2, model_updates = 10, rollouts = 50, horizon = 5, short = 2, population = 10
+  seeds = 2, sac_steps = 800, mbpo_steps = 800, rounds = 2, start = 250, updates = 1, every = 400, episodes = 1,
+  planned = 1, hidden = { 8 }, batch = 16, members = 2, model_updates = 10, rollouts = 50, horizon = 5, short = 2,
+  population = 10
 } })
 
 local env, task = orrery.env(options.env), orrery.tasks[options.env]()
 local run <close> = orrery.run { name = "model_based_and_model_free", options = options }
 
-local names = { "PETS", "SAC", "SAC, more updates", "MBPO", "MBPO, short plans with its value and actor", "MBPO, short plans alone" }
+local names = { "PETS", "SAC", "SAC, more updates", "MBPO", "short plans with MBPO's value, actor",
+                "short plans in its model, alone" }
 local curves = {} -- by method, for every seed a list of { steps, seconds, mean }
 for _, name in ipairs(names) do curves[name] = {} end
 
@@ -177,10 +179,10 @@ local function at(curve, steps)
 end
 
 local columns = { 1000, 2000, 3000, 5000, 20000 }
-run:say("return after so many steps of the world, mean +- deviation over %d seeds (seconds of computing)", options.seeds)
-run:say(("%-44s" .. ("%24d"):rep(#columns)), "", table.unpack(columns))
+run:say("return by steps of the world: mean +- deviation over %d seeds (seconds of computing)", options.seeds)
+run:say(("%-34s" .. ("%24d"):rep(#columns)), "", table.unpack(columns))
 for _, name in ipairs(names) do
-  local line = ("%-44s"):format(name)
+  local line = ("%-34s"):format(name)
   for _, steps in ipairs(columns) do
     local returns, seconds, last = {}, {}, 0
     for _, curve in ipairs(curves[name]) do
@@ -189,7 +191,8 @@ for _, name in ipairs(names) do
     end
     local mean, deviation = spread(#returns > 0 and returns or { 0 })
     local known = #returns > 0 and last > steps - options.every
-    line = line .. (known and ("%8.0f +- %3.0f (%5.1f)"):format(mean, deviation, spread(seconds)) or ("%24s"):format "-")
+    local text = ("%8.0f +- %3.0f (%5.1f)"):format(mean, deviation, spread(seconds))
+    line = line .. ("%24s"):format(known and text or "-")
   end
   run:say("%s", line)
 end

@@ -25,7 +25,9 @@ local function in_env(agent, options)
   return orrery.mpc(o)
 end
 
-local function near(a, b, what) assert(math.abs(a - b) < 1e-3 * math.max(1, math.abs(b)), ("%s: %g, not %g"):format(what, a, b)) end
+local function near(a, b, what)
+  assert(math.abs(a - b) < 1e-3 * math.max(1, math.abs(b)), ("%s: %g, not %g"):format(what, a, b))
+end
 
 local function reward(x, u) return -(math.atan(x[2], x[1]) ^ 2 + 0.1 * x[3] ^ 2 + 0.001 * u ^ 2) end
 
@@ -45,7 +47,9 @@ local function check_agent(agent)
   local world = env:copy()
   local worlds = {
     { in_env(agent), function(_, u) return env.observation_space:flatten((world:step { torque = u })) end },
-    { in_model(agent), function(x, u) return model:predict(x:reshape(1, 3), orrery.tensor { { u } })[{ 1, 1 }]:copy() end },
+    { in_model(agent), function(x, u)
+      return model:predict(x:reshape(1, 3), orrery.tensor { { u } })[{ 1, 1 }]:copy()
+    end },
   }
   for i, one in ipairs(worlds) do
     local mpc, what = one[1], agent.name .. (i == 1 and " on the environment" or " in the model")

@@ -187,7 +187,8 @@ for _, ending in ipairs { "", ".replay", ".model", ".imagined" } do os.remove(pa
 -- ---- it learns: a cart on rails is brought to the middle and held there
 
 local cart = orrery.env { name = "cart", max_steps = 25,
-  observation = { { "x", low = -2, high = 2 }, { "v", low = -2, high = 2 } }, action = { { "push", low = -1, high = 1 } },
+  observation = { { "x", low = -2, high = 2 }, { "v", low = -2, high = 2 } },
+  action = { { "push", low = -1, high = 1 } },
   reset = function(self, random)
     self.x, self.v = 2 * random:uniform() - 1, 0
     return { x = self.x, v = self.v }
@@ -197,8 +198,8 @@ local cart = orrery.env { name = "cart", max_steps = 25,
     self.x = math.max(-2, math.min(2, self.x + 0.2 * self.v))
     return { x = self.x, v = self.v }, -self.x ^ 2, false
   end }
-local learner = orrery.mbpo { env = cart, task = function(_, _, next) return -next.x ^ 2 end, hidden = { 32, 32 },
-  batch = 64, start = 100, updates = 5, learning_rate = 3e-3, refit_every = 100, rollouts = 2000, gamma = 0.95, seed = 2,
+local learner = orrery.mbpo { env = cart, task = function(_, _, next) return -next.x ^ 2 end,
+  hidden = { 32, 32 }, batch = 64, start = 100, updates = 5, learning_rate = 3e-3, refit_every = 100, rollouts = 2000, gamma = 0.95, seed = 2,
   model = { members = 3, hidden = { 32 } }, fit = { epochs = 60, learning_rate = 3e-3 } }
 local history = learner:learn { steps = 500, every = 100, episodes = 20 }
 assert(history[#history].mean > -3, history[#history].mean)
