@@ -180,9 +180,9 @@ end
 
 local columns = { 1000, 2000, 3000, 5000, 20000 }
 run:say("return by steps of the world: mean +- deviation over %d seeds (seconds of computing)", options.seeds)
-run:say(("%-34s" .. ("%24d"):rep(#columns)), "", table.unpack(columns))
+run:say(("%-38s" .. ("%24d"):rep(#columns)), "", table.unpack(columns))
 for _, name in ipairs(names) do
-  local line = ("%-34s"):format(name)
+  local line = ("%-38s"):format(name)
   for _, steps in ipairs(columns) do
     local returns, seconds, last = {}, {}, 0
     for _, curve in ipairs(curves[name]) do
