@@ -216,7 +216,8 @@ end
 
 --- orrery.mbpo(options): model-based policy optimisation for continuous actions. Options as of orrery.sac, with
 ---   task            whose reward, and termination, are known of imagined steps too: functions of (s, a, next, t), or
----                   of terminations the names of events that the model learns
+---                   of terminations the names of events that the model learns. Where the environment itself ends
+---                   episodes the task needs that termination, too: imagined ones do not end otherwise
 ---   model           none: an orrery.model, or a table of its options
 ---   fit             {}: options of model:fit; or a function(steps) that gives them
 ---   refit_every     250 steps: how often the model is fitted and new steps are imagined
