@@ -137,7 +137,7 @@ end
 local CHAPTERS = {
   { "Environments", "env", "env_callbacks", "vector_env", "space", "check_env", "environments" },
   { "Replay", "replay", "replay_read", "recorder", "relabel", "stream" },
-  { "Learners", "agent", "agent_files", "off_policy", "dqn", "ddpg", "td3", "sac", "fqi", "on_policy",
+  { "Learners", "agent", "agent_files", "off_policy", "dqn", "ddpg", "td3", "sac", "mbpo", "fqi", "on_policy",
     "reinforce", "ppo", "trpo", "gae", "distribution" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },

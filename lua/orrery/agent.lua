@@ -174,6 +174,16 @@ local function run(self, what, observations, z)
     { rows = observations:size(1), seed = self:noise_seed(0), iteration = self.acts })
 end
 
+-- A function of a state, as other programs have it, that gives what the nets see: for the task chosen now.
+local function seeing(self)
+  local z = self.identifiers > 0 and self.tasks[self.task or 1].z or nil
+  return function(s)
+    local x = trace.vector(s)
+    if not trace.is_symbol(x) then x = orrery.tensor(x) end
+    return z and orrery.concat { x, z } or x
+  end
+end
+
 --- agent:explore(observations, z): actions to learn from, for a batch of observations [n, size], by one program run:
 --- a tensor [n, action size], or an int tensor [n] of choices from 0; and a table of whatever else the learner's
 --- program gives. z: [n, size] where there are tasks with identifiers. Every call draws anew.
@@ -189,10 +199,26 @@ function Agent:decide(observations, z)
   return self.choices and action:to("int") or action
 end
 
---- agent:value(observations, z): what acting greedily is thought to be worth, discounted: [n].
+--- agent:value(observations, z): what acting greedily is thought to be worth, discounted: [n]. Without observations: a
+--- function of a state, to be traced, for what stands at the end of a plan (TD-MPC: Hansen et al. 2022):
+---   orrery.mpc { model = model, task = { reward = reward, value = agent:value(), policy = agent:policy() }, ... }
+--- Nets are read at every plan, as they are then. Rewards within the horizon count in full; the value of the state
+--- after them is discounted from there on, by the agent's gamma, and of sac it has the entropy to come in it. Where
+--- there are tasks with identifiers, it is for the one that agent:set_task chose last.
 function Agent:value(observations, z)
   if not self.worth then check.fail("%s: it has no value function", self.name) end
-  return run(self, "worth", observations, z)
+  if observations ~= nil then return run(self, "worth", observations, z) end
+  local see = seeing(self)
+  return function(s) return self:worth(see(s)) end
+end
+
+--- agent:policy { explore = false }: a function of a state, to be traced: the best action known there; with `explore`
+--- one to learn from, drawn anew, so that several proposals differ. For the task's policy of an mpc whose planner has
+--- the option `proposals`.
+function Agent:policy(options)
+  local o = check.options("policy options", options, { explore = false })
+  local see, what = seeing(self), o.explore and self.behaviour or self.greedy
+  return function(s) return what(self, see(s), self.settings).action end
 end
 
 --- agent:act(observation, context): the best action that it knows, as policies give it. Where there are tasks, for

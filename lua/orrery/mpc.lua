@@ -92,9 +92,10 @@ end
 ---   constraint    { event = "fallen", below = 0.05 }, or a list: plans in which the event, a learned one or a
 ---                 function(s, a, next, t), happens within the horizon with a higher probability rank behind
 ---                 all others
----   value         function(s): of the state at the horizon, added to the return
+---   value         function(s): of the state at the horizon, added to the return, in which all rewards count in full;
+---                 such as agent:value(), of a learner
 ---   policy        function(s): actions that a planner with the option `proposals` starts from, in the model or on the
----                 environment
+---                 environment; such as agent:policy()
 ---   seed          0: of the planner's own random numbers
 ---   warm_start    true: starts from the last plan, shifted
 ---   iterations    limit per plan; none, or 0: the planner's own

@@ -80,8 +80,8 @@ end
 
 -- ---- in traced functions, x being what the nets see
 
---- self:policy(x): the parameters of the distribution of actions, flat.
-function OnPolicy:policy(x)
+--- self:parameters_at(x): the parameters of the distribution of actions, flat.
+function OnPolicy:parameters_at(x)
   local y = self.actor(x)
   return self.log_std and orrery.concat { y, self.log_std } or y
 end
@@ -93,10 +93,10 @@ local function command(self, drawn)
   return self.choices and drawn - 1 or self:from_unit(drawn)
 end
 
-function OnPolicy:greedy(x) return { action = command(self, self.distribution.mode(self:policy(x))) } end
+function OnPolicy:greedy(x) return { action = command(self, self.distribution.mode(self:parameters_at(x))) } end
 
 function OnPolicy:behaviour(x)
-  local drawn = self.distribution:sample(self:policy(x))
+  local drawn = self.distribution:sample(self:parameters_at(x))
   return { action = command(self, drawn), drawn = drawn }
 end
 
@@ -131,7 +131,7 @@ end
 -- Distribution and value at every step, as they were when it acted.
 local function look(self, batch)
   local program = self:program("look", { "observation", "next_observation", "action" }, function(b)
-    local d = self:policy(self:seen(b))
+    local d = self:parameters_at(self:seen(b))
     return { old = d, old_log_prob = self.distribution.log_prob(d, b.action), value = self:worth(self:seen(b)),
       next_value = self:worth(self:seen_next(b)) }
   end)
@@ -144,7 +144,7 @@ end
 function OnPolicy:measure(batch)
   local clip, inputs = self.options.clip or 0.2, { "observation", "action", "old", "old_log_prob", "advantage" }
   local program = self:program("measure", inputs, function(b)
-    local d = self:policy(self:seen(b))
+    local d = self:parameters_at(self:seen(b))
     local ratio = orrery.exp(self.distribution.log_prob(d, b.action) - b.old_log_prob)
     local outputs = { kl = self.distribution.kl(b.old, d), surrogate = ratio * b.advantage,
       clip_fraction = orrery.less(clip, orrery.abs(ratio - 1)), entropy = self.distribution.entropy(d) }

@@ -11,7 +11,7 @@ local orrery = require "orrery"
 local PPO = on_policy.class "ppo"
 
 function PPO:loss(b)
-  local clip, d = self.options.clip, self:policy(self:seen(b))
+  local clip, d = self.options.clip, self:parameters_at(self:seen(b))
   local log_ratio = self.distribution.log_prob(d, b.action) - b.old_log_prob
   local ratio = orrery.exp(log_ratio)
   local clipped = orrery.clamp(ratio, 1 - clip, 1 + clip)

@@ -10,7 +10,7 @@ local orrery = require "orrery"
 local Reinforce = on_policy.class "reinforce"
 
 function Reinforce:loss(b)
-  local d = self:policy(self:seen(b))
+  local d = self:parameters_at(self:seen(b))
   return -self.distribution.log_prob(d, b.action) * b.advantage
     - self.options.entropy * self.distribution.entropy(d)
 end

@@ -97,6 +97,28 @@ function Sac:update(batch)
            target_entropy = self.target_entropy, alpha = math.exp(self.log_alpha:item()) }
 end
 
+-- An agent of a class that is Sac or made from it, with options of its own besides: defaults.
+function Sac.new(Class, options, defaults)
+  for name, value in pairs {
+    tau = 0.005, learning_rate = 3e-4, clip = 0, alpha = "any", target_entropy = "optional number",
+  } do
+    defaults[name] = value
+  end
+  local self = off_policy.new(Class, options, defaults, "numbers")
+  local o, actions = self.options, self.action_space.size
+  o.alpha = o.alpha or "auto"
+  if o.alpha ~= "auto" and not (type(o.alpha) == "number" and o.alpha > 0) then
+    check.fail("%s options: alpha must be \"auto\" or a number above 0, not %s", Class.name, tostring(o.alpha))
+  end
+  self.target_entropy = o.target_entropy or -actions
+  self.log_alpha = orrery.full(o.alpha == "auto" and 0 or math.log(o.alpha))
+  self.actor = self:net(2 * actions)
+  self.q1, self.q2 = self:net(1, actions), self:net(1, actions)
+  self.kept = { slow1 = self.q1:copy(), slow2 = self.q2:copy() }
+  make_updates(self, o)
+  return self
+end
+
 --- orrery.sac(options): a soft actor-critic for continuous actions. See agent:learn and off_policy.new for what
 --- all learners, and those from replay, have.
 ---   env             the environment; task, or tasks with identifiers z, for other rewards than its own
@@ -108,20 +130,6 @@ end
 ---   alpha           "auto": the temperature is tuned; or a number, which it keeps
 ---   target_entropy  in nats, of actions scaled to -1 .. 1; none: minus the number of actions
 --- Diagnostics: q, critic_loss, entropy, target_entropy, alpha.
-return function(options)
-  local self = off_policy.new(Sac, options, {
-    tau = 0.005, learning_rate = 3e-4, clip = 0, alpha = "any", target_entropy = "optional number",
-  }, "numbers")
-  local o, actions = self.options, self.action_space.size
-  o.alpha = o.alpha or "auto"
-  if o.alpha ~= "auto" and not (type(o.alpha) == "number" and o.alpha > 0) then
-    check.fail("sac options: alpha must be \"auto\" or a number above 0, not %s", tostring(o.alpha))
-  end
-  self.target_entropy = o.target_entropy or -actions
-  self.log_alpha = orrery.full(o.alpha == "auto" and 0 or math.log(o.alpha))
-  self.actor = self:net(2 * actions)
-  self.q1, self.q2 = self:net(1, actions), self:net(1, actions)
-  self.kept = { slow1 = self.q1:copy(), slow2 = self.q2:copy() }
-  make_updates(self, o)
-  return self
-end
+local function sac(options) return Sac.new(Sac, options, {}) end
+
+return { sac = sac, Sac = Sac }

@@ -40,7 +40,7 @@ end
 --- trpo:gradient(batch): that of the surrogate, flat.
 function TRPO:gradient(batch)
   local program = self:program("gradient", { "observation", "action", "old_log_prob", "advantage" }, function(b)
-    local log_prob = self.distribution.log_prob(self:policy(self:seen(b)), b.action)
+    local log_prob = self.distribution.log_prob(self:parameters_at(self:seen(b)), b.action)
     return flat_gradient(self, (orrery.exp(log_prob - b.old_log_prob) * b.advantage):row_mean "uniform")
   end)
   return self:run(program, batch):copy()
@@ -51,7 +51,7 @@ end
 function TRPO:fisher_product(batch, v)
   local inputs = { "observation", { name = "v", level = "uniform", shape = { v:size(1) } } }
   local program = self:program("fisher_product", inputs, function(b)
-    local d = self:policy(self:seen(b))
+    local d = self:parameters_at(self:seen(b))
     local kl = self.distribution.kl(d:stop_gradient(), d):row_mean "uniform"
     local slope = (flat_gradient(self, kl) * b.v):sum()
     return flat_gradient(self, slope) + self.options.damping * b.v
