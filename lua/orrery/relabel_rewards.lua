@@ -32,6 +32,9 @@ local words = {} -- names that mean something else to replay:read
 for _, name in ipairs { "observation", "action", "reward", "terminated", "truncated", "episode", "time", "length",
                         "mask" } do words[name] = true end
 
+--- rewards.is_word(name): whether a field of this name is something else to replay:read.
+function rewards.is_word(name) return words[name] or false end
+
 --- rewards.has_plain_names(fields): whether each field is what replay:read finds under its name, and its
 --- "next_".
 function rewards.has_plain_names(fields)
@@ -62,12 +65,14 @@ local function call_task(read, arguments, given)
   return reward, ended and orrery.less(0.5, ended) or trace.number(0)
 end
 
+-- Inputs that no field of an environment can be mistaken for.
+local RELABELED, NUMBER = "row is relabeled", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
 local function program_of(replay, reads)
   local fields, actions = record.fields(replay.observation_space), record.fields(replay.action_space)
   local inputs = {
-    { name = "action", space = actions }, { name = "time" }, { name = "relabeled" }, { name = "task" },
+    { name = "action", space = actions }, { name = "time" }, { name = RELABELED }, { name = NUMBER },
     { name = "reward" }, { name = "terminated" },
   }
   local values = {}
@@ -109,7 +114,7 @@ local function is_plain(reads)
 end
 
 -- The fields of the replay that a program reads, by the names of its inputs.
-local own = { relabeled = true, task = true, reward = true, terminated = true }
+local own = { [RELABELED] = true, [NUMBER] = true, reward = true, terminated = true }
 local function fields_of(compiled, values)
   local names = {}
   for _, name in ipairs(check.sorted_keys(compiled.program:inputs())) do
@@ -192,7 +197,7 @@ local function run_compiled(job, replay, index, batch, options)
   for _, name in ipairs(job.names) do inputs[name] = rows_of(data[name], n, length) end
   local relabeled = spread(options.relabeled, n, length)
   if length then relabeled = relabeled * batch.mask:reshape(n * length) end
-  inputs.relabeled, inputs.task = relabeled, options.task and spread(options.task, n, length) or relabeled
+  inputs[RELABELED], inputs[NUMBER] = relabeled, options.task and spread(options.task, n, length) or relabeled
   inputs.reward, inputs.terminated = rows_of(batch.reward, n, length), rows_of(batch.terminated, n, length)
   local out = compiled:run(inputs, { rows = n * (length or 1) })
   local function write(field) batch[field]:assign(length and out[field]:reshape(n, length) or out[field]) end

@@ -272,3 +272,23 @@ again()
 local start = os.clock()
 for _ = 1, 20 do again() end
 assert((os.clock() - start) / 20 < 0.02)
+
+-- ---- fields called as what a replay, or the relabeling itself, has names for
+
+do
+  local spaces = { observation = { "task", "relabeled", "time", "achieved_goal", "desired_goal" }, action = { "a" } }
+  local replay = orrery.replay(spaces)
+  local rows = {}
+  for t = 0, 4 do rows[t + 1] = { 70 + t, 80 + t, 90 + t, t, 9 } end
+  replay:add_episode { observation = rows, action = { { 0 }, { 0 }, { 0 }, { 0 } }, reward = { 5, 5, 5, 5 } }
+  local final = orrery.relabel.final { share = 1, task = { reward = function(s) return s.task + 1000 * s.relabeled end } }
+  local batch = replay:sample(8, { relabel = final })
+  for k = 1, 8 do
+    local t = batch.observation[k][1] - 70
+    assert(batch.observation[k][5] == 4 and batch.reward[k] == 70 + t + 1000 * (80 + t))
+  end
+  local own = orrery.relabel.custom(function(episode, t) return episode:at(t).time end,
+    { task = { reward = function() return 0 end } })
+  local done, message = pcall(replay.sample, replay, 4, { relabel = own })
+  assert(not done and message:find("another meaning for 'time'", 1, true), message)
+end
