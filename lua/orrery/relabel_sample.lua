@@ -27,7 +27,8 @@ local function choose_task(r, replay, index, stream)
   return chosen:to "int"
 end
 
--- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides.
+-- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides; nil: all
+-- transitions stay as they were.
 local function choose(r, replay, index, stream)
   local n, goals, more = #index, { desired = r.desired, achieved = r.achieved }, {}
   if r.parts then
@@ -38,6 +39,7 @@ local function choose(r, replay, index, stream)
     more.task = goals.source:to "real"
   else
     more = r.strategy:choose(replay, index, stream)
+    if not more.goal then return nil end
     goals.values = more.goal
     goals.source = keep_some(more.source or orrery.arange(1, n):to "int", r.share, stream)
   end
@@ -120,7 +122,8 @@ local function finish(o, batch, relabeled, more, n)
   if o.weight then
     put(batch, "weight", weight and weight * o.weight or o.weight)
     put(batch, "index", o.index)
-  elseif weight then put(batch, "weight", weight) end
+  elseif weight then put(batch, "weight", weight)
+  elseif o.relabel and o.relabel.strategy and batch.weight then batch.weight:fill(1) end -- an earlier batch's
   return batch
 end
 

@@ -292,3 +292,19 @@ do
   local done, message = pcall(replay.sample, replay, 4, { relabel = own })
   assert(not done and message:find("another meaning for 'time'", 1, true), message)
 end
+
+-- ---- a batch of which a strategy leaves every transition as it was
+
+do
+  local replay = orrery.replay { observation = { "x" }, action = { "a" } }
+  replay:add_episode { observation = { { 1 }, { 2 } }, action = { { 0 } }, reward = { 5 }, terminated = true }
+  local wanted = true
+  local own = orrery.relabel.custom(orrery.interpret(function(episode, t)
+    if wanted then return { goal = episode:at(t + 1).x, reward = 7, weight = 3 } end
+  end), { desired = "x" })
+  local batch = replay:sample(4, { relabel = own })
+  assert(batch.relabeled:sum() == 4 and batch.reward[1] == 7 and batch.weight[1] == 3 and batch.observation[1][1] == 2)
+  wanted = false
+  assert(replay:sample(4, { relabel = own, into = batch }) == batch and batch.relabeled:sum() == 0)
+  assert(batch.reward[1] == 5 and batch.terminated[1] == 1 and batch.weight[1] == 1 and batch.observation[1][1] == 1)
+end
