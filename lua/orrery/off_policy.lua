@@ -36,7 +36,7 @@ function off_policy.new(Class, options, defaults, actions)
   local o = self.options
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
-  self.waiting, self.changes = 0, 0
+  self.waiting, self.trained = 0, 0
   self.sampling = { stream = self.draws, relabel = o.relabel }
   if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
     check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
@@ -92,20 +92,18 @@ function OffPolicy:advance()
   if self.waiting < o.train_every then return end
   local updates = o.updates or self.waiting
   self.waiting = 0
-  for _ = 1, updates do
-    self.changes = self.changes + 1
-    self:note(self:update(self:sample()))
-  end
+  for _ = 1, updates do self:note(self:update(self:sample())) end
 end
 
---- self:schedule(): called before each step; for settings that change with the steps.
+--- self:schedule(): called before each step, and each update of agent:train; for what changes with the steps.
 function OffPolicy:schedule() end
 
 --- agent:train(updates): learns from what is in the replay, without acting.
 function OffPolicy:train(updates)
   if #self.replay == 0 then check.fail("%s: the replay is empty; nothing to learn from", self.name) end
   for _ = 1, updates do
-    self.changes = self.changes + 1
+    self.trained = self.trained + 1
+    self:schedule()
     self:note(self:update(self:sample()))
   end
   return self

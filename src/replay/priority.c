@@ -70,6 +70,8 @@ orr_status orr_replay_prioritise(orr_replay *replay, double alpha) {
 
 bool orr_replay_is_prioritised(const orr_replay *replay) { return replay->tree != NULL; }
 
+double orr_replay_alpha(const orr_replay *replay) { return replay->tree ? replay->alpha : 0; }
+
 static orr_status check_prioritised(const orr_replay *replay) {
   if (replay->tree) return ORR_OK;
   return engine_fail(replay->engine, ORR_STATE,

@@ -106,6 +106,32 @@ assert(choices:dtype() == "int" and math.abs(orrery.mean(choices:to "real") - 0.
 local choice = chooser:act { position = 0, velocity = 0, angle = 0, angular_velocity = 0 }
 assert(choice == 0 or choice == 1)
 
+-- ---- learning without acting: the target net follows; updates by hand keep to the delay; priorities outlive files
+
+local path = os.tmpname()
+do
+  local replay = orrery.replay { env = balance, prioritised = { alpha = 0.5 } }
+  replay:collect(orrery.policy.random(balance), { steps = 200, seed = 1 })
+  local function new() return small(orrery.dqn, { env = balance, target_interval = 10, replay = replay }) end
+  local agent = new()
+  local before = copies(agent.kept.slow)
+  agent:train(9)
+  assert(not moved(agent.kept.slow, before))
+  agent:train(1)
+  assert(moved(agent.kept.slow, before))
+  agent:save(path)
+  local other = new():load(path)
+  assert(other.replay.alpha == 0.5 and other.replay.prioritised and other:sample().index)
+  assert(other.trained == 10 and other.renewed == 10)
+  agent = small(orrery.td3)
+  agent.replay:collect(orrery.policy.random(pendulum), { steps = 200, seed = 1 })
+  local batch, actor = agent.replay:sample(32), copies(agent.actor)
+  agent:update(batch)
+  assert(not moved(agent.actor, actor))
+  agent:update(batch)
+  assert(moved(agent.actor, actor))
+end
+
 -- ---- the same bits on 1 and 2 threads, and when learning goes on from files
 
 local function trained(make, threads, path)
@@ -132,7 +158,6 @@ local function same_state(a, b, what)
   end
 end
 
-local path = os.tmpname()
 for _, make in ipairs {
   function() return small(orrery.sac, { copies = 2 }) end,
   function() return small(orrery.td3, { copies = 3, train_every = 4, updates = 2 }) end,
