@@ -38,8 +38,9 @@ function off_policy.new(Class, options, defaults, actions)
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.trained = 0, 0
   self.sampling = { stream = self.draws, relabel = o.relabel }
-  if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
-    check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
+  local low, high = table.unpack(o.q_range or { 0, 0 })
+  if not (type(low) == "number" and type(high) == "number" and low <= high) then
+    check.fail("%s options: q_range must be { low, high }, two numbers in that order", self.name)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end

@@ -105,6 +105,9 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
 end
 
 local function check_relabel(o)
+  if o.task ~= nil and o.relabel == nil then
+    check.fail("sample: a task is for transitions whose goal is replaced, and nothing says how; give relabel, too")
+  end
   if o.relabel ~= nil and not relabel.is(o.relabel) then
     check.fail("sample: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", type(o.relabel))
   end
