@@ -80,14 +80,21 @@ local function is_env(env)
   return known and type(env) == "userdata" and space ~= nil
 end
 
+local WHOLE = { "copies", "batch", "train_every", "updates", "start", "delay", "target_interval", "n_steps", "epochs",
+  "iterations", "grow" }
+
 local function check_numbers(self, o)
   for _, name in ipairs(check.sorted_keys(o)) do
     if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
       check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
     end
-    for _, whole in ipairs { "copies", "batch", "train_every", "updates", "start", "delay", "target_interval" } do
+    if name == "tau" and not (o.tau >= 0 and o.tau <= 1) then
+      check.fail("%s options: tau must be a share, 0 to 1, not %g", self.name, o.tau)
+    end
+    for _, whole in ipairs(WHOLE) do
       if name == whole and (o[name] ~= math.floor(o[name]) or o[name] < (name == "start" and 0 or 1)) then
-        check.fail("%s options: %s must be a whole number, 1 or more, not %g", self.name, name, o[name])
+        check.fail("%s options: %s must be a whole number, %d or more, not %g", self.name, name,
+          name == "start" and 0 or 1, o[name])
       end
     end
   end
@@ -323,6 +330,7 @@ end
 function Agent:learn(options)
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
+  if not (o.every > 0) then check.fail("learn options: every must be more than 0, not %g", o.every) end
   local history, goal = {}, self.steps + o.steps
   local due = (self.steps // o.every + 1) * o.every
   self.many = vector_env(self)

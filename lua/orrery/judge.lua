@@ -7,13 +7,17 @@ local trace = require "orrery.trace"
 
 local judge = {}
 
--- A function of the task in a trace, or for a row in plain Lua.
+-- A function of the task in a trace, or for a row in plain Lua: a number; 1 or 0 of an end or a success.
 local function value_of(f, name, arguments, given)
-  if trace.is_active() then return task_module.call(f, name, arguments, given) end
+  if trace.is_active() then
+    local value = task_module.call(f, name, arguments, given)
+    return name == "reward" and value or orrery.less(0.5, value)
+  end
   local s, a, next, t = table.unpack(arguments)
   local value = f(s, a, next, t, given)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if type(value) == "boolean" or (value == nil and name ~= "reward") then value = value and 1 or 0 end
+  if name ~= "reward" and type(value) == "number" then value = value > 0.5 and 1 or 0 end
   if type(value) ~= "number" then check.fail("the %s must be a number, not a %s", name, type(value)) end
   return value
 end

@@ -6,6 +6,7 @@ local agent = require "orrery.agent"
 local check = require "orrery.check"
 local normaliser = require "orrery.normaliser"
 local orrery = require "orrery"
+local relabel = require "orrery.relabel"
 
 local off_policy = {}
 
@@ -18,6 +19,23 @@ local COMMON = {
 
 --- off_policy.class(name): a class of such learners.
 function off_policy.class(name) return agent.class(name, OffPolicy) end
+
+-- What would otherwise be found out when the first batch is drawn.
+local function check_experience(self, o)
+  local known, prioritised = pcall(function() return o.replay.prioritised end)
+  if o.replay ~= nil and not (type(o.replay) == "userdata" and known and prioritised ~= nil) then
+    check.fail("%s options: replay must be one as orrery.replay makes it, not a %s", self.name, type(o.replay))
+  end
+  if o.relabel == nil then return end
+  if not relabel.is(o.relabel) then
+    check.fail("%s options: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", self.name,
+      type(o.relabel))
+  end
+  if o.relabel.parts and o.relabel.name ~= "none" and not o.relabel.task and #self.tasks ~= 1 then
+    check.fail("%s options: with another goal the reward is another one, too: give the task, to the agent or to the "
+      .. "strategy, as in orrery.relabel.future { task = orrery.tasks.reacher() }", self.name)
+  end
+end
 
 --- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
 ---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
@@ -37,13 +55,15 @@ function off_policy.new(Class, options, defaults, actions)
   end
   local self = agent.new(Class, options, defaults, actions)
   local o = self.options
+  check_experience(self, o)
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
-  self.waiting, self.changes = 0, 0
+  self.waiting, self.trained, self.changes = 0, 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
-  if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
-    check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
+  local low, high = table.unpack(o.q_range or { 0, 0 })
+  if not (type(low) == "number" and type(high) == "number" and low <= high) then
+    check.fail("%s options: q_range must be { low, high }, two numbers in that order", self.name)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
@@ -97,20 +117,18 @@ function OffPolicy:advance()
   if self.waiting < o.train_every then return end
   local updates = o.updates or self.waiting
   self.waiting = 0
-  for _ = 1, updates do
-    self.changes = self.changes + 1
-    self:note(self:update(self:sample()))
-  end
+  for _ = 1, updates do self:note(self:update(self:sample())) end
 end
 
---- self:schedule(): called before each step; for settings that change with the steps.
+--- self:schedule(): called before each step, and each update of agent:train; for what changes with the steps.
 function OffPolicy:schedule() end
 
 --- agent:train(updates): learns from what is in the replay, without acting.
 function OffPolicy:train(updates)
   if #self.replay == 0 then check.fail("%s: the replay is empty; nothing to learn from", self.name) end
   for _ = 1, updates do
-    self.changes = self.changes + 1
+    self.trained = self.trained + 1
+    self:schedule()
     self:note(self:update(self:sample()))
   end
   return self
