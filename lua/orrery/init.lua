@@ -30,6 +30,7 @@ local modules = {
   q_objective = "orrery.q_objective",
   reinforce = "orrery.reinforce",
   relabel = "orrery.relabel",
+  reward = "orrery.reward",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   sac = "orrery.sac",
@@ -39,6 +40,7 @@ local modules = {
   td3 = "orrery.td3",
   trpo = "orrery.trpo",
   update = "orrery.update",
+  words = "orrery.words",
 }
 
 local function names()
