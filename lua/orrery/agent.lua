@@ -290,9 +290,9 @@ function Agent:learn(options)
   self.many = vector_env(self)
   start(self)
   while self.steps < goal do
-    local began = orrery.system.clock()
+    local began = orrery.clock()
     self:advance()
-    self.seconds = self.seconds + orrery.system.clock() - began
+    self.seconds = self.seconds + orrery.clock() - began
     if self.steps >= due or self.steps >= goal then
       report(self, o, history, goal)
       due = (self.steps // o.every + 1) * o.every
