@@ -14,22 +14,22 @@ local options = orrery.options({
   seed = 1,            -- the first seed
   seeds = 5,           -- how often everything is done
   places = 8,          -- tasks
-  steps = 3000,        -- of random experience, for the model and the labels
+  starts = 200,        -- random episodes, for the model, the labels and the classifiers
+  start_steps = 15,    -- steps of each
   examples = 20,       -- of success, for each place
-  rounds = 3,          -- of mining: the planner plays, its claims are looked at
-  mined = 2,           -- episodes of each
+  rounds = 6,          -- of mining: the planner plays an episode, its claims are looked at
   questions = 20,      -- claims that are looked at in each round
   near = 0.1,          -- m: what counts as a success
   members = 3,         -- nets of the model
   hidden = { 64, 64 },
-  epochs = 60,
-  updates = 3000,      -- of the reward net, and a third of them of each classifier
+  epochs = 30,
+  updates = 3000,      -- of the reward net; a classifier has 500 at first and after each round
   horizon = 12,        -- of plans
-  population = 80,     -- plans per iteration
+  population = 50,     -- plans per iteration
   episodes = 2,        -- for each place, on which every reward is judged
-  length = 60,         -- steps of an episode
+  length = 50,         -- steps of an episode
 }, { brief = { -- a tiny budget, to see that everything runs
-  seeds = 2, places = 2, steps = 300, rounds = 1, mined = 1, epochs = 2, hidden = { 16 }, updates = 60, horizon = 4,
+  seeds = 2, places = 2, starts = 20, rounds = 1, epochs = 2, hidden = { 16 }, updates = 60, horizon = 4,
   population = 10, episodes = 1, length = 8,
 } })
 
@@ -93,14 +93,15 @@ end
 -- From examples alone: a classifier before mining and after it, and the distance to the nearest of them.
 local function by_examples(model, replay, task, seed, tell)
   local examples, found = examples_of(task, seed), {}
-  local classifier = orrery.reward.classifier { env = env, fields = { "achieved_goal" }, seed = seed }
-  local fit = { updates = options.updates // 3 }
+  local classifier = orrery.reward.classifier { env = env, fields = { "achieved_goal" }, members = 3,
+    seed = seed }
+  local fit = { updates = math.min(500, options.updates) }
   classifier:fit(examples, replay, fit)
   found["20 examples"] = judge(planning(model, classifier:of "log", seed), task, seed)
   local asked, wrong = 0, 0
   for round = 1, options.rounds do
     local report = classifier:mine(planning(model, classifier:of "log", seed), { ask = task.success,
-      most = options.questions, episodes = options.mined, seed = 1000 * seed + round, steps = options.length })
+      most = options.questions, episodes = 1, seed = 1000 * seed + round, steps = options.length })
     asked, wrong = asked + report.asked, wrong + report.wrong
     classifier:fit(nil, nil, fit)
   end
@@ -124,11 +125,14 @@ local last -- reports of the last seed
 
 local function story(seed, progress)
   local replay, unseen = orrery.replay { env = env }, orrery.replay { env = env }
-  replay:collect(orrery.policy.random(env), { steps = options.steps, seed = seed })
-  unseen:collect(orrery.policy.random(env), { steps = 1000, seed = seed + 1000 })
+  for number, kept in ipairs { replay, unseen } do
+    orrery.evaluate(env, orrery.policy.random(env), { episodes = options.starts // number, steps = options.start_steps,
+      seed = 1000 * number + seed, replay = kept })
+  end
   local model = orrery.model { env = env, members = options.members, hidden = options.hidden, seed = seed }
   model:fit(replay, { epochs = options.epochs })
-  local net = orrery.reward.net { env = env, tasks = tasks, seed = seed }
+  local net = orrery.reward.net { env = env, tasks = tasks, next = true, fields = { "achieved_goal", "velocity" },
+    seed = seed }
   net:fit(replay, { updates = options.updates })
   local report, of_seed = net:calibrate(unseen), {}
   last = { net = report }

@@ -21,13 +21,13 @@ Classifier.__index = Classifier
 ---   fields        none: all; a list of the observation's fields that it may see: what success is about
 ---   members       5: nets, of which the mean counts
 ---   hidden        { 64, 64 }; activation "tanh", which does not grow without bounds where there were no data
----   noise         0.1: standard deviation of what is added to inputs in training, in standard deviations of the
+---   noise         0.05: standard deviation of what is added to inputs in training, in standard deviations of the
 ---                 data: few examples stand for what is around them
 ---   seed          0
 local function new(options)
   local o = check.options("reward.classifier options", options, {
     env = "any", observation = "any", action = "any", fields = "optional table", members = 5, hidden = { 64, 64 },
-    activation = "tanh", noise = 0.1, seed = 0,
+    activation = "tanh", noise = 0.05, seed = 0,
   })
   if not (o.noise >= 0) then check.fail("reward.classifier options: noise must be 0 or more, not %g", o.noise) end
   local self = setmetatable({ options = o, fits = 0 }, Classifier)
@@ -188,7 +188,7 @@ end
 ---   ask        function(s, a, next, t): whether the state `next` is a success, or nil: a user, or a known test;
 ---              successes among them become examples. Without it all are taken for failures, which only an agent
 ---              that seldom succeeds can afford
----   most       100: states that are asked about, those it is surest of
+---   most       100: states that are asked about: of those it claims, evenly picked by how sure it is, the surest first
 ---   threshold  0.5: from which probability on it claims a success
 ---   episodes   2 that a policy plays, from `seed` (1) on, with `steps` at most; none: the environment's limit
 --- Answers { seen, claimed, asked, right, wrong }: numbers of states.
@@ -204,7 +204,9 @@ function Classifier:mine(source, options)
   table.sort(claimed, function(a, b) return p[a] > p[b] or p[a] == p[b] and a < b end)
   local report = { seen = x:size(1), claimed = #claimed, asked = math.min(#claimed, o.most), right = 0, wrong = 0 }
   if report.asked == 0 then return report end
-  local chosen = x:gather(orrery.tensor(table.move(claimed, 1, report.asked, 1, {}), "int"))
+  local picked = {} -- the surest alone would be the same place over and over: where the planner came to rest
+  for k = 1, report.asked do picked[k] = claimed[1 + (k - 1) * #claimed // report.asked] end
+  local chosen = x:gather(orrery.tensor(picked, "int"))
   local verdicts, right, wrong = o.ask and answers(self, o.ask, chosen) or orrery.zeros(report.asked), {}, {}
   for i = 1, report.asked do
     local list = verdicts[i] > 0.5 and right or wrong

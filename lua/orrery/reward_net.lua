@@ -69,7 +69,7 @@ end
 
 -- ---- in traced functions
 
---- net:value(s, a, next, z): in a traced function, or of plain numbers: the reward. s, a, next: records or flat
+--- reward_net:value(s, a, next, z): in a traced function, or of plain numbers: the reward. s, a, next: records or flat
 --- vectors; next is not read unless the net was made with it.
 function Net:value(s, a, next, z)
   local x = self.head:input(s, a, next, z)
@@ -91,15 +91,15 @@ local function identifier(self, which)
   return self.tasks[agent_tasks.find({ name = "reward.net", tasks = self.tasks }, which)].z
 end
 
---- net:of(which): the reward of a task, by its place, name or an identifier z, as a function(s, a, next, t).
+--- reward_net:of(which): the reward of a task, by its place, name or an identifier z, as a function(s, a, next, t).
 function Net:of(which)
   self.head:need_fitted()
   local z = identifier(self, which)
   return function(s, a, next) return self:value(s, a, next, z) end
 end
 
---- net:task(which): a task with that reward, { name, reward, z }. Without `which`, where there are identifiers, its z
---- is an input of the task: one program for all of them, swapped by mpc:set_input("z", z).
+--- reward_net:task(which): a task with that reward, { name, reward, z }. Without `which`, where there are identifiers,
+--- its z is an input of the task: one program for all of them, swapped by mpc:set_input("z", z).
 function Net:task(which)
   self.head:need_fitted()
   if which == nil and self.head.parts.z > 0 then
@@ -210,10 +210,10 @@ local function new_validation(self, labels, held, y)
   return function() return program:run({ x = x, y = target }, { rows = x:size(1) }).loss:item() end
 end
 
---- net:fit(source, options): learns from where it stands. source: a replay, or a table of tensors observation, action,
---- next_observation, and reward and z where labels were recorded. Every transition is labelled by every task that has
---- a reward function.
----   updates        4000 at most, of `batch` (256) labels each, drawn evenly from all
+--- reward_net:fit(source, options): learns from where it stands. source: a replay, or a table of tensors observation,
+--- action, next_observation, and reward and z where labels were recorded. Every transition is labelled by every task
+--- that has a reward function.
+---   updates        4000 at most, of `batch` (256) labels each, drawn evenly from all, with replacement
 ---   validation     0.1: share of the transitions held out; 0: none, and the last parameters stay
 ---   every          200 updates between looks at these; it ends after `patience` (10) of them without a better one
 ---   learning_rate  1e-3; weight_decay 1e-5
@@ -235,7 +235,7 @@ function Net:fit(source, options)
     optimiser = orrery.adam { learning_rate = o.learning_rate, weight_decay = o.weight_decay, decay_vectors = false },
     loss = function(sample) return loss_of(self, sample.x, sample.y) end }
   local history = head:train(o, function()
-    local index = train:gather(stream:draws(1, train:size(1)):reshape(-1):slice(1, math.min(o.batch, train:size(1))))
+    local index = train:gather(stream:integers(1, train:size(1), o.batch))
     return (update:step { x = inputs_of(self, labels, index), y = y:gather(index):reshape(-1, 1) })
   end, held and new_validation(self, labels, held, y))
   history.labels = labels.y:size(1)
@@ -244,7 +244,8 @@ end
 
 -- ---- how good it is
 
---- net:predict(data, which): rewards of transitions, as a tensor [n]: data as for net:fit; which: as for net:of.
+--- reward_net:predict(data, which): rewards of transitions, as a tensor [n]: data as for reward_net:fit; which: as for
+--- reward_net:of.
 function Net:predict(data, which)
   self.head:need_fitted()
   data = Head.transitions(data)
@@ -266,8 +267,8 @@ local function check_bins(bins)
   if math.type(bins) ~= "integer" or bins < 1 then check.fail("calibrate options: bins must be 1 or more") end
 end
 
---- net:calibrate(data, { bins = 10 }): whether rewards are what the net says, on transitions it was not fitted to. By
---- the names of tasks whose reward is a function (without tasks, "reward", against the recorded ones), { correlation,
+--- reward_net:calibrate(data, { bins = 10 }): whether rewards are what the net says, on transitions it was not fitted
+--- to. By the names of tasks whose reward is a function (without tasks, "reward", against the recorded ones), { correlation,
 --- rmse, deviation (of the true reward), calibration, bins { low, high, count, predicted, frequency (the mean of the
 --- true reward) } }; of a binary net, as in model:audit_events, how likely the higher reward is. print() shows a
 --- table, :plot() a picture.
@@ -301,7 +302,7 @@ function Net:calibrate(source, options)
     y = self.options.binary and "happened, %" or "true reward, mean" })
 end
 
---- net:save(path), net:load(path): nets and normaliser as safetensors, for a net of the same options.
+--- reward_net:save(path), reward_net:load(path): nets and normaliser as safetensors, for a net of the same options.
 function Net:save(path)
   self.head:save(path, { middle = self.middle, reach = self.reach })
   return self
