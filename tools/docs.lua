@@ -141,6 +141,7 @@ local CHAPTERS = {
     "reinforce", "ppo", "trpo", "gae", "distribution" },
   { "Models", "model", "model_fit", "model_audit", "model_audit_plans", "model_audit_variance", "model_event_audit",
     "model_rollout", "model_linear" },
+  { "Learned rewards", "reward", "reward_net", "reward_classifier", "words" },
   { "Planning and policies", "mpc", "plan", "planners.def", "objective", "objective_score", "objective_options",
     "q_objective", "risks.def", "tasks", "policy", "evaluate" },
   { "Learning loops", "loop" },
@@ -150,7 +151,8 @@ local CHAPTERS = {
   { "Pictures", "canvas", "image" },
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
-local INSIDE = { model_events = true, model_score = true, model_training = true, mpc_objective = true,
+local INSIDE = { calibration = true, reward_head = true, model_events = true, model_score = true,
+  model_training = true, mpc_objective = true,
   relabel_custom = true, relabel_rewards = true, relabel_sample = true, agent_tasks = true, agent_evaluation = true,
   normaliser = true, task = true, judge = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
@@ -172,7 +174,8 @@ local HEADINGS = { env = "Making and stepping environments", env_callbacks = "En
   symbol = "Symbols", symbol_ops = "Symbols along axes", tensor = "The tensor", tensor_make = "Tensors from sizes",
   tensor_shapes = "Shapes, parts and copies", tensor_operations = "Calculating", tensor_files = "Tensors in files",
   canvas = "The canvas", image = "Plots and files", options = "Options of a script", run = "Runs", json = "JSON",
-  engine = "The engine" }
+  engine = "The engine", reward = "Rewards that are not known", reward_net = "From labels of many tasks",
+  reward_classifier = "From examples of success", words = "Tasks told in words" }
 
 -- What the rows of a .def file are.
 local TABLES = { planners = "Planners and their options", layers = "Layers", optimisers = "Optimisers",

@@ -31,6 +31,7 @@ local modules = {
   q_objective = "orrery.q_objective",
   reinforce = "orrery.reinforce",
   relabel = "orrery.relabel",
+  reward = "orrery.reward",
   rowwise = "orrery.rowwise",
   run = "orrery.run",
   sac = "orrery.sac#sac",
@@ -40,6 +41,7 @@ local modules = {
   td3 = "orrery.td3",
   trpo = "orrery.trpo",
   update = "orrery.update",
+  words = "orrery.words",
 }
 
 local function names()

@@ -1,10 +1,8 @@
 --- model_event_audit.lua - what a model predicts of events, and whether it happens as often as it says.
 local orrery = require "orrery"
+local calibration = require "orrery.calibration"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
-
-local Audit = {}
-Audit.__index = Audit
 
 local function need_events(model)
   if not model.events then
@@ -38,66 +36,14 @@ local function predict(model, s, a)
   return means
 end
 
--- Bins of equal width, without those in which nothing falls.
-local function reliability(p, y, count)
-  local bins = {}
-  for i = 1, count do
-    bins[i] = { low = (i - 1) / count, high = i / count, count = 0, predicted = 0, frequency = 0 }
-  end
-  for i, chance in ipairs(p) do
-    local bin = bins[math.min(count, math.floor(chance * count) + 1)]
-    bin.count, bin.predicted, bin.frequency = bin.count + 1, bin.predicted + chance, bin.frequency + y[i]
-  end
-  local filled = {}
-  for _, bin in ipairs(bins) do
-    if bin.count > 0 then
-      bin.predicted, bin.frequency = bin.predicted / bin.count, bin.frequency / bin.count
-      filled[#filled + 1] = bin
-    end
-  end
-  return filled
-end
-
-local function mean_square(p, y)
-  local sum = 0
-  for i, label in ipairs(y) do sum = sum + ((type(p) == "table" and p[i] or p) - label) ^ 2 end
-  return sum / #y
-end
-
-function Audit:__tostring()
-  local lines = {}
-  for _, name in ipairs(self.names) do
-    local event = self[name]
-    lines[#lines + 1] = ("%s: rate %.4g, Brier score %.4g, of the rate alone %.4g, calibration error %.4g")
-      :format(name, event.rate, event.brier, event.baseline, event.calibration)
-    lines[#lines + 1] = ("  %-11s %8s %10s %10s"):format("predicted", "count", "mean", "happened")
-    for _, bin in ipairs(event.bins) do
-      lines[#lines + 1] = ("  %.2f - %.2f %8d %10.4f %10.4f"):format(bin.low, bin.high, bin.count, bin.predicted,
-        bin.frequency)
-    end
-  end
-  return table.concat(lines, "\n")
-end
-
---- events:plot(): a canvas, the reliability diagram: how often events happened, by how probable they were said to be.
-function Audit:plot()
-  local series = { { label = "as it should be", x = { 0, 100 }, y = { 0, 100 }, dashed = true, color = "grey" } }
-  for number, name in ipairs(self.names) do
-    local x, y = {}, {}
-    for i, bin in ipairs(self[name].bins) do x[i], y[i] = 100 * bin.predicted, 100 * bin.frequency end
-    series[#series + 1] = { label = name, x = x, y = y, color = number }
-    series[#series + 1] = { x = x, y = y, color = number, dots = true }
-  end
-  return orrery.plot { title = "Reliability: do events happen as often as the model says?", series = series,
-    x = "predicted probability, %", y = "happened, %", x_range = { 0, 100 }, y_range = { 0, 100 } }
-end
-
 --- model:audit_events(replay, { bins = 10 }): whether events happen as often as the model says, on transitions
 --- it was not trained on: a replay, or a table of tensors as for model:fit. A table by the names of events, of
---- { rate, brier, baseline, calibration, bins }: how often it happened; the mean squared distance of
+--- { rate, brier, baseline, calibration, auroc, bins }: how often it happened; the mean squared distance of
 --- probability and outcome (Brier 1950), and that of predicting the rate for every row; the mean distance of
---- prediction and frequency over bins, weighted by their counts; and bins of equal width, each { low, high,
---- count, predicted (mean), frequency }. print() shows it as a table, :plot() as a picture.
+--- prediction and frequency over bins, weighted by their counts (the expected calibration error); how likely a
+--- row in which it happened got a higher probability than one in which it did not, nil where all are alike; and
+--- bins of equal width, each { low, high, count, predicted (mean), frequency }. print() shows it as a table,
+--- :plot() as a picture.
 local function audit(model, replay, options)
   need_events(model)
   local o = check.options("audit_events options", options, { bins = 10 })
@@ -105,17 +51,15 @@ local function audit(model, replay, options)
   local data = type(replay) == "table" and replay or replay:transitions()
   local labels = model.events:labels(data)
   local probabilities = predict(model, data.observation, data.action)
-  local result = setmetatable({ names = model.event_names }, Audit)
+  local found = {}
   for i, name in ipairs(model.event_names) do
-    local p, y = probabilities[name]:totable(), labels:slice(i, i, 2):copy():reshape(-1):totable()
-    local rate, apart = 0, 0
-    for _, label in ipairs(y) do rate = rate + label / #y end
-    local bins = reliability(p, y, o.bins)
-    for _, bin in ipairs(bins) do apart = apart + math.abs(bin.predicted - bin.frequency) * bin.count / #y end
-    result[name] = { rate = rate, brier = mean_square(p, y), baseline = mean_square(rate, y), calibration = apart,
-                     bins = bins }
+    local y = labels:slice(i, i, 2):copy():reshape(-1):totable()
+    found[name] = calibration.of_probabilities(probabilities[name]:totable(), y, o.bins)
   end
-  return result
+  return calibration.report(model.event_names, found, {
+    title = "Reliability: do events happen as often as the model says?", x = "predicted probability, %",
+    y = "happened, %",
+  })
 end
 
 return { predict = predict, audit = audit }
