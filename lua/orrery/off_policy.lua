@@ -58,7 +58,7 @@ function off_policy.new(Class, options, defaults, actions)
   check_experience(self, o)
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
-  self.waiting, self.trained, self.changes = 0, 0, 0
+  self.waiting, self.trained = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
   local low, high = table.unpack(o.q_range or { 0, 0 })

@@ -82,8 +82,8 @@ oldest episodes leave. bad_numbers says what happens to numbers that are infinit
 "discard" (their episode) or "clip". prioritised = { alpha = 0.6 } makes replay:sample draw by
 priority. Instead of an environment, spaces: observation, action; with observation_extras and
 step_extras for further fields. What it has: #replay transitions, replay.episodes, capacity,
-prioritised (whether it is), alpha (of its priorities, or nil), env, observation_space, action_space, observation_extras, step_extras.
-*/
+prioritised (whether it is), alpha (of its priorities, or nil), env, observation_space,
+action_space, observation_extras, step_extras. */
 static int new_replay(lua_State *L) {
   static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
                                       "action", "prioritised", "observation_extras", "step_extras",
@@ -202,9 +202,9 @@ static bool push_space(lua_State *L, orr_replay *replay, const char *name) {
   return false;
 }
 
-/* replay.episodes, replay.capacity, what else describes it, its spaces and replay.env, nil where it was made without one;
-   everything else is a method, of this file or of lua/orrery/replay.lua, which is loaded when first
-   asked for one. */
+/* replay.episodes, replay.capacity, what else describes it, its spaces and replay.env, nil where it
+   was made without one; everything else is a method, of this file or of lua/orrery/replay.lua,
+   which is loaded when first asked for one. */
 static int replay_index(lua_State *L) {
   orr_replay *replay = check_replay(L);
   const char *name = luaL_checkstring(L, 2);

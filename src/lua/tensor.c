@@ -62,8 +62,8 @@ int lua_check_shape(lua_State *L, int index, int64_t *shape) {
   return count;
 }
 
-/* Nested tables: the shape by the first entries, then every value, checked against it. Tables are read
-   as Lua reads them: what a traced function captured stands in for the table itself. */
+/* Nested tables: the shape by the first entries, then every value, checked against it. Tables are
+   read as Lua reads them: what a traced function captured stands in for the table itself. */
 
 static int table_shape(lua_State *L, int index, int64_t *shape) {
   int axes = 0;
