@@ -207,8 +207,8 @@ static const orr_real *read_actions(lua_State *L, const orr_vector_env *many) {
   return read_rows(L, 2, many, width, "actions");
 }
 
-/*** many:step(actions): steps every copy. actions: n x A, moved into bounds; n numbers where A is 1,
-such as an int tensor for a discrete field, which counts from 0. Returns observation, reward,
+/*** many:step(actions): steps every copy. actions: n x A, moved into bounds; n numbers where A is
+1, such as an int tensor for a discrete field, which counts from 0. Returns observation, reward,
 terminated, truncated: tensors that the next step overwrites. An error of an environment leaves
 every copy as it was before; where one cannot go back (its state is hidden), a reset is due. An
 error of the task, or of a new start, comes after the step: many:settle is then due, or a reset. */
