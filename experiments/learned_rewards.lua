@@ -148,7 +148,8 @@ local function story(seed, progress)
     local check = classifier:calibrate(everywhere, { ask = task.success, balanced = false }).success
     add(mined, "auroc", check.auroc or 0.5)
     local low, high = found["random policy"].mean, found["known reward"].mean
-    for name, one in pairs(found) do
+    for _, name in ipairs(names) do
+      local one = found[name]
       local score = (one.mean - low) / (high - low)
       add(of_seed[name], "success", one.success)
       add(of_seed[name], "score", score)

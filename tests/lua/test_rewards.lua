@@ -105,6 +105,12 @@ local by_label = orrery.reward.net { observation = seen, action = done, z = 2, h
 by_label:fit(recorded, { updates = 800, every = 100 })
 assert(apart(by_label:predict(fresh, { 1, 0 }), fresh.action:reshape(-1)) < 0.2)
 assert(apart(by_label:predict(fresh, { 0, 1 }), -fresh.action:reshape(-1)) < 0.2)
+-- what was compiled follows another fit
+recorded.reward = recorded.reward + 5
+by_label:fit(recorded, { updates = 800, every = 100 })
+assert(apart(by_label:predict(fresh, { 1, 0 }), fresh.action:reshape(-1) + 5) < 0.2)
+recorded.reward[7] = 0 / 0
+fails("is not finite", by_label.fit, by_label, recorded)
 recorded.z = nil
 fails("nothing is labelled", by_label.fit, by_label, recorded)
 
