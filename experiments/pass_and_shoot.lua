@@ -93,14 +93,14 @@ for i = 1, 4 do
   corners[i].z = one_hot(i, 4)
 end
 
--- Success for each of `tasks`, also for those that it never acts for.
+-- Success for each of `tasks`, also for those that it never acts for; without an agent that of acting at random.
 local function judge(agent, world, tasks, episodes)
   local found = {}
   for i, task in ipairs(tasks) do
     local z = task.z:insert_axis(1)
-    local policy = orrery.policy.call(function(observation)
+    local policy = agent and orrery.policy.call(function(observation)
       return agent:decide(world.observation_space:flatten(observation):insert_axis(1), z):reshape(-1):copy()
-    end)
+    end) or orrery.policy.random(world)
     found[i] = orrery.evaluate(world, policy, { task = task, episodes = episodes, seed = 77 }).success_at_end
   end
   return found
@@ -148,10 +148,7 @@ local function go_to_corners(seed)
   end
 end
 
-local function mean_and_deviation(list)
-  local x = orrery.tensor(list)
-  return x:mean(), x:std()
-end
+local function mean_and_deviation(list) return orrery.mean(orrery.tensor(list)), orrery.tensor(list):std() end
 
 run:finally(function()
   for _, task in ipairs(kicks) do
@@ -180,18 +177,8 @@ for number = 1, options.seeds do
   go_to_corners(seed)
 end
 
--- Of a policy that acts at random, for each task.
-local function by_chance(world, tasks, episodes)
-  local found = {}
-  for i, task in ipairs(tasks) do
-    found[i] = orrery.evaluate(world, orrery.policy.random(world), { task = task, episodes = episodes, seed = 77 })
-      .success_at_end
-  end
-  return found
-end
-
 run:say("%-32s %16s %18s", ("success after %d kicks"):format(options.kicks), "pass", "shoot")
-run:say("%-32s %8.2f %18.2f", "aimed at random", table.unpack(by_chance(env, kicks, 3 * options.tests)))
+run:say("%-32s %8.2f %18.2f", "aimed at random", table.unpack(judge(nil, env, kicks, 3 * options.tests)))
 for _, arm in ipairs(arms) do
   local pass, shoot = curves[arm[1]].pass, curves[arm[1]].shoot
   local p, of_p = mean_and_deviation(pass[#pass])
@@ -200,7 +187,7 @@ end
 run:say("mean and deviation over %d seeds, of %d kicks each", options.seeds, options.tests)
 local line = "%-32s %10.2f %10.2f %10.2f %10.2f"
 run:say("%-32s %10s %10s %10s %10s", "asked for corners 1 and 2 only", "corner 1", "corner 2", "corner 3", "corner 4")
-run:say(line, "random policy", table.unpack(by_chance(room, corners, 5 * options.corner_tests)))
+run:say(line, "random policy", table.unpack(judge(nil, room, corners, 5 * options.corner_tests)))
 for _, name in ipairs { "shared", "alone" } do
   local found = orrery.tensor(corner_rows[name])
   local what = name == "shared" and "shared with all four" or "each for its own task"

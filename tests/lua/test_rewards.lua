@@ -161,6 +161,17 @@ assert(after.success.auroc > before.success.auroc and after.success.auroc > 0.98
 local to_success = orrery.mpc { model = model, task = { reward = classifier:of "log" }, planner = planner }
 local answer = to_success:act { x = 0.2, noise = 0 }
 assert(answer.u > 0.5)
+
+-- mixed with their opposites, successes draw from afar: what is learned rises all the way
+local mixed = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 1 }
+mixed:fit(examples, own, { mixup = 1 })
+local last = 0
+for x = -1.5, 0.75, 0.25 do
+  local here = mixed:predict({ { x, 0 } })[1]
+  assert(here > last + 0.01, ("at %g: %g, after %g"):format(x, here, last))
+  last = here
+end
+fails("mixup must be a share", mixed.fit, mixed, nil, nil, { mixup = 2 })
 classifier:save(path)
 local loaded = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 4 }:load(path)
 assert(loaded:predict({ { 1, 0 } })[1] == p_at(1))
