@@ -144,6 +144,8 @@ assert(tostring(before):find("success: rate 0.5", 1, true) and before:plot().wid
 -- not yes to all, but yes to what it never saw
 local p_at = function(x) return classifier:predict({ { x, 0 } })[1] end
 assert(p_at(1) > 0.6 and p_at(-1) < 0.05 and p_at(0.5) < 0.4 and p_at(2) > 0.5)
+local all = classifier:predict(everywhere)
+assert(all:max() <= 1 and all:max() > 0.8 and all:min() >= 0, "a mean over nets")
 assert(p_at(1) == classifier:predict({ { 1, 0.9 } })[1], "a field that is hidden is not seen")
 near(classifier:of()(nil, nil, orrery.tensor { 1, 0 }), p_at(1), 1e-5, "in plain Lua")
 assert(classifier:of "log"(nil, nil, orrery.tensor { 1, 0 }) <= math.log(p_at(1)) + 1e-6)
