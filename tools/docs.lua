@@ -161,7 +161,8 @@ local INSIDE = { calibration = true, reward_head = true, model_events = true, mo
 -- What a source is about, where its name does not say so to a user.
 local HEADINGS = { env = "Making and stepping environments", env_callbacks = "Environments written in Lua",
   space = "Spaces and records", check_env = "Checking an environment", environments = "Built-in environments",
-  replay = "The replay", recorder = "Adding episodes", stream = "Random orders", model = "The model",
+  replay = "The replay", replay_read = "Reading transitions and windows", relabel = "Relabelling",
+  recorder = "Adding episodes", stream = "Random streams", model = "The model",
   model_fit = "Training", model_audit = "Errors of predictions", model_audit_plans = "Errors of plans",
   model_audit_variance = "Does it know what it does not know?", model_event_audit = "Events",
   model_rollout = "Plans in a model", model_linear = "Derivatives of a model", mpc = "Model-predictive control",

@@ -107,6 +107,7 @@ function agent.new(Class, options, defaults, actions)
   if not is_env(o.env) then
     check.fail("%s options: an environment is needed, as in { env = orrery.env \"pendulum\" }", Class.name)
   end
+  if not math.tointeger(o.seed) then check.fail("%s options: seed must be a whole number, not %g", Class.name, o.seed) end
   local self = setmetatable({ options = o, env = o.env, gamma = o.gamma, seed = math.tointeger(o.seed),
     copies = o.copies, observation_space = o.env.observation_space, action_space = o.env.action_space,
     steps = 0, acts = 0, seconds = 0, settings = {}, programs = {}, sums = {}, updates = {},
@@ -128,6 +129,9 @@ function Agent:net(outputs, more)
   return orrery.nn.mlp { inputs = self.inputs + (more or 0), outputs = outputs, hidden = self.options.hidden,
     activation = self.options.activation, seed = self.choosing:whole() >> 12 }
 end
+
+--- self:noise_seed(use): of the draws in one of the agent's programs: 0 in acting; 1, 2 in its updates.
+function Agent:noise_seed(use) return 3 * self.seed + use end
 
 -- ---- in traced functions
 
@@ -164,7 +168,8 @@ end
 local function run(self, what, observations, z)
   local values = { observation = observations, z = z }
   for name, value in pairs(self.settings) do values[name] = value end
-  return program_of(self, what):run(values, { rows = observations:size(1), seed = self.seed, iteration = self.acts })
+  return program_of(self, what):run(values,
+    { rows = observations:size(1), seed = self:noise_seed(0), iteration = self.acts })
 end
 
 --- agent:explore(observations, z): actions to learn from, for a batch of observations [n, size], by one program run:

@@ -19,8 +19,14 @@ local function pack(self)
   for _, name in ipairs(STREAMS) do
     for _, number in ipairs(self[name]:state()) do add(number) end
   end
-  add(self.replay and #self.replay or 0)
+  add(self.replay and #self.replay or 0) -- the last, so that it can be found in a file
   return orrery.tensor(list, "int")
+end
+
+-- How many transitions were saved beside the file.
+local function experience_of(path)
+  local packed = orrery.load_tensors(path).agent
+  return packed and packed[packed:count()]
 end
 
 local function unpack_into(self, packed)
@@ -31,7 +37,6 @@ local function unpack_into(self, packed)
   end
   for _, name in ipairs(COUNTS) do self[name] = take() end
   for _, name in ipairs(STREAMS) do self[name]:state { take(), take(), take() } end
-  return take()
 end
 
 -- Names and tensors of everything, and how many of them are each update's.
@@ -73,13 +78,14 @@ return function(Agent)
     if self.replay then
       replay, missing = orrery.load_replay(path .. ".replay", { env = self.env, capacity = self.replay.capacity })
       if missing then check.fail("%s: %s", path, missing) end
+      local saved = experience_of(path)
+      if saved and saved ~= #replay then
+        check.fail("%s: the experience beside it has %d steps; %d were saved with it", path, #replay, saved)
+      end
     end
     orrery.checkpoint.load(path, names, tensors)
-    local stored = unpack_into(self, tensors[1])
+    unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end
-    if replay and #replay ~= stored then
-      check.fail("%s: the experience beside it has %d steps, and %d were saved with it", path, #replay, stored)
-    end
     self.replay = replay
     return self
   end

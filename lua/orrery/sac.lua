@@ -56,7 +56,7 @@ local function make_updates(self, o)
   local q1, q2, slow1, slow2 = self.q1, self.q2, self.kept.slow1, self.kept.slow2
   local adam = orrery.adam { learning_rate = o.learning_rate, clip = o.clip }
   self.updates.critic = orrery.update {
-    nets = { q1, q2 }, optimiser = adam, seed = 2 * self.seed,
+    nets = { q1, q2 }, optimiser = adam, seed = self:noise_seed(1),
     verify = false, per_row = { "error" },
     follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau } },
     loss = function(b)
@@ -74,7 +74,7 @@ local function make_updates(self, o)
   -- The temperature's loss sees the policy as constant and the other way round: one optimiser does for both.
   self.updates.actor = orrery.update {
     nets = { self.actor }, parameters = o.alpha == "auto" and { self.log_alpha } or {}, optimiser = adam,
-    seed = 2 * self.seed + 1, verify = false,
+    seed = self:noise_seed(2), verify = false,
     loss = function(b)
       local x = self:seen(b)
       local action, log_p = self:sample_policy(x, rawget(b, "noise"))
@@ -94,7 +94,7 @@ function Sac:update(batch)
   self:learned(batch, critic.error)
   local _, actor = self.updates.actor:step(batch)
   return { critic_loss = critic_loss, q = critic.q, entropy = actor.entropy,
-           alpha = math.exp(self.log_alpha:item()) }
+           target_entropy = self.target_entropy, alpha = math.exp(self.log_alpha:item()) }
 end
 
 --- orrery.sac(options): a soft actor-critic for continuous actions. See agent:learn and off_policy.new for what

@@ -31,7 +31,7 @@ local function make_updates(self, o)
   local slow1, slow2, slow_actor = self.kept.slow1, self.kept.slow2, self.kept.slow_actor
   self.updates.critic = orrery.update {
     nets = { q1, q2 }, optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.clip },
-    verify = false, per_row = { "error" }, seed = self.seed,
+    verify = false, per_row = { "error" }, seed = self:noise_seed(1),
     loss = function(b)
       local next = self:seen_next(b)
       local noise = rawget(b, "next_noise") or trace.normal(self.action_space.size) -- given in comparisons

@@ -45,7 +45,7 @@ int lua_check_axis(lua_State *L, int index, int axes, int otherwise) {
 
 int lua_check_shape(lua_State *L, int index, int64_t *shape) {
   bool table = lua_istable(L, index);
-  int count = table ? (int)lua_rawlen(L, index) : lua_gettop(L) - index + 1;
+  int count = table ? (int)luaL_len(L, index) : lua_gettop(L) - index + 1;
   if (count < 0) count = 0;
   if (count > ORR_AXES) lua_complain(L, "a tensor has 0 to %d axes, not %d", ORR_AXES, count);
   for (int i = 0; i < count; i++) {
@@ -54,7 +54,7 @@ int lua_check_shape(lua_State *L, int index, int64_t *shape) {
       continue;
     }
     int whole;
-    lua_rawgeti(L, index, i + 1);
+    lua_geti(L, index, i + 1);
     shape[i] = lua_tointegerx(L, -1, &whole);
     lua_pop(L, 1);
     if (!whole) luaL_argerror(L, index, "sizes are whole numbers");
@@ -62,7 +62,8 @@ int lua_check_shape(lua_State *L, int index, int64_t *shape) {
   return count;
 }
 
-/* Nested tables: the shape by the first entries, then every value, checked against it. */
+/* Nested tables: the shape by the first entries, then every value, checked against it. Tables are read
+   as Lua reads them: what a traced function captured stands in for the table itself. */
 
 static int table_shape(lua_State *L, int index, int64_t *shape) {
   int axes = 0;
@@ -70,8 +71,8 @@ static int table_shape(lua_State *L, int index, int64_t *shape) {
   while (lua_istable(L, -1)) {
     if (axes == ORR_AXES)
       lua_complain(L, "a table nested more than %d deep is no tensor", ORR_AXES);
-    shape[axes++] = (int64_t)lua_rawlen(L, -1);
-    lua_rawgeti(L, -1, 1);
+    shape[axes++] = (int64_t)luaL_len(L, -1);
+    lua_geti(L, -1, 1);
     lua_remove(L, -2);
   }
   lua_pop(L, 1);
@@ -89,13 +90,13 @@ static void read_values(lua_State *L, int axis, int axes, const int64_t *shape, 
                    luaL_typename(L, -1));
     return;
   }
-  if (!lua_istable(L, -1) || (int64_t)lua_rawlen(L, -1) != shape[axis])
+  if (!lua_istable(L, -1) || (int64_t)luaL_len(L, -1) != shape[axis])
     lua_complain(
         L, "ragged table: along axis %d there are %d entries in the first, %s in a later part",
         axis + 1, (int)shape[axis],
-        lua_istable(L, -1) ? lua_pushfstring(L, "%d", (int)lua_rawlen(L, -1)) : "no");
+        lua_istable(L, -1) ? lua_pushfstring(L, "%d", (int)luaL_len(L, -1)) : "no");
   for (int64_t i = 1; i <= shape[axis]; i++) {
-    lua_rawgeti(L, -1, i);
+    lua_geti(L, -1, i);
     read_values(L, axis + 1, axes, shape, values, at);
     lua_pop(L, 1);
   }
@@ -132,7 +133,7 @@ orr_tensor *lua_to_tensor(lua_State *L, int index) {
   if (x) return x;
   int type = lua_type(L, index);
   /* An object without a list inside is no empty list. */
-  bool object = type == LUA_TTABLE && lua_rawlen(L, index) == 0 && lua_getmetatable(L, index);
+  bool object = type == LUA_TTABLE && luaL_len(L, index) == 0 && lua_getmetatable(L, index);
   if (object || (type != LUA_TNUMBER && type != LUA_TBOOLEAN && type != LUA_TTABLE))
     luaL_typeerror(L, index, "tensor, number or table of numbers");
   index = lua_absindex(L, index);
@@ -252,21 +253,21 @@ static int tensor_tostring(lua_State *L) {
 
 /* Pushes the view that t[{...}] with the table at index picks. */
 static void push_picked(lua_State *L, orr_tensor *x, int index) {
-  int wanted = (int)lua_rawlen(L, index), axis = 0;
+  int wanted = (int)luaL_len(L, index), axis = 0;
   if (wanted > orr_tensor_axes(x))
     lua_complain(L, "index: %d entries for a tensor of %d axes", wanted, orr_tensor_axes(x));
   lua_pushvalue(L, 1);
   for (int i = 1; i <= wanted; i++) {
     x = lua_check_tensor(L, -1);
-    lua_rawgeti(L, index, i);
+    lua_geti(L, index, i);
     if (lua_isinteger(L, -1)) {
       lua_Integer at = lua_tointeger(L, -1);
       if (at == 0) lua_complain(L, "index: entries count from 1, there is no 0");
       lua_push_tensor(L, orr_tensor_at(x, axis, at > 0 ? at - 1 : at));
     } else if (lua_istable(L, -1)) {
       int64_t length = orr_tensor_shape(x)[axis], first = 1, last = length;
-      lua_rawgeti(L, -1, 1);
-      lua_rawgeti(L, -2, 2);
+      lua_geti(L, -1, 1);
+      lua_geti(L, -2, 2);
       first = lua_isnil(L, -2) ? first : luaL_checkinteger(L, -2);
       last = lua_isnil(L, -1) ? last : luaL_checkinteger(L, -1);
       lua_pop(L, 2);

@@ -73,10 +73,10 @@ static bool read_parts(lua_State *L, const char *name, bool numbers_have_axis,
                        const orr_tensor ***parts, int *count) {
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 2);
-  int n = (int)lua_rawlen(L, 1);
+  int n = (int)luaL_len(L, 1);
   if (n == 0) lua_complain(L, "%s: there is nothing in the list", name);
   for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
+    lua_geti(L, 1, i);
     if (lua_push_foreign_method(L, -1, name)) {
       lua_pushvalue(L, 1);
       lua_pushvalue(L, 2);
@@ -88,7 +88,7 @@ static bool read_parts(lua_State *L, const char *name, bool numbers_have_axis,
   lua_createtable(L, n, 0);
   *parts = lua_newuserdatauv(L, (size_t)n * sizeof **parts, 0);
   for (int i = 1; i <= n; i++) {
-    lua_rawgeti(L, 1, i);
+    lua_geti(L, 1, i);
     bool number = lua_type(L, -1) == LUA_TNUMBER;
     if (!number && lua_type(L, -1) != LUA_TTABLE && !lua_test_tensor(L, -1))
       lua_complain(L, "%s: part %d is a %s, not a tensor or number", name, i, luaL_typename(L, -1));

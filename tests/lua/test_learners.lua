@@ -148,6 +148,11 @@ for _, make in ipairs {
   assert(one_mean == two_mean and one_mean == resumed_mean, one.name)
 end
 small(orrery.sac):save(path)
+local larger = small(orrery.sac)
+larger.replay:add_episode { observation = orrery.zeros(3, 3), action = orrery.zeros(2, 1), reward = { 0, 0 } }
+larger.replay:save(path .. ".replay")
+fails("the experience beside it has 2 steps; 0 were saved with it", function() small(orrery.sac):load(path) end)
+small(orrery.sac):save(path)
 fails("actor.parameter.1", function() small(orrery.sac, { hidden = { 8 } }):load(path) end)
 os.remove(path)
 os.remove(path .. ".replay")

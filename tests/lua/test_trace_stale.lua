@@ -108,3 +108,11 @@ check()
 physics.g = 1.62 check()
 physics.g = 3.7 check()
 physics.mass = 2 check()
+
+-- A captured list as a tensor, made while tracing; its numbers and its length may change.
+local list = { 2, 3 }
+check = same(function(x) return (orrery.tensor(list) * x):sum() + orrery.tensor { { 1, x = 5 }, list[1] > 0 and { 4 } or { 5 } }:sum() end)
+check()
+list[1] = -4 check()
+list[1] = 6 check()
+list[3] = 10 check()

@@ -79,8 +79,8 @@ static int read_back(orr_engine *engine, orr_replay *replay) {
   return failures;
 }
 
-/* Relabeled by "b" in place of "b": what is read is as it was, whichever observation it came from.
-   */
+/* Relabeled by "b" in place of "b": what is read is as it was, whichever observation it came
+   from. */
 static int read_relabeled(orr_engine *engine, orr_replay *replay) {
   int failures = 0;
   int64_t index[50], chosen[50], numbers[50];
