@@ -15,13 +15,12 @@ local orrery = require "orrery"
 local options = orrery.options({
   seed = 1,                 -- the first seed
   seeds = 5,                -- how often everything is done
-  kicks = 4000,             -- of each learner
-  every = 500,              -- kicks between evaluations
+  kicks = 800,              -- of each learner
+  every = 100,              -- kicks between evaluations
   tests = 100,              -- kicks of each evaluation and task
-  updates = 1,              -- of the nets for each kick
   hidden = { 64, 64 },
   identifier = "one_hot",   -- or "words"
-  corner_steps = 16000,     -- of the puck, in the second world; 0: none
+  corner_steps = 16000,     -- of the puck, in the second world
   corner_tests = 20,        -- episodes for each corner
 }, { brief = { -- a tiny budget, to see that everything runs
   seeds = 2, kicks = 80, every = 40, tests = 2, hidden = { 8 }, corner_steps = 800, corner_tests = 1,
@@ -37,15 +36,13 @@ local game = orrery.env "ball_game"
 local function run_up(s, ahead_x, ahead_y)
   local x, y = s.player[1], s.player[2]
   local to_x, to_y = s.ball[1] - x, s.ball[2] - y
-  local along = to_x * ahead_x + to_y * ahead_y
+  local along = to_x * ahead_x + to_y * ahead_y -- in the direction of the kick, and across it:
   local off_x, off_y = to_x - along * ahead_x, to_y - along * ahead_y
   local aside = math.sqrt(off_x ^ 2 + off_y ^ 2)
   if along > 0.05 and aside < 0.03 then return { 6 * ahead_x, 6 * ahead_y } end
   local round = along < 0.05 and 0.25 / (aside + 1e-3) or 0 -- in front of the ball: around it
-  local force = { 12 * (to_x - 0.22 * ahead_x - round * off_x) - s.player_velocity[1],
-                  12 * (to_y - 0.22 * ahead_y - round * off_y) - s.player_velocity[2] }
-  for i = 1, 2 do force[i] = math.max(-6, math.min(6, force[i])) end
-  return force
+  return { 12 * (to_x - 0.22 * ahead_x - round * off_x) - s.player_velocity[1],
+           12 * (to_y - 0.22 * ahead_y - round * off_y) - s.player_velocity[2] } -- bounds cut it off
 end
 
 local function seen(s) return { player = s.player, ball = s.ball, mate = s.mate } end
@@ -82,11 +79,9 @@ local function one_hot(i, n)
   return z
 end
 
-local function always() return true end
-
 local function told(name, text, i)
   local task = orrery.tasks.ball_game[name]()
-  task.termination = always -- a kick is an episode
+  task.termination = function() return true end -- a kick is an episode
   task.z = options.identifier == "words" and words:z(text) or one_hot(i, 2)
   return task
 end
@@ -98,14 +93,14 @@ for i = 1, 4 do
   corners[i].z = one_hot(i, 4)
 end
 
--- Success for each of `tasks`, also for those that it never acts for.
+-- Success for each of `tasks`, also for those that it never acts for; without an agent that of acting at random.
 local function judge(agent, world, tasks, episodes)
   local found = {}
   for i, task in ipairs(tasks) do
     local z = task.z:insert_axis(1)
-    local policy = orrery.policy.call(function(observation)
+    local policy = agent and orrery.policy.call(function(observation)
       return agent:decide(world.observation_space:flatten(observation):insert_axis(1), z):reshape(-1):copy()
-    end)
+    end) or orrery.policy.random(world)
     found[i] = orrery.evaluate(world, policy, { task = task, episodes = episodes, seed = 77 }).success_at_end
   end
   return found
@@ -125,30 +120,27 @@ local arms = { { "shared", kicks, kicks }, { "each for its own task", kicks, nil
                { "asked for passes only", { kicks[1] }, nil } }
 local curves, corner_rows = {}, { shared = {}, alone = {} } -- by arm, task and evaluation: lists over seeds
 
-local function note(arm, task, at, value)
-  curves[arm] = curves[arm] or {}
-  curves[arm][task] = curves[arm][task] or {}
-  curves[arm][task][at] = curves[arm][task][at] or {}
-  table.insert(curves[arm][task][at], value)
+for _, arm in ipairs(arms) do
+  curves[arm[1]] = { pass = {}, shoot = {} }
+  for at = 1, options.kicks // options.every do curves[arm[1]].pass[at], curves[arm[1]].shoot[at] = {}, {} end
 end
 
 local function practise(arm, seed)
   local name, acted_for, shared_with = table.unpack(arm)
-  local agent = learner { env = env, tasks = acted_for, shared_with = shared_with, seed = seed, copies = 4,
-    start = math.min(100, options.every // 2), updates = 4 * options.updates, q_range = { -1, 0 } }
+  local agent = learner { env = env, tasks = acted_for, shared_with = shared_with, seed = seed, copies = 4, updates = 4,
+    start = options.every // 2, q_range = { -1, 0 } }
   for at = 1, options.kicks // options.every do
     agent:learn { steps = options.every, every = options.every, episodes = 0 }
     local found = judge(agent, env, kicks, options.tests)
-    for i, task in ipairs(kicks) do note(name, task.name, at, found[i]) end
+    for i, task in ipairs(kicks) do table.insert(curves[name][task.name][at], found[i]) end
     run:log { arm = name, seed = seed, kicks = at * options.every, pass = found[1], shoot = found[2] }
   end
 end
 
 local function go_to_corners(seed)
   for _, name in ipairs { "shared", "alone" } do
-    local shared_with = name == "shared" and corners or nil
-    local agent = learner { env = room, tasks = { corners[1], corners[2] }, shared_with = shared_with, seed = seed,
-      copies = 8, gamma = 0.95, updates = 4, start = math.min(1000, options.corner_steps // 2) }
+    local agent = learner { env = room, tasks = { corners[1], corners[2] }, seed = seed, copies = 8, updates = 4,
+      shared_with = name == "shared" and corners or nil, gamma = 0.95, start = options.corner_steps // 16 }
     agent:learn { steps = options.corner_steps, every = options.corner_steps, episodes = 0 }
     local found = judge(agent, room, corners, options.corner_tests)
     table.insert(corner_rows[name], found)
@@ -156,28 +148,23 @@ local function go_to_corners(seed)
   end
 end
 
-local function mean_and_deviation(list)
-  local x = orrery.tensor(list)
-  return x:mean(), #list > 1 and x:std() * math.sqrt(#list / (#list - 1)) or 0
-end
+local function mean_and_deviation(list) return orrery.mean(orrery.tensor(list)), orrery.tensor(list):std() end
 
 run:finally(function()
   for _, task in ipairs(kicks) do
     local series = {}
     for number, arm in ipairs(arms) do
-      local points = curves[arm[1]] and curves[arm[1]][task.name] or {}
       local one = { label = arm[1], x = {}, y = {}, low = {}, high = {}, color = number }
-      for at, list in ipairs(points) do
+      for at, list in ipairs(curves[arm[1]][task.name]) do
+        if #list == 0 then break end
         local mean, deviation = mean_and_deviation(list)
         one.x[at], one.y[at], one.low[at], one.high[at] = at * options.every, mean, mean - deviation, mean + deviation
       end
-      if #points > 0 then series[#series + 1] = one end
+      if #one.y > 1 then series[#series + 1] = one end
     end
-    if #series > 0 then
-      orrery.plot { title = ("Learning where to aim: success of the task '%s'"):format(task.name), x = "kicks",
-        y = "success", y_range = { 0, 1 }, series = series }
-        :save(run:path(task.name .. ".png", task.name .. ": success by kicks, mean and deviation over seeds"))
-    end
+    orrery.plot { title = ("Learning where to aim: success of the task '%s'"):format(task.name), x = "kicks",
+      y = "success", y_range = { 0, 1 }, series = series }
+      :save(run:path(task.name .. ".png", task.name .. ": success by kicks, mean and deviation over seeds"))
   end
 end)
 
@@ -187,34 +174,23 @@ for number = 1, options.seeds do
     run:progress((number - 1 + (i - 1) / (#arms + 1)) / options.seeds, ("seed %d: %s"):format(seed, arm[1]))
     practise(arm, seed)
   end
-  if options.corner_steps > 0 then go_to_corners(seed) end
+  go_to_corners(seed)
 end
 
-local by_chance = orrery.policy.random(env)
-local random = {}
-for i, task in ipairs(kicks) do
-  random[i] = orrery.evaluate(env, by_chance, { task = task, episodes = 3 * options.tests, seed = 77 }).success_at_end
-end
-run:say("%-32s %20s %20s", ("success after %d kicks"):format(options.kicks), "pass", "shoot")
-run:say("%-32s %12.2f %20.2f", "aimed at random", random[1], random[2])
+run:say("%-32s %16s %18s", ("success after %d kicks"):format(options.kicks), "pass", "shoot")
+run:say("%-32s %8.2f %18.2f", "aimed at random", table.unpack(judge(nil, env, kicks, 3 * options.tests)))
 for _, arm in ipairs(arms) do
   local pass, shoot = curves[arm[1]].pass, curves[arm[1]].shoot
   local p, of_p = mean_and_deviation(pass[#pass])
-  local s, of_s = mean_and_deviation(shoot[#shoot])
-  run:say("%-32s %12.2f +- %4.2f %12.2f +- %4.2f", arm[1], p, of_p, s, of_s)
+  run:say("%-32s %8.2f +- %4.2f %10.2f +- %4.2f", arm[1], p, of_p, mean_and_deviation(shoot[#shoot]))
 end
 run:say("mean and deviation over %d seeds, of %d kicks each", options.seeds, options.tests)
-if options.corner_steps > 0 then
-  run:say("%-32s %10s %10s %10s %10s", "asked for corners 1 and 2 only", "corner 1", "corner 2", "corner 3", "corner 4")
-  local chance = {}
-  for i, task in ipairs(corners) do
-    chance[i] = orrery.evaluate(room, orrery.policy.random(room), { task = task, episodes = 5 * options.corner_tests,
-      seed = 77 }).success_at_end
-  end
-  run:say("%-32s %10.2f %10.2f %10.2f %10.2f", "random policy", table.unpack(chance))
-  for _, name in ipairs { "shared", "alone" } do
-    local means = orrery.tensor(corner_rows[name]):mean(1):totable()
-    run:say("%-32s %10.2f %10.2f %10.2f %10.2f", name == "shared" and "shared with all four" or "each for its own task",
-      table.unpack(means))
-  end
+local line = "%-32s %10.2f %10.2f %10.2f %10.2f"
+run:say("%-32s %10s %10s %10s %10s", "asked for corners 1 and 2 only", "corner 1", "corner 2", "corner 3", "corner 4")
+run:say(line, "random policy", table.unpack(judge(nil, room, corners, 5 * options.corner_tests)))
+for _, name in ipairs { "shared", "alone" } do
+  local found = orrery.tensor(corner_rows[name])
+  local what = name == "shared" and "shared with all four" or "each for its own task"
+  run:say(line, what, table.unpack(found:mean(1):totable()))
+  run:say(line, "  deviation over seeds", table.unpack(found:std(1):totable()))
 end

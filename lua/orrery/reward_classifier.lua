@@ -93,24 +93,35 @@ local function joined(a, b) return a and orrery.concat({ a, b }, 1) or b end
 
 local function check_fit(options)
   local o = check.options("fit options", options, { updates = 1000, batch = 64, learning_rate = 1e-3,
-    weight_decay = 1e-3, mined = 0.5, every = 200, patience = math.huge })
+    weight_decay = 1e-3, mined = 0.5, mixup = 0, every = 200, patience = math.huge })
   if o.updates < 1 or o.batch < 2 then check.fail("fit options: updates must be 1 or more, batch 2 or more") end
-  if not (o.mined >= 0 and o.mined <= 1) then check.fail("fit options: mined must be a share, 0 to 1, not %g", o.mined) end
+  for _, name in ipairs { "mined", "mixup" } do
+    if not (o[name] >= 0 and o[name] <= 1) then
+      check.fail("fit options: %s must be a share, 0 to 1, not %g", name, o[name])
+    end
+  end
   return o
 end
 
--- The balanced batch of every net: half successes, half others, of which a share are mined ones.
+-- The balanced batch of every net, [rows, nets, numbers], and its labels, [rows, nets]: half successes, half others, of
+-- which a share are mined ones. Of either half a share are mixed with their opposites.
 local function draw(self, sets, o, stream)
   local half, members, size = o.batch // 2, #self.head.nets, self.head.base
   local of_mined = sets.mined and math.floor(o.mined * half + 0.5) or 0
   local function drawn(x, n) -- n rows for each net, with replacement
-    local index = stream:integers(1, x:size(1), members * n)
-    return x:gather(index):reshape(members, n, size)
+    if n == 0 then return nil end
+    return x:gather(stream:integers(1, x:size(1), members * n)):reshape(members, n, size)
   end
-  local parts = { drawn(sets.yes, half), half > of_mined and drawn(sets.no, half - of_mined) or nil }
-  if of_mined > 0 then parts[#parts + 1] = drawn(sets.mined, of_mined) end
-  local x = orrery.concat(parts, 2)
-  return (x + self.options.noise * orrery.randn(members, 2 * half, size) * self.shown):transpose(2, 1, 3):copy()
+  local yes, no = drawn(sets.yes, half), drawn(sets.no, half - of_mined)
+  local mined = drawn(sets.mined, of_mined)
+  if mined then no = no and orrery.concat({ no, mined }, 2) or mined end
+  local mixed = math.floor(o.mixup * half + 0.5)
+  local own = orrery.ones(members, half, 1) -- the part of its own that a row keeps
+  if mixed > 0 then own:slice(1, mixed, 2):assign(orrery.rand(members, mixed, 1)) end
+  local x = orrery.concat({ own * yes + (1 - own) * no, own * no + (1 - own) * yes }, 2)
+  x = x + self.options.noise * orrery.randn(members, 2 * half, size) * self.shown
+  local y = orrery.concat({ own, 1 - own }, 2):reshape(members, 2 * half)
+  return { x = x:transpose(2, 1, 3):copy(), y = y:transpose(2, 1):copy() }
 end
 
 --- classifier:fit(successes, states, options): learns the examples of success against the agent's own states, from
@@ -118,6 +129,10 @@ end
 --- of them; they are added to what earlier calls gave and to what classifier:mine found, and either may be nil.
 ---   updates       1000, of `batch` (64) states for each net, half of them successes
 ---   mined         0.5: share of the others in a batch that are mined failures, where there are any
+---   mixup         0: share of a batch whose rows are a success and another state, mixed in a part drawn evenly from
+---                 0 .. 1, which is their label (Zhang et al. 2018): the reward then rises all the way to success,
+---                 instead of only at its border, and short plans find it; but probabilities are no longer those of
+---                 success
 ---   learning_rate 1e-3; weight_decay 1e-3
 --- Answers { train }: the mean losses of every 200 updates.
 function Classifier:fit(successes, states, options)
@@ -133,17 +148,16 @@ function Classifier:fit(successes, states, options)
   self.shown = orrery.less(0, head.scale)
   local sets = { yes = head:normalised(self.yes), no = head:normalised(self.no),
                  mined = self.mined and head:normalised(self.mined) }
-  local stream, half = orrery.stream(self.options.seed, self.fits + 1), o.batch // 2
+  local stream = orrery.stream(self.options.seed, self.fits + 1)
   self.fits = self.fits + 1
-  local y = orrery.concat({ orrery.ones(half), orrery.zeros(half) }, 1)
   local update = orrery.update { nets = head.nets, seed = self.options.seed,
     optimiser = orrery.adam { learning_rate = o.learning_rate, weight_decay = o.weight_decay, decay_vectors = false },
     loss = function(sample)
       local sum = 0
-      for m, net in ipairs(head.nets) do sum = sum + orrery.nn.binary_cross_entropy(net(sample.x[m])[1], sample.y) end
+      for m, net in ipairs(head.nets) do sum = sum + orrery.nn.binary_cross_entropy(net(sample.x[m])[1], sample.y[m]) end
       return sum / #head.nets
     end }
-  local history = head:train(o, function() return (update:step { x = draw(self, sets, o, stream), y = y }) end)
+  local history = head:train(o, function() return (update:step(draw(self, sets, o, stream))) end)
   history.best, history.validation = nil, nil
   return history
 end

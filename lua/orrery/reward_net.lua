@@ -146,8 +146,12 @@ local function labelled(self, source)
     check.fail("reward.net: nothing is labelled: give tasks whose reward is a function, or data with 'reward'%s",
       size > 0 and " and 'z'" or "")
   end
-  return { x = x, z = z, row = orrery.concat(all.row, 1), which = orrery.concat(all.which, 1),
-           y = orrery.concat(all.y, 1), rows = n }
+  local y = orrery.concat(all.y, 1)
+  if not (y:all_finite() and x:all_finite()) then
+    check.fail("reward.net: a reward, or a number that it is to follow from, is not finite; look for a division by 0, or "
+      .. "a root or logarithm of a negative number")
+  end
+  return { x = x, z = z, row = orrery.concat(all.row, 1), which = orrery.concat(all.which, 1), y = y, rows = n }
 end
 
 -- The nets' inputs for the labels that are numbered in `index`.

@@ -105,6 +105,12 @@ local by_label = orrery.reward.net { observation = seen, action = done, z = 2, h
 by_label:fit(recorded, { updates = 800, every = 100 })
 assert(apart(by_label:predict(fresh, { 1, 0 }), fresh.action:reshape(-1)) < 0.2)
 assert(apart(by_label:predict(fresh, { 0, 1 }), -fresh.action:reshape(-1)) < 0.2)
+-- what was compiled follows another fit
+recorded.reward = recorded.reward + 5
+by_label:fit(recorded, { updates = 800, every = 100 })
+assert(apart(by_label:predict(fresh, { 1, 0 }), fresh.action:reshape(-1) + 5) < 0.2)
+recorded.reward[7] = 0 / 0
+fails("is not finite", by_label.fit, by_label, recorded)
 recorded.z = nil
 fails("nothing is labelled", by_label.fit, by_label, recorded)
 
@@ -138,6 +144,8 @@ assert(tostring(before):find("success: rate 0.5", 1, true) and before:plot().wid
 -- not yes to all, but yes to what it never saw
 local p_at = function(x) return classifier:predict({ { x, 0 } })[1] end
 assert(p_at(1) > 0.6 and p_at(-1) < 0.05 and p_at(0.5) < 0.4 and p_at(2) > 0.5)
+local all = classifier:predict(everywhere)
+assert(all:max() <= 1 and all:max() > 0.8 and all:min() >= 0, "a mean over nets")
 assert(p_at(1) == classifier:predict({ { 1, 0.9 } })[1], "a field that is hidden is not seen")
 near(classifier:of()(nil, nil, orrery.tensor { 1, 0 }), p_at(1), 1e-5, "in plain Lua")
 assert(classifier:of "log"(nil, nil, orrery.tensor { 1, 0 }) <= math.log(p_at(1)) + 1e-6)
@@ -155,6 +163,17 @@ assert(after.success.auroc > before.success.auroc and after.success.auroc > 0.98
 local to_success = orrery.mpc { model = model, task = { reward = classifier:of "log" }, planner = planner }
 local answer = to_success:act { x = 0.2, noise = 0 }
 assert(answer.u > 0.5)
+
+-- mixed with their opposites, successes draw from afar: what is learned rises all the way
+local mixed = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 1 }
+mixed:fit(examples, own, { mixup = 1 })
+local last = 0
+for x = -1.5, 0.75, 0.25 do
+  local here = mixed:predict({ { x, 0 } })[1]
+  assert(here > last + 0.01, ("at %g: %g, after %g"):format(x, here, last))
+  last = here
+end
+fails("mixup must be a share", mixed.fit, mixed, nil, nil, { mixup = 2 })
 classifier:save(path)
 local loaded = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 4 }:load(path)
 assert(loaded:predict({ { 1, 0 } })[1] == p_at(1))
