@@ -21,7 +21,7 @@ local function read_tasks(self, given)
     if type(task) ~= "table" then check.fail("reward.net options: task %d must be a table { name =, reward =, z = }", i) end
     known[i] = { name = task.name, z = task.z, reward = task.reward or function() return 0 end }
   end
-  local list = agent_tasks.read({ name = "reward.net" }, { tasks = known })
+  local list = agent_tasks.read({ name = "reward.net" }, { tasks = given and known })
   for i, one in ipairs(list) do
     one.reward = given[i].reward
     one.judge = one.reward and judge.new({ reward = one.reward, inputs = given[i].inputs, name = one.name },

@@ -2,6 +2,7 @@
    fails on another thread; and memory that fails at every index. */
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "orrery/vector_env.h"
