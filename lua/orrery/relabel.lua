@@ -153,8 +153,8 @@ end
 ---
 --- It may also return { goal =, reward =, done =, weight = }, all but the goal may be left out: reward and done
 --- take the place of the task's, weight is the batch's `weight`. Functions that can be traced run compiled,
---- for the whole batch; others are called for each transition, which is told once, and may return nil: the
---- transition stays as it was.
+--- for the whole batch; others are called for each transition, which a warning tells once (the
+--- orrery program shows it; elsewhere warn "@on" does), and may return nil: the transition stays as it was.
 function relabel.custom(fn, given)
   local trace = require "orrery.trace"
   local plain = trace.is_interpreted(fn)

@@ -346,7 +346,8 @@ end
 
 -- ---- the way out
 
---- trace.notice: given a line for a person when something falls back to plain Lua; may be replaced.
+--- trace.notice: given a line for a person when something falls back to plain Lua; may be replaced. Lua shows
+--- warnings only where its host has turned them on, as the orrery program does (see orrery/lua.h).
 function trace.notice(message)
   if warn then warn("orrery: " .. message) end
 end
