@@ -13,11 +13,19 @@ function tasks.read(self, o)
   if o.task ~= nil and o.tasks ~= nil then
     check.fail("%s options: give a task or a list of tasks, not both", self.name)
   end
-  local list, known = {}, 0
+  if o.tasks and #o.tasks == 0 then
+    check.fail("%s options: tasks must be a list of at least one, as in { { name =, reward =, z = }, ... }", self.name)
+  end
+  local list, known, names = {}, 0, {}
   for i, given in ipairs(o.tasks or { o.task }) do
     local name = task.functions(given, self.name .. " options").name
     local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
     list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
+    if names[list[i].name] then
+      check.fail("%s options: tasks %d and %d are both called '%s'; reports and set_task tell them apart by name",
+        self.name, names[list[i].name], i, list[i].name)
+    end
+    names[list[i].name] = i
     if z then known = known + 1 end
   end
   if #list < 2 and known == 0 then return list end

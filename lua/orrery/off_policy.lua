@@ -5,6 +5,7 @@
 local agent = require "orrery.agent"
 local check = require "orrery.check"
 local orrery = require "orrery"
+local relabel = require "orrery.relabel"
 
 local off_policy = {}
 
@@ -17,6 +18,23 @@ local COMMON = {
 
 --- off_policy.class(name): a class of such learners.
 function off_policy.class(name) return agent.class(name, OffPolicy) end
+
+-- What would otherwise be found out when the first batch is drawn.
+local function check_experience(self, o)
+  local known, prioritised = pcall(function() return o.replay.prioritised end)
+  if o.replay ~= nil and not (type(o.replay) == "userdata" and known and prioritised ~= nil) then
+    check.fail("%s options: replay must be one as orrery.replay makes it, not a %s", self.name, type(o.replay))
+  end
+  if o.relabel == nil then return end
+  if not relabel.is(o.relabel) then
+    check.fail("%s options: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", self.name,
+      type(o.relabel))
+  end
+  if o.relabel.parts and o.relabel.name ~= "none" and not o.relabel.task and #self.tasks ~= 1 then
+    check.fail("%s options: with another goal the reward is another one, too: give the task, to the agent or to the "
+      .. "strategy, as in orrery.relabel.future { task = orrery.tasks.reacher() }", self.name)
+  end
+end
 
 --- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
 ---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
@@ -34,6 +52,7 @@ function off_policy.new(Class, options, defaults, actions)
   end
   local self = agent.new(Class, options, defaults, actions)
   local o = self.options
+  check_experience(self, o)
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.trained = 0, 0

@@ -69,7 +69,15 @@ end
 local RELABELED, NUMBER = "row is relabeled", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
-local function program_of(replay, reads)
+-- Whether a recorded end stays one for any other task: it does where it was the environment's, which knows no tasks;
+-- that is where none of the tasks ends. Goals are the environment's business, so that there no recorded end stays.
+local function ends_that_stay(own_terminated, results)
+  local any = trace.number(0)
+  for _, result in ipairs(results) do any = orrery.max(any, result[2]) end
+  return own_terminated * (1 - any)
+end
+
+local function program_of(replay, reads, keeps_ends)
   local fields, actions = record.fields(replay.observation_space), record.fields(replay.action_space)
   local inputs = {
     { name = "action", space = actions }, { name = "time" }, { name = RELABELED }, { name = NUMBER },
@@ -86,16 +94,20 @@ local function program_of(replay, reads)
     name = "relabeled reward", inputs = inputs,
     fn = function(action, time, relabeled, number, own_reward, own_terminated, ...)
       local arguments = { sample_of(fields, "s", ""), action, sample_of(fields, "next", "next_"), time - 1 }
-      local reward, ended, at, extra = own_reward, own_terminated, 0, { ... }
+      local reward, ended, at, extra, results = own_reward, own_terminated, 0, { ... }, {}
       for i, read in ipairs(reads) do
         local given = {}
         for _, name in ipairs(read.inputs.names) do
           at = at + 1
           given[name] = extra[at]
         end
-        local r, e = call_task(read, arguments, given)
+        results[i] = { call_task(read, arguments, given) }
+      end
+      local stays = keeps_ends and ends_that_stay(own_terminated, results) or trace.number(0)
+      for i, result in ipairs(results) do
         local chosen = #reads == 1 and relabeled or relabeled * orrery.equal(number, i)
-        reward, ended = orrery.where(chosen, r, reward), orrery.where(chosen, e, ended)
+        reward = orrery.where(chosen, result[1], reward)
+        ended = orrery.where(chosen, orrery.max(result[2], stays), ended)
       end
       return { reward = reward, terminated = ended }
     end,
@@ -145,7 +157,7 @@ local function same(a, b)
   return true
 end
 
-local function job_of(key, tasks, replay)
+local function job_of(key, tasks, replay, keeps_ends)
   local of_key = cache[key] or setmetatable({}, { __mode = "k" })
   cache[key] = of_key
   local reads = {}
@@ -159,7 +171,7 @@ local function job_of(key, tasks, replay)
   end
   job = { functions = functions, reads = reads, scratch = {}, values = {} }
   if is_plain(reads) then job.plain = true
-  else job.compiled, job.values = program_of(replay, reads) end
+  else job.compiled, job.values = program_of(replay, reads, keeps_ends) end
   of_key[replay] = job
   return job
 end
@@ -215,6 +227,13 @@ local function call_plain(f, arguments, given)
   return type(value) == "number" and value or value:item()
 end
 
+local function ends(read, arguments)
+  for _, termination in ipairs(read.terminations) do
+    if call_plain(termination, arguments, read.inputs.values) > 0.5 then return true end
+  end
+  return false
+end
+
 -- In plain Lua, row by row: what orrery.interpret asks for.
 local function run_plain(job, replay, index, batch, options)
   local n, length = #index, options.length
@@ -232,10 +251,9 @@ local function run_plain(job, replay, index, batch, options)
       local arguments = { record.new(seen, s[k]:totable(), "s"), record.new(done, a[k]:totable(), "a"),
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
       reward[k] = call_plain(read.reward, arguments, read.inputs.values)
-      terminated[k] = 0
-      for _, termination in ipairs(read.terminations) do
-        if call_plain(termination, arguments, read.inputs.values) > 0.5 then terminated[k] = 1 end
-      end
+      local stays = options.keeps_ends and terminated[k] ~= 0
+      for _, other in ipairs(stays and job.reads or {}) do stays = stays and not ends(other, arguments) end
+      terminated[k] = (stays or ends(read, arguments)) and 1 or 0
     end
   end
 end
@@ -243,9 +261,10 @@ end
 --- rewards.write(key, tasks, replay, index, batch, options): batch.reward and batch.terminated of these
 --- transitions, read with the same goals, become those of their new goals. key: what a program is kept by,
 --- as long as the functions stay the same; tasks: a list. options: length (of windows; then batch.mask is
---- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one).
+--- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one),
+--- keeps_ends (recorded ends that no task tells of stay; always the same for a key).
 function rewards.write(key, tasks, replay, index, batch, options)
-  local job = job_of(key, tasks, replay)
+  local job = job_of(key, tasks, replay, options.keeps_ends)
   local run = job.plain and run_plain or run_compiled
   run(job, replay, index, batch, options)
 end

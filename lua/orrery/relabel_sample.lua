@@ -85,7 +85,7 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
     local task = tasks[1]
     local key = r.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
     rewards.write(key, tasks, replay, index, data, {
-      length = length, goals = goals, relabeled = relabeled, task = more.task,
+      length = length, goals = goals, relabeled = relabeled, task = more.task, keeps_ends = r.tasks ~= nil,
     })
   elseif not more.reward then
     check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "

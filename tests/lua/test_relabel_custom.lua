@@ -308,3 +308,29 @@ do
   assert(replay:sample(4, { relabel = own, into = batch }) == batch and batch.relabeled:sum() == 0)
   assert(batch.reward[1] == 5 and batch.terminated[1] == 1 and batch.weight[1] == 1 and batch.observation[1][1] == 1)
 end
+
+-- ---- an end of the environment is one for every task, one of a task's own for nobody else
+
+do
+  local replay = orrery.replay { observation = { "x" }, action = { "a" }, observation_extras = { { "z", 2 } } }
+  local function add(last) -- for task 1, which ends at 5
+    replay:add_episode { observation = { { 0 }, { 1 }, { last } }, action = { { 0 }, { 0 } }, reward = { 0, 0 },
+      terminated = true, z = { { 1, 0 }, { 1, 0 }, { 1, 0 } } }
+  end
+  add(5)
+  add(9)
+  local function nothing() return 0 end
+  local tasks = { { reward = nothing, z = { 1, 0 }, termination = function(_, _, next) return next.x == 5 end },
+                  { reward = nothing, z = { 0, 1 } } }
+  local marked = { tasks[1], { reward = orrery.interpret(nothing), z = { 0, 1 } } }
+  for _, list in ipairs { tasks, marked } do
+    for steps = 1, 2 do
+      local batch = replay:sample(200, { relabel = relabel.tasks { tasks = list }, steps = steps, gamma = 0.5 })
+      for k = 1, 200 do
+        local x, first = batch.next_observation[{ k, 1 }], batch.z[{ k, 1 }] == 1
+        assert(batch.terminated[k] == ((x == 9 or x == 5 and first) and 1 or 0))
+        assert((batch.discount[k] == 0) == (batch.terminated[k] == 1))
+      end
+    end
+  end
+end
