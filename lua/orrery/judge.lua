@@ -8,7 +8,7 @@ local trace = require "orrery.trace"
 local judge = {}
 
 -- A function of the task in a trace, or for a row in plain Lua: a number; 1 or 0 of an end or a success.
-local function value_of(f, name, arguments, given)
+local function value_of(who, f, name, arguments, given)
   if trace.is_active() then
     local value = task_module.call(f, name, arguments, given)
     return name == "reward" and value or orrery.less(0.5, value)
@@ -18,7 +18,7 @@ local function value_of(f, name, arguments, given)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if type(value) == "boolean" or (value == nil and name ~= "reward") then value = value and 1 or 0 end
   if name ~= "reward" and type(value) == "number" then value = value > 0.5 and 1 or 0 end
-  if type(value) ~= "number" then check.fail("the %s must be a number, not a %s", name, type(value)) end
+  if type(value) ~= "number" then task_module.refuse_value(who, f, name, value) end
   return value
 end
 
@@ -38,13 +38,13 @@ function judge.new(given, seen, done, who)
   local function verdict(s, a, next, t, inputs)
     local arguments = { trace.record(seen, s, "s"), trace.record(done, a, "a"), trace.record(seen, next, "next"), t }
     local results = {}
-    for _, name in ipairs(names) do results[name] = value_of(parts[name], name, arguments, inputs) end
+    for _, name in ipairs(names) do results[name] = value_of(who, parts[name], name, arguments, inputs) end
     return results
   end
   local all = orrery.rowwise(is_marked(given) and orrery.interpret(verdict) or verdict,
     { name = task.name and ("task '%s'"):format(task.name) or "the task", uniform = { 5 }, reuse = true,
       fallback = true })
-  return function(s, a, next, t) return all(s, a, next, t, task.inputs) end
+  return function(s, a, next, t) return task_module.blame(task.name, all, s, a, next, t, task.inputs) end
 end
 
 --- judge.of_vector_env(task, many): function(many), called between the halves of a step.
