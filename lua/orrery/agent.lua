@@ -22,6 +22,12 @@ local agent = {}
 local Agent = {}
 Agent.__index = Agent
 
+-- agent.learn { ... } hands the options over as the agent.
+local function check_self(self, method)
+  if type(self) == "table" and rawget(self, "seeds") then return end
+  check.fail("agent.%s: it is called with a colon, agent:%s(...)", method, method)
+end
+
 --- agent.class(name, base): a class of learners, with an agent's methods, or those of a class made from it.
 function agent.class(name, base)
   local Class = setmetatable({ name = name, __name = name .. " agent" }, { __index = base or Agent })
@@ -80,15 +86,24 @@ local function is_env(env)
   return known and type(env) == "userdata" and space ~= nil
 end
 
+-- Options that are whole numbers, and the least that each can be.
+local WHOLE = { copies = 1, batch = 1, train_every = 1, updates = 1, start = 0, delay = 1, target_interval = 1,
+  n_steps = 1 }
+
 local function check_numbers(self, o)
+  for i, size in ipairs(o.hidden) do
+    if not (math.type(size) and size == math.floor(size) and size >= 1) then
+      check.fail("%s options: hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number %d is %s",
+        self.name, i, tostring(size))
+    end
+  end
   for _, name in ipairs(check.sorted_keys(o)) do
     if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
       check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
     end
-    for _, whole in ipairs { "copies", "batch", "train_every", "updates", "start", "delay", "target_interval" } do
-      if name == whole and (o[name] ~= math.floor(o[name]) or o[name] < (name == "start" and 0 or 1)) then
-        check.fail("%s options: %s must be a whole number, 1 or more, not %g", self.name, name, o[name])
-      end
+    local least = WHOLE[name]
+    if least and (o[name] ~= math.floor(o[name]) or o[name] < least) then
+      check.fail("%s options: %s must be a whole number, %d or more, not %g", self.name, name, least, o[name])
     end
   end
 end
@@ -195,11 +210,12 @@ function Agent:value(observations, z)
   return run(self, "worth", observations, z)
 end
 
---- agent:act(observation, context): the best action that it knows, as policies give it. Where there are tasks, for
---- the one that agent:set_task chose.
-function Agent:act(observation)
+--- agent:act(observation, context): the best action that it knows, as policies give it. Where there are several tasks,
+--- for that by which orrery.evaluate judges, else for the one that agent:set_task chose, else for the first.
+function Agent:act(observation, context)
   local row = orrery.is_tensor(observation) and observation or self.observation_space:flatten(observation)
-  local z = self.identifiers > 0 and self.tasks[self.task or 1].z:insert_axis(1) or nil
+  local which = self.identifiers > 0 and tasks.match(self, context and context.task)
+  local z = which and self.tasks[which].z:insert_axis(1) or nil
   local action = self:decide(row:reshape(1, self.states), z)
   if self.choices then return action[1] end
   return action:reshape(-1):copy()
@@ -213,10 +229,16 @@ function Agent:reset() end
 --- none: the agent's own; steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode,
 --- returns and lengths; where the task tells success also success, the share of episodes with a success at any step, and
 --- success_at_end.
-function Agent:play(options) return evaluation.play(self, options) end
+function Agent:play(options)
+  check_self(self, "play")
+  return evaluation.play(self, options)
+end
 
 --- agent:set_task(which): the task, by its place or name, that agent:act acts for.
-function Agent:set_task(which) self.task = tasks.find(self, which) end
+function Agent:set_task(which)
+  check_self(self, "set_task")
+  self.task = tasks.find(self, which)
+end
 
 -- ---- learning
 
@@ -283,6 +305,24 @@ local function report(self, o, history, goal)
   return o.log and o.log(entry, self)
 end
 
+local History = { __name = "history" }
+
+-- A line for each report, as print shows them.
+function History:__tostring()
+  local columns, lines = { "steps", "mean", "success", "training", "seconds" }, {}
+  for i = 0, #self do
+    local line = {}
+    for _, name in ipairs(columns) do
+      local value, known = i == 0 and name or self[i][name], #self > 0 and self[#self][name] ~= nil
+      if type(value) == "number" then value = ("%.4g"):format(value) end
+      if name == "steps" and i > 0 then value = ("%d"):format(self[i].steps) end
+      if known then line[#line + 1] = ("%9s"):format(value or "") end
+    end
+    lines[#lines + 1] = table.concat(line)
+  end
+  return #self > 0 and table.concat(lines, "\n") or "no reports"
+end
+
 --- agent:learn(options): acts and learns; called again it goes on, with new episodes.
 ---   steps     10000, of the environment, of all copies together
 ---   every     1000: a report after so many steps, and at the end
@@ -295,9 +335,10 @@ end
 --- overestimation: what agent:value thought of the states of the evaluation's episodes, less the discounted return
 --- that came; in episodes that only time ended, of those in their first half.
 function Agent:learn(options)
+  check_self(self, "learn")
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
-  local history, goal = {}, self.steps + o.steps
+  local history, goal = setmetatable({}, History), self.steps + o.steps
   local due = (self.steps // o.every + 1) * o.every
   self.many = vector_env(self)
   start(self)

@@ -87,7 +87,11 @@ return function(Agent)
         check.fail("%s: the experience beside it has %d steps; %d were saved with it", path, #replay, saved)
       end
     end
-    orrery.checkpoint.load(path, names, tensors)
+    local done, message = pcall(orrery.checkpoint.load, path, names, tensors)
+    if not done then
+      check.fail("%s (was it saved by an agent made with other options, such as hidden or tasks, or by another learner?)",
+        (tostring(message):gsub("^[^\n]-:%d+: ", "")))
+    end
     unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end
     self.replay = replay

@@ -7,6 +7,13 @@ local trace = require "orrery.trace"
 
 local judge = {}
 
+-- What a function gave instead of a number, and the way out where there is one.
+local function describe(value)
+  if value == nil then return "nothing: a path through it has no return" end
+  if not orrery.is_tensor(value) then return "a " .. type(value) end
+  return ("a tensor of %s; sum it, as in x:sum()"):format(table.concat({ value:shape() }, " x "))
+end
+
 -- A function of the task in a trace, or for a row in plain Lua.
 local function value_of(f, name, arguments, given)
   if trace.is_active() then return task_module.call(f, name, arguments, given) end
@@ -14,11 +21,16 @@ local function value_of(f, name, arguments, given)
   local value = f(s, a, next, t, given)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if type(value) == "boolean" or (value == nil and name ~= "reward") then value = value and 1 or 0 end
-  if type(value) ~= "number" then check.fail("the %s must be a number, not a %s", name, type(value)) end
+  if type(value) ~= "number" then
+    local where = debug.getinfo(trace.is_interpreted(f) or f, "S")
+    check.fail("the %s must be a number; it gave %s (its function: %s:%d)", name, describe(value), where.short_src,
+      where.linedefined)
+  end
   return value
 end
 
-local function is_marked(given)
+--- judge.is_marked(given): whether a task, or one of its functions, is to run in plain Lua: orrery.interpret.
+function judge.is_marked(given)
   if type(given) ~= "table" then return false end
   return trace.is_interpreted(given) or trace.is_interpreted(given.reward) or trace.is_interpreted(given.termination)
     or trace.is_interpreted(given.success)
@@ -37,7 +49,7 @@ function judge.new(given, seen, done, who)
     for _, name in ipairs(names) do results[name] = value_of(parts[name], name, arguments, inputs) end
     return results
   end
-  local all = orrery.rowwise(is_marked(given) and orrery.interpret(verdict) or verdict,
+  local all = orrery.rowwise(judge.is_marked(given) and orrery.interpret(verdict) or verdict,
     { name = task.name and ("task '%s'"):format(task.name) or "the task", uniform = { 5 }, reuse = true,
       fallback = true })
   return function(s, a, next, t) return all(s, a, next, t, task.inputs) end

@@ -6,6 +6,8 @@ local agent = require "orrery.agent"
 local check = require "orrery.check"
 local normaliser = require "orrery.normaliser"
 local orrery = require "orrery"
+local relabel = require "orrery.relabel"
+local tasks = require "orrery.agent_tasks"
 
 local off_policy = {}
 
@@ -18,6 +20,78 @@ local COMMON = {
 
 --- off_policy.class(name): a class of such learners.
 function off_policy.class(name) return agent.class(name, OffPolicy) end
+
+-- Options whose task is that of the relabeling, where they have none.
+local function with_task(options)
+  if type(options) ~= "table" or options.task ~= nil or options.tasks ~= nil then return options end
+  if not relabel.is(options.relabel) or options.relabel.task == nil then return options end
+  local copy = { task = options.relabel.task }
+  for name, value in pairs(options) do copy[name] = value end
+  return copy
+end
+
+local function fields_text(space) return table.concat(space.names, ", ") end
+
+-- A replay that the environment's steps fit into, with room for the tasks' identifiers.
+local function check_replay(self, o, given)
+  local store, space = o.replay, self.observation_space
+  if store == nil then return end
+  local known = type(store) == "userdata" and select(2, pcall(function() return store.observation_space end))
+  if type(known) ~= "userdata" or not pcall(function() return store.capacity end) then
+    check.fail("%s options: replay must be one that was made, as in orrery.replay { env = env, prioritised = "
+      .. "{ alpha = 0.6 } }, not a %s", self.name, type(store))
+  end
+  if fields_text(known) ~= fields_text(space) or known.size ~= space.size
+    or store.action_space.size ~= self.action_space.size then
+    check.fail("%s options: the replay is of another environment: it has (%s), '%s' has (%s)", self.name,
+      fields_text(known), self.env.name, fields_text(space))
+  end
+  if given.capacity ~= nil then
+    check.fail("%s options: capacity is of the learner's own replay; that of a given one is told to orrery.replay",
+      self.name)
+  end
+  local extras, z = store.observation_extras, nil
+  for _, field in ipairs(extras and extras.fields or {}) do
+    if field.name == "z" then z = field.count end
+  end
+  if self.identifiers > 0 and z ~= self.identifiers then
+    check.fail("%s options: the tasks' identifiers need a field in the replay, made with observation_extras = "
+      .. "{ { \"z\", { %d } } }", self.name, self.identifiers)
+  end
+end
+
+-- What replay:sample would only say after the first, random steps.
+local function check_relabel(self, r)
+  if r == nil then return end
+  if not relabel.is(r) then
+    local made = type(r) == "string" and rawget(relabel, r) and ("orrery.relabel.%s {}"):format(r)
+      or "orrery.relabel.future { k = 4 }"
+    check.fail("%s options: relabel must be a strategy, as in relabel = %s, not a %s%s", self.name, made, type(r),
+      type(r) == "function" and "; call it" or "")
+  end
+  if r.name == "none" then return end
+  if r.tasks then
+    if self.identifiers > 0 then return end
+    check.fail("%s options: relabel.tasks is for a learner of several tasks; give it tasks = { { name =, reward =, z = "
+      .. "}, ... }", self.name)
+  end
+  local known = {}
+  for _, name in ipairs(self.observation_space.names) do known[name] = true end
+  for _, option in ipairs { "desired", "achieved" } do
+    if not known[r[option]] and not (option == "achieved" and r.name == "custom") then
+      check.fail("%s options: relabel.%s replaces goals, and the observations of '%s' (%s) have no '%s'; its options "
+        .. "desired and achieved name the fields", self.name, r.name, self.env.name, fields_text(self.observation_space),
+        r[option])
+    end
+  end
+  if #self.tasks == 0 and r.name ~= "custom" then
+    local name = self.env.name
+    local usual = rawget(orrery.tasks, name) and ("orrery.tasks.%s()"):format(name)
+      or "{ reward = function(s, a, next) ... end }"
+    check.fail("%s options: with relabel = %s the rewards of other goals are computed: give the task, as in task = %s",
+      self.name, r.name, usual)
+  end
+end
 
 --- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
 ---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
@@ -35,18 +109,22 @@ function off_policy.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
   end
-  local self = agent.new(Class, options, defaults, actions)
+  local self = agent.new(Class, with_task(options), defaults, actions)
   local o = self.options
+  check_replay(self, o, options)
+  check_relabel(self, o.relabel)
   local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
   self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.changes = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
-  if o.q_range and not (type(o.q_range[1]) == "number" and type(o.q_range[2]) == "number") then
-    check.fail("%s options: q_range must be { low, high }, two numbers", self.name)
+  local range = o.q_range
+  if range and not (type(range[1]) == "number" and type(range[2]) == "number" and range[1] < range[2]) then
+    check.fail("%s options: q_range must be { low, high }, two numbers, the lower first", self.name)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
+  if o.relabel and not o.relabel.task and #self.tasks > 1 then self.sampling.tasks = tasks.with_identifiers(self) end
   return self
 end
 

@@ -58,6 +58,9 @@ function on_policy.new(Class, options, defaults)
     if defaults[name] == nil then defaults[name] = value end
   end
   local self = agent.new(Class, options, defaults, "any")
+  if type(options) == "table" and options.rollout == nil then -- the default, for as many copies as there are
+    self.options.rollout = math.max(1, self.options.rollout // self.copies) * self.copies
+  end
   local o = self.options
   check_options(self, o)
   self.distribution = self.choices and distribution.categorical(self.choices)

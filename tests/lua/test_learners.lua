@@ -42,7 +42,12 @@ fails("alpha must be \"auto\" or a number above 0", orrery.sac, { env = pendulum
 fails("epsilon and final_epsilon are shares", orrery.dqn, { env = balance, epsilon = 2 })
 fails("q_range must be { low, high }", orrery.ddpg, { env = pendulum, q_range = { 1 } })
 fails("not both", orrery.sac, { env = pendulum, task = print, tasks = {} })
+fails("q_range must be { low, high }, two numbers, the lower first", orrery.ddpg, { env = pendulum, q_range = { 5, -5 } })
+fails("n_steps must be a whole number, 1 or more, not 0", orrery.sac, { env = pendulum, n_steps = 0 })
+fails("hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number 2 is 0", orrery.sac,
+  { env = pendulum, hidden = { 8, 0 } })
 fails("the replay is empty", function() small(orrery.sac):train(1) end)
+assert(orrery.ppo({ env = pendulum, copies = 3, hidden = { 4 } }).options.rollout == 3999)
 
 -- ---- the actor's loss goes through the critics and does not train them; targets are left where they are
 
