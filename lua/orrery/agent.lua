@@ -1,8 +1,22 @@
 --- agent.lua - what learners of actions share: an agent is a policy that gets better by acting.
 ---
----   local agent = orrery.sac { env = orrery.env "pendulum" }
+---   local env = orrery.env "pendulum"
+---   local agent = orrery.sac { env = env }
 ---   for _, entry in ipairs(agent:learn { steps = 20000, every = 2000 }) do print(entry.steps, entry.mean) end
 ---   print(orrery.evaluate(env, agent))
+---
+--- Options of all learners (for other defaults see each):
+---   env         the environment
+---   task        { reward =, termination =, success = }, or the reward alone, functions of (s, a, next, t): its rewards
+---               take the place of the environment's, its success is told in reports; none: the environment's own
+---   tasks       instead: several, { { name =, reward =, success =, z = { 1, 0 } }, ... }; every episode has the next in
+---               turn. Nets see the identifier z behind the observation; where no task has one they are one-hot. Names
+---               must differ; agent:set_task(name) chooses what agent:act acts for
+---   copies      1; on policy 8: of the environment, that act at the same time
+---   hidden      { 256, 256 }; on policy { 64, 64 }: sizes of the hidden layers of all nets
+---   activation  "relu"; on policy "tanh"
+---   gamma       0.99: discount
+---   seed        0: of nets, starts, noise and batches; the same seed gives the same bits on any number of threads
 ---
 --- A learner is a class made by agent.class, whose methods tell what is its own. In traced functions, x being what
 --- the nets see, the observation with the task's identifier z behind it:
@@ -113,8 +127,8 @@ local COMMON = {
   gamma = 0.99, seed = 0,
 }
 
---- agent.new(Class, options, defaults, actions): an agent of the class, options checked: COMMON and the defaults of
---- the learner. actions: "choices", "numbers" or "any".
+--- agent.new(Class, options, defaults, actions): an agent of the class, options checked: those of all learners and the
+--- defaults of this one. actions: "choices", "numbers" or "any".
 function agent.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
@@ -329,11 +343,23 @@ end
 ---   episodes  10, of each evaluation, played greedily; 0: none
 ---   run       an orrery.run, in which every report is a line of metrics
 ---   log       function(entry, agent), called with every report; learning ends where it answers true
---- Answers the list of reports: steps (since the agent was made), seconds (of acting and learning), mean, std and
---- success of the evaluation (of several tasks the mean over them, by name in `tasks`), training, the mean return of
---- the episodes that ended in between; and diagnostics, means since the last report, as each learner tells.
---- overestimation: what agent:value thought of the states of the evaluation's episodes, less the discounted return
---- that came; in episodes that only time ended, of those in their first half.
+--- Answers the list of reports, which print shows as lines. Of each:
+---   steps             since the agent was made; seconds, of acting and learning
+---   mean, std         return of the evaluation; success and success_at_end, shares of its episodes, where the task tells
+---                     success; of several tasks the mean over them, by name in `tasks`
+---   training          mean return of the episodes that ended in between; training_success, the share with a success
+---   value             what agent:value thinks of the states of the evaluation's episodes; overestimation, that less the
+---                     discounted return that came; in episodes that only time ended, of those in their first half
+---   <name>_gradient   length of the last gradient of each of the learner's updates: actor_gradient, critic_gradient,
+---                     policy_gradient, or q_gradient of dqn and fqi
+--- and the learner's own diagnostics, means since the last report.
+---
+--- Ctrl-C ends it with the error "interrupted", as it ends everything. What was learned until then is in the agent, and
+--- what run:finally was given is still called:
+---
+---   local run <close> = orrery.run { name = "reach" }
+---   run:finally(function() agent:save(run:path "agent") end)
+---   agent:learn { steps = 1e6, run = run }
 function Agent:learn(options)
   check_self(self, "learn")
   local o = check.options("learn options", options,

@@ -74,7 +74,8 @@ function Fqi:advance()
   self:fit()
 end
 
---- orrery.fqi(options): fitted Q iteration, for one discrete action. See agent:learn for what all learners have.
+--- orrery.fqi(options): fitted Q iteration, for one discrete action. Options besides those of all
+--- learners (tasks, seed ...):
 ---   env            the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   replay         the transitions to learn from; none: one of its own, of `capacity` (1e6)
 ---   copies         1: of the environment, that act at the same time

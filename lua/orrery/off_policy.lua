@@ -1,6 +1,27 @@
 --- off_policy.lua - what learners from replay share: they act at random first, keep whole episodes, and learn from
 --- batches drawn from all of them. An episode can be learned from when it is over.
 ---
+---   local agent = orrery.dqn { env = env, task = task,
+---     relabel = orrery.relabel.future { k = 4 },                                      -- goals in hindsight
+---     replay = orrery.replay { env = env, capacity = 1e5, prioritised = { alpha = 0.6 } } } -- batches by priority
+---   local sac = orrery.sac { env = env, tasks = tasks, relabel = orrery.relabel.tasks { tasks = tasks } } -- experience
+---                                                                                         -- shared among tasks
+---
+--- Options of dqn, ddpg, td3 and sac, besides those of all learners:
+---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
+---                one that is prioritised the priorities are the errors of the values. With tasks it needs room for
+---                their identifiers: observation_extras = { { "z", { 2 } } }
+---   relabel      none; how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }. Rewards are
+---                those of its own task, or of the agent's; of several tasks, of the one that a transition was
+---                collected for. Where only the relabeling has a task, it is the agent's, too
+---   batch        256 (dqn 64) transitions for each update
+---   start        1000 steps of random actions, before anything is learnt
+---   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
+---   n_steps      1: rewards summed before the bootstrap, the `steps` of replay:sample
+---   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
+---   normalise    false; true: the nets see observations less their mean, in standard deviations, of all that was
+---                observed so far, within -5 .. 5 (HER)
+---
 --- Besides an agent's methods such a learner has update(batch), which answers a table of diagnostics.
 local agent = require "orrery.agent"
 local check = require "orrery.check"
@@ -93,18 +114,7 @@ local function check_relabel(self, r)
   end
 end
 
---- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
----   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
----                one that is prioritised the priorities are the errors of the values
----   relabel      how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }; its rewards are
----                those of its own task, or of the agent's
----   batch        256 transitions for each update
----   start        1000 steps of random actions, before anything is learnt
----   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
----   n_steps      1: rewards summed before the bootstrap
----   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
----   normalise    false; true: the nets see observations less their mean, in standard deviations, of all that was
----                observed so far, within -5 .. 5 (HER)
+--- off_policy.new(Class, options, defaults, actions): as agent.new, with the options above.
 function off_policy.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end

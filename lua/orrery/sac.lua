@@ -97,8 +97,8 @@ function Sac:update(batch)
            target_entropy = self.target_entropy, alpha = math.exp(self.log_alpha:item()) }
 end
 
---- orrery.sac(options): a soft actor-critic for continuous actions. See agent:learn and off_policy.new for what
---- all learners, and those from replay, have.
+--- orrery.sac(options): a soft actor-critic for continuous actions. Options besides those of all
+--- learners, and of those from replay (relabel, replay, tasks, seed, start, n_steps ...):
 ---   env             the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   copies          1: of the environment, that act at the same time
 ---   hidden          { 256, 256 }; activation "relu"
