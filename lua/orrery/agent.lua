@@ -36,12 +36,6 @@ local agent = {}
 local Agent = {}
 Agent.__index = Agent
 
--- agent.learn { ... } hands the options over as the agent.
-local function check_self(self, method)
-  if type(self) == "table" and rawget(self, "seeds") then return end
-  check.fail("agent.%s: it is called with a colon, agent:%s(...)", method, method)
-end
-
 --- agent.class(name, base): a class of learners, with an agent's methods, or those of a class made from it.
 function agent.class(name, base)
   local Class = setmetatable({ name = name, __name = name .. " agent" }, { __index = base or Agent })
@@ -243,16 +237,10 @@ function Agent:reset() end
 --- none: the agent's own; steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode,
 --- returns and lengths; where the task tells success also success, the share of episodes with a success at any step, and
 --- success_at_end.
-function Agent:play(options)
-  check_self(self, "play")
-  return evaluation.play(self, options)
-end
+function Agent:play(options) return evaluation.play(self, options) end
 
 --- agent:set_task(which): the task, by its place or name, that agent:act acts for.
-function Agent:set_task(which)
-  check_self(self, "set_task")
-  self.task = tasks.find(self, which)
-end
+function Agent:set_task(which) self.task = tasks.find(self, which) end
 
 -- ---- learning
 
@@ -361,7 +349,6 @@ end
 ---   run:finally(function() agent:save(run:path "agent") end)
 ---   agent:learn { steps = 1e6, run = run }
 function Agent:learn(options)
-  check_self(self, "learn")
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
   local history, goal = setmetatable({}, History), self.steps + o.steps
@@ -382,5 +369,14 @@ function Agent:learn(options)
 end
 
 require "orrery.agent_files"(Agent)
+
+-- agent.learn { ... } hands the options over as the agent.
+for _, name in ipairs { "act", "decide", "explore", "learn", "load", "play", "save", "set_task", "value" } do
+  local method = Agent[name]
+  Agent[name] = function(self, ...)
+    if type(self) == "table" and rawget(self, "seeds") then return method(self, ...) end
+    check.fail("agent.%s: it is called with a colon, agent:%s(...)", name, name)
+  end
+end
 
 return agent

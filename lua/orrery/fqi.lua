@@ -8,6 +8,7 @@
 local agent = require "orrery.agent"
 local check = require "orrery.check"
 local orrery = require "orrery"
+local stores = require "orrery.agent_replay"
 local trace = require "orrery.trace"
 local training = require "orrery.model_training"
 
@@ -91,8 +92,7 @@ return function(options)
     epsilon = 0.1,
   }, "choices")
   local o = self.options
-  local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
-  self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
+  self.replay = stores.of(self, options)
   self.waiting = 0
   self.settings = { epsilon = o.epsilon }
   self.q = self:net(self.choices)

@@ -28,6 +28,7 @@ local check = require "orrery.check"
 local normaliser = require "orrery.normaliser"
 local orrery = require "orrery"
 local relabel = require "orrery.relabel"
+local stores = require "orrery.agent_replay"
 local tasks = require "orrery.agent_tasks"
 
 local off_policy = {}
@@ -51,36 +52,6 @@ local function with_task(options)
   return copy
 end
 
-local function fields_text(space) return table.concat(space.names, ", ") end
-
--- A replay that the environment's steps fit into, with room for the tasks' identifiers.
-local function check_replay(self, o, given)
-  local store, space = o.replay, self.observation_space
-  if store == nil then return end
-  local known = type(store) == "userdata" and select(2, pcall(function() return store.observation_space end))
-  if type(known) ~= "userdata" or not pcall(function() return store.capacity end) then
-    check.fail("%s options: replay must be one that was made, as in orrery.replay { env = env, prioritised = "
-      .. "{ alpha = 0.6 } }, not a %s", self.name, type(store))
-  end
-  if fields_text(known) ~= fields_text(space) or known.size ~= space.size
-    or store.action_space.size ~= self.action_space.size then
-    check.fail("%s options: the replay is of another environment: it has (%s), '%s' has (%s)", self.name,
-      fields_text(known), self.env.name, fields_text(space))
-  end
-  if given.capacity ~= nil then
-    check.fail("%s options: capacity is of the learner's own replay; that of a given one is told to orrery.replay",
-      self.name)
-  end
-  local extras, z = store.observation_extras, nil
-  for _, field in ipairs(extras and extras.fields or {}) do
-    if field.name == "z" then z = field.count end
-  end
-  if self.identifiers > 0 and z ~= self.identifiers then
-    check.fail("%s options: the tasks' identifiers need a field in the replay, made with observation_extras = "
-      .. "{ { \"z\", { %d } } }", self.name, self.identifiers)
-  end
-end
-
 -- What replay:sample would only say after the first, random steps.
 local function check_relabel(self, r)
   if r == nil then return end
@@ -96,13 +67,14 @@ local function check_relabel(self, r)
     check.fail("%s options: relabel.tasks is for a learner of several tasks; give it tasks = { { name =, reward =, z = "
       .. "}, ... }", self.name)
   end
-  local known = {}
+  local known, extras = {}, self.replay.observation_extras
   for _, name in ipairs(self.observation_space.names) do known[name] = true end
+  for _, name in ipairs(extras and extras.names or {}) do known[name] = true end
   for _, option in ipairs { "desired", "achieved" } do
     if not known[r[option]] and not (option == "achieved" and r.name == "custom") then
       check.fail("%s options: relabel.%s replaces goals, and the observations of '%s' (%s) have no '%s'; its options "
-        .. "desired and achieved name the fields", self.name, r.name, self.env.name, fields_text(self.observation_space),
-        r[option])
+        .. "desired and achieved name the fields", self.name, r.name, self.env.name,
+        table.concat(self.observation_space.names, ", "), r[option])
     end
   end
   if #self.tasks == 0 and r.name ~= "custom" then
@@ -121,10 +93,8 @@ function off_policy.new(Class, options, defaults, actions)
   end
   local self = agent.new(Class, with_task(options), defaults, actions)
   local o = self.options
-  check_replay(self, o, options)
+  self.replay = stores.of(self, options)
   check_relabel(self, o.relabel)
-  local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
-  self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
   self.waiting, self.changes = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }

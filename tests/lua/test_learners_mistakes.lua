@@ -30,12 +30,15 @@ fails("relabel.tasks is for a learner of several tasks", dqn,
   { relabel = orrery.relabel.tasks { tasks = { { reward = task.reward, z = { 1 } } } } })
 fails("the observations of 'pendulum' (cos, sin, velocity) have no 'desired_goal'; its options desired and achieved",
   orrery.sac, { env = pendulum, relabel = future })
+local labelled = orrery.replay { env = flip, observation_extras = { { "label", { 4 } } } }
+dqn { task = task, replay = labelled, relabel = orrery.relabel.future { desired = "label" } }
 fails("have no 'goal'", dqn, { task = task, relabel = orrery.relabel.future { desired = "goal" } })
 
 -- ---- the replay
 
 fails("replay must be one that was made, as in orrery.replay { env = env", dqn, { replay = { prioritised = {} } })
 fails("replay must be one that was made", dqn, { replay = 1000 })
+fails("replay must be one that was made", orrery.fqi, { env = flip, replay = 1000 })
 fails("of another environment: it has (cos, sin, velocity)", dqn, { replay = orrery.replay { env = pendulum } })
 local replay = orrery.replay { env = flip }
 fails("capacity is of the learner's own replay", dqn, { replay = replay, capacity = 10 })
@@ -57,6 +60,7 @@ fails("tasks 1 and 2 have the same name 'bit_flipping'", dqn, { tasks = { task, 
 fails("tasks is a list", dqn, { tasks = {} })
 fails("it has no tasks to choose from", function() dqn {}:set_task(2) end)
 fails("it is called with a colon, agent:learn(...)", function() dqn({}).learn { steps = 10 } end)
+fails("it is called with a colon, agent:save(...)", function() dqn({}).save "agent" end)
 local path = os.tmpname()
 dqn({}):save(path)
 fails("made with other options, such as hidden", function() dqn({ hidden = { 8 } }):load(path) end)
