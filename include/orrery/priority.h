@@ -21,6 +21,7 @@ extern "C" {
 /* From now on. alpha 0 is as if there were none; 0.6 is usual. */
 ORR_API orr_status orr_replay_prioritise(orr_replay *replay, double alpha);
 ORR_API bool orr_replay_is_prioritised(const orr_replay *replay);
+ORR_API double orr_replay_alpha(const orr_replay *replay); /* 0 without priorities */
 /* One draw from each of `count` equal parts of the sum of priorities. weights: importance weights
    (transitions x probability)^-beta, divided by the greatest of them. numbers: what
    orr_replay_set_priorities takes; they stay with the transitions when old ones leave. Both may be

@@ -96,7 +96,7 @@ end
 
 -- Options that are whole numbers, and the least that each can be.
 local WHOLE = { copies = 1, batch = 1, train_every = 1, updates = 1, start = 0, delay = 1, target_interval = 1,
-  n_steps = 1 }
+  n_steps = 1, epochs = 1, iterations = 1, grow = 1 }
 
 local function check_numbers(self, o)
   for i, size in ipairs(o.hidden) do
@@ -108,6 +108,9 @@ local function check_numbers(self, o)
   for _, name in ipairs(check.sorted_keys(o)) do
     if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
       check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
+    end
+    if name == "tau" and not (o.tau >= 0 and o.tau <= 1) then
+      check.fail("%s options: tau must be a share, 0 to 1, not %g", self.name, o.tau)
     end
     local least = WHOLE[name]
     if least and (o[name] ~= math.floor(o[name]) or o[name] < least) then
@@ -351,6 +354,7 @@ end
 function Agent:learn(options)
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
+  if not (o.every > 0) then check.fail("learn options: every must be more than 0, not %g", o.every) end
   local history, goal = setmetatable({}, History), self.steps + o.steps
   local due = (self.steps // o.every + 1) * o.every
   self.many = vector_env(self)

@@ -3,7 +3,7 @@ local check = require "orrery.check"
 local orrery = require "orrery"
 
 local STREAMS = { "seeds", "draws", "choosing" }
-local COUNTS = { "steps", "acts", "turn", "changes", "waiting", "renewed" }
+local COUNTS = { "steps", "acts", "turn", "trained", "waiting", "renewed" }
 
 -- 64 bits as two ints.
 local function halves(number)
@@ -66,8 +66,8 @@ end
 return function(Agent)
   --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
   --- the experience of one with a replay goes into a second file, path .. ".replay". Between two calls of
-  --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped. After
-  --- Ctrl-C: what there is, without the episodes under way.
+  --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped; but priorities of a
+  --- prioritised replay are not saved, and begin anew. After Ctrl-C: what there is, without the episodes under way.
   function Agent:save(path)
     if self.replay then self.replay:save(path .. ".replay") end
     local names, tensors = state_of(self)
@@ -81,7 +81,9 @@ return function(Agent)
     local names, tensors, parts = state_of(self)
     local replay, missing
     if self.replay then
-      replay, missing = orrery.load_replay(path .. ".replay", { env = self.env, capacity = self.replay.capacity })
+      local alpha = self.replay.alpha
+      replay, missing = orrery.load_replay(path .. ".replay",
+        { env = self.env, capacity = self.replay.capacity, prioritised = alpha and { alpha = alpha } or nil })
       if missing then check.fail("%s: %s", path, missing) end
       local saved = experience_of(path)
       if saved and saved ~= #replay then

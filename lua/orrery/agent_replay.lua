@@ -11,8 +11,8 @@ local function check_given(self, store)
   local space = self.observation_space
   local known = type(store) == "userdata" and select(2, pcall(function() return store.observation_space end))
   if type(known) ~= "userdata" or not pcall(function() return store.capacity end) then
-    check.fail("%s options: replay must be one that was made, as in orrery.replay { env = env, prioritised = "
-      .. "{ alpha = 0.6 } }, not a %s", self.name, type(store))
+    check.fail("%s options: replay must be one as orrery.replay makes it, not a %s: replay = orrery.replay { env = env, "
+      .. "prioritised = { alpha = 0.6 } }", self.name, type(store))
   end
   if fields_text(known) ~= fields_text(space) or known.size ~= space.size
     or store.action_space.size ~= self.action_space.size then

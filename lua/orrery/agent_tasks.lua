@@ -39,34 +39,26 @@ local function check_fit(self, one)
     message)
 end
 
--- Identifiers tell the tasks apart, names do in reports.
-local function check_names(self, list)
-  local places = {}
-  for i, one in ipairs(list) do
-    if places[one.name] then
-      check.fail("%s options: tasks %d and %d have the same name '%s'; reports and agent:set_task need one for each",
-        self.name, places[one.name], i, one.name)
-    end
-    places[one.name] = i
-  end
-end
-
 local function read(self, o)
   if o.task ~= nil and o.tasks ~= nil then
     check.fail("%s options: give a task or a list of tasks, not both", self.name)
   end
   if o.tasks and #o.tasks == 0 then
-    check.fail("%s options: tasks is a list, as in { { name =, reward =, z = }, ... }; it has none", self.name)
+    check.fail("%s options: tasks must be a list of at least one, as in { { name =, reward =, z = }, ... }", self.name)
   end
-  local list, known = {}, 0
+  local list, known, names = {}, 0, {}
   for i, given in ipairs(o.tasks or { o.task }) do
     check_called(self, given)
     local name = task.functions(given, self.name .. " options").name
     local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
     list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
+    if names[list[i].name] then
+      check.fail("%s options: tasks %d and %d are both called '%s'; reports and set_task tell them apart by name",
+        self.name, names[list[i].name], i, list[i].name)
+    end
+    names[list[i].name] = i
     if z then known = known + 1 end
   end
-  check_names(self, list)
   if #list < 2 and known == 0 then return list end
   if known > 0 and known < #list then
     check.fail("%s options: %d of %d tasks have an identifier z; all of them must have one, or none", self.name, known,

@@ -57,8 +57,9 @@ function Dqn:schedule()
   local o = self.options
   local done = math.min(1, self.steps / o.exploration_steps)
   self.settings.epsilon = o.epsilon + done * (o.final_epsilon - o.epsilon)
-  if o.tau > 0 or self.steps - (self.renewed or 0) < o.target_interval then return end
-  self.renewed = self.steps
+  local passed = self.steps + self.trained -- each update of agent:train stands for a step
+  if o.tau > 0 or passed - (self.renewed or 0) < o.target_interval then return end
+  self.renewed = passed
   local tensors = self.q:parameters()
   for i, tensor in ipairs((self.kept.slow:parameters())) do tensor:assign(tensors[i]) end
 end
@@ -77,7 +78,7 @@ end
 ---   dueling            false: the net tells the value of the state and the advantages of the choices apart
 ---   hidden             { 256, 256 }; activation "relu"; batch 64
 ---   gamma              0.99; learning_rate 1e-3; clip 10: of gradients
----   target_interval    500: steps after which the target net becomes the net
+---   target_interval    500: steps, or updates of agent:train, after which the target net becomes the net
 ---   tau                0; above: instead of that, the share that it goes towards the net after each update
 ---   epsilon            1: share of uniform actions at first, and final_epsilon 0.05, after exploration_steps, 10000
 ---   q_range            none: { low, high }, which targets are clipped to, where returns are known to lie between

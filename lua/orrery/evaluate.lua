@@ -90,12 +90,6 @@ local function pacer(pace)
   end
 end
 
--- What success(...) gave, as true or false.
-local function is_success(value)
-  if orrery.is_tensor(value) then value = value:item() end
-  return value ~= nil and value ~= false and value ~= 0
-end
-
 -- One episode: its rewards, the last observation, its success and, if they are wanted, its pictures; what is
 -- seen goes to the recorder, if there is one.
 local function play(env, policy, task, context, seed, steps, pace, recorder, frames, width)
@@ -120,10 +114,11 @@ local function play(env, policy, task, context, seed, steps, pace, recorder, fra
       local a = guarded(action, done, "action")
       reward = number_of(task.reward(s, a, next, step - 1, task.inputs), task, step)
       if success then
-        success.at_end = is_success(task.success(s, a, next, step - 1, task.inputs))
+        success.at_end = task_module.holds(task.success(s, a, next, step - 1, task.inputs))
         if success.at_end and not success.first then success.first = step end
       end
-      if task.termination and task.termination(s, a, next, step - 1, task.inputs) then terminated = true end
+      local ends = task.termination and task.termination(s, a, next, step - 1, task.inputs)
+      if task_module.holds(ends) then terminated = true end
     end
     rewards[step] = reward
     if recorder then recorder:step(action, own, observation) end

@@ -14,9 +14,12 @@ local function describe(value)
   return ("a tensor of %s; sum it, as in x:sum()"):format(table.concat({ value:shape() }, " x "))
 end
 
--- A function of the task in a trace, or for a row in plain Lua.
+-- A function of the task in a trace, or for a row in plain Lua: a number; 1 or 0 of an end or a success.
 local function value_of(f, name, arguments, given)
-  if trace.is_active() then return task_module.call(f, name, arguments, given) end
+  if trace.is_active() then
+    local value = task_module.call(f, name, arguments, given)
+    return name == "reward" and value or orrery.less(0.5, value)
+  end
   local s, a, next, t = table.unpack(arguments)
   local value = f(s, a, next, t, given)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
@@ -26,6 +29,7 @@ local function value_of(f, name, arguments, given)
     check.fail("the %s must be a number; it gave %s (its function: %s:%d)", name, describe(value), where.short_src,
       where.linedefined)
   end
+  if name ~= "reward" then value = value > 0.5 and 1 or 0 end
   return value
 end
 

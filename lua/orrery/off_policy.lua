@@ -95,12 +95,12 @@ function off_policy.new(Class, options, defaults, actions)
   local o = self.options
   self.replay = stores.of(self, options)
   check_relabel(self, o.relabel)
-  self.waiting, self.changes = 0, 0
+  self.waiting, self.trained = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
-  local range = o.q_range
-  if range and not (type(range[1]) == "number" and type(range[2]) == "number" and range[1] < range[2]) then
-    check.fail("%s options: q_range must be { low, high }, two numbers, the lower first", self.name)
+  local low, high = table.unpack(o.q_range or { 0, 0 })
+  if not (type(low) == "number" and type(high) == "number" and low <= high) then
+    check.fail("%s options: q_range must be { low, high }, two numbers in that order", self.name)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
@@ -155,20 +155,18 @@ function OffPolicy:advance()
   if self.waiting < o.train_every then return end
   local updates = o.updates or self.waiting
   self.waiting = 0
-  for _ = 1, updates do
-    self.changes = self.changes + 1
-    self:note(self:update(self:sample()))
-  end
+  for _ = 1, updates do self:note(self:update(self:sample())) end
 end
 
---- self:schedule(): called before each step; for settings that change with the steps.
+--- self:schedule(): called before each step, and each update of agent:train; for what changes with the steps.
 function OffPolicy:schedule() end
 
 --- agent:train(updates): learns from what is in the replay, without acting.
 function OffPolicy:train(updates)
   if #self.replay == 0 then check.fail("%s: the replay is empty; nothing to learn from", self.name) end
   for _ = 1, updates do
-    self.changes = self.changes + 1
+    self.trained = self.trained + 1
+    self:schedule()
     self:note(self:update(self:sample()))
   end
   return self

@@ -5,6 +5,7 @@
 ---
 --- so that nothing is gained by moving a probability further than the share epsilon. The advantages A_t are
 --- generalised (see orrery.gae). Passes end early where the policy is too far from the old one.
+local check = require "orrery.check"
 local on_policy = require "orrery.on_policy"
 local orrery = require "orrery"
 
@@ -72,6 +73,7 @@ return function(options)
     entropy = 0,
   })
   local o = self.options
+  if not (o.clip > 0) then check.fail("ppo options: clip must be above 0, not %g", o.clip) end
   self.updates.policy = orrery.update {
     nets = { self.actor }, parameters = { self.log_std }, verify = false,
     optimiser = orrery.adam { learning_rate = o.learning_rate, clip = o.gradient_clip },

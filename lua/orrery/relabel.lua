@@ -94,7 +94,7 @@ end
 
 --- relabel.mix { { 0.8, relabel.future {} }, { 0.2, relabel.final {} }, task = nil }: strategies that are built
 --- in, mixed by weight; the weights' sum counts as 1, and each part keeps its own share of transitions as they
---- were.
+--- were. There is one task, and one pair of fields, for all of them: the mix's, or that of the parts.
 function relabel.mix(given)
   if type(given) ~= "table" or #given == 0 then
     check.fail("relabel.mix: a list is needed, as in { { 0.8, orrery.relabel.future {} }, { 0.2, ... } }")
@@ -103,7 +103,7 @@ function relabel.mix(given)
   for key, value in pairs(given) do
     if type(key) ~= "number" then named[key] = value end
   end
-  local o, sum = read_options("mix", named), 0
+  local o, sum, seen = read_options("mix", named), 0, {}
   for i, entry in ipairs(given) do
     local weight, part = table.unpack(type(entry) == "table" and entry or {})
     if type(weight) ~= "number" or not relabel.is(part) or not (weight >= 0) then
@@ -118,7 +118,16 @@ function relabel.mix(given)
     for k = 1, #part.parts, 2 do
       parts[#parts + 1], parts[#parts + 2] = part.parts[k], weight * part.parts[k + 1] / total
     end
-    o.task, sum = o.task or part.task, sum + weight
+    for _, key in ipairs { "task", "desired", "achieved" } do -- one for all, given with the mix or with parts
+      local own = part[key]
+      if own ~= nil and part.name ~= "none" and named[key] == nil then
+        if seen[key] ~= nil and seen[key] ~= own then
+          check.fail("relabel.mix: parts with another %s each cannot be mixed; give one with the mix", key)
+        end
+        seen[key], o[key] = own, own
+      end
+    end
+    sum = sum + weight
   end
   if sum <= 0 then check.fail("relabel.mix: the weights add up to %g; they must be positive", sum) end
   if o.share then
@@ -159,7 +168,8 @@ end
 
 --- relabel.tasks { tasks = { { name =, reward =, z = }, ... }, choose = nil, share = 1, field = "z" }:
 --- transitions collected for one task become those of another: its identifier is written over the field z, its
---- reward and termination are computed. choose: function(episode, t, random), as of relabel.custom, which gives
+--- reward and termination are computed. An end that was recorded where none of the tasks ends was the environment's,
+--- and stays. choose: function(episode, t, random), as of relabel.custom, which gives
 --- the number of a task; without one, each is equally likely.
 function relabel.tasks(given)
   local o = check.options("relabel.tasks", given,

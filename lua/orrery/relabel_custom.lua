@@ -7,6 +7,7 @@ local check = require "orrery.check"
 local functions = require "orrery.trace_functions"
 local orrery = require "orrery"
 local record = require "orrery.trace_record"
+local rewards = require "orrery.relabel_rewards"
 local trace = require "orrery.trace"
 local core = orrery.trace_core
 
@@ -55,8 +56,13 @@ Episode.__index = Episode
 --- episode:at(t): observation t, 1 .. length + 1, by field.
 function Episode:at(t)
   local place = self.place(t, self.length + 1, "at")
-  return record.lazy(self.fields, function(field) return self.pick(field.name, place, field.shape, 1) end,
-    "episode:at(t)")
+  return record.lazy(self.fields, function(field)
+    if rewards.is_word(field.name) then
+      check.fail("episode:at(t).%s: a replay has another meaning for '%s', so that it cannot be read here; give the "
+        .. "environment's field another name", field.name, field.name)
+    end
+    return self.pick(field.name, place, field.shape, 1)
+  end, "episode:at(t)")
 end
 
 --- episode:action(t): action t, 1 .. length, by field.

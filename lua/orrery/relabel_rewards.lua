@@ -32,6 +32,9 @@ local words = {} -- names that mean something else to replay:read
 for _, name in ipairs { "observation", "action", "reward", "terminated", "truncated", "episode", "time", "length",
                         "mask" } do words[name] = true end
 
+--- rewards.is_word(name): whether a field of this name is something else to replay:read.
+function rewards.is_word(name) return words[name] or false end
+
 --- rewards.has_plain_names(fields): whether each field is what replay:read finds under its name, and its
 --- "next_".
 function rewards.has_plain_names(fields)
@@ -62,12 +65,22 @@ local function call_task(read, arguments, given)
   return reward, ended and orrery.less(0.5, ended) or trace.number(0)
 end
 
+-- Inputs that no field of an environment can be mistaken for.
+local RELABELED, NUMBER = "row is relabeled", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
-local function program_of(replay, reads)
+-- Whether a recorded end stays one for any other task: it does where it was the environment's, which knows no tasks;
+-- that is where none of the tasks ends. Goals are the environment's business, so that there no recorded end stays.
+local function ends_that_stay(own_terminated, results)
+  local any = trace.number(0)
+  for _, result in ipairs(results) do any = orrery.max(any, result[2]) end
+  return own_terminated * (1 - any)
+end
+
+local function program_of(replay, reads, keeps_ends)
   local fields, actions = record.fields(replay.observation_space), record.fields(replay.action_space)
   local inputs = {
-    { name = "action", space = actions }, { name = "time" }, { name = "relabeled" }, { name = "task" },
+    { name = "action", space = actions }, { name = "time" }, { name = RELABELED }, { name = NUMBER },
     { name = "reward" }, { name = "terminated" },
   }
   local values = {}
@@ -81,16 +94,20 @@ local function program_of(replay, reads)
     name = "relabeled reward", inputs = inputs,
     fn = function(action, time, relabeled, number, own_reward, own_terminated, ...)
       local arguments = { sample_of(fields, "s", ""), action, sample_of(fields, "next", "next_"), time - 1 }
-      local reward, ended, at, extra = own_reward, own_terminated, 0, { ... }
+      local reward, ended, at, extra, results = own_reward, own_terminated, 0, { ... }, {}
       for i, read in ipairs(reads) do
         local given = {}
         for _, name in ipairs(read.inputs.names) do
           at = at + 1
           given[name] = extra[at]
         end
-        local r, e = call_task(read, arguments, given)
+        results[i] = { call_task(read, arguments, given) }
+      end
+      local stays = keeps_ends and ends_that_stay(own_terminated, results) or trace.number(0)
+      for i, result in ipairs(results) do
         local chosen = #reads == 1 and relabeled or relabeled * orrery.equal(number, i)
-        reward, ended = orrery.where(chosen, r, reward), orrery.where(chosen, e, ended)
+        reward = orrery.where(chosen, result[1], reward)
+        ended = orrery.where(chosen, orrery.max(result[2], stays), ended)
       end
       return { reward = reward, terminated = ended }
     end,
@@ -109,7 +126,7 @@ local function is_plain(reads)
 end
 
 -- The fields of the replay that a program reads, by the names of its inputs.
-local own = { relabeled = true, task = true, reward = true, terminated = true }
+local own = { [RELABELED] = true, [NUMBER] = true, reward = true, terminated = true }
 local function fields_of(compiled, values)
   local names = {}
   for _, name in ipairs(check.sorted_keys(compiled.program:inputs())) do
@@ -140,7 +157,7 @@ local function same(a, b)
   return true
 end
 
-local function job_of(key, tasks, replay)
+local function job_of(key, tasks, replay, keeps_ends)
   local of_key = cache[key] or setmetatable({}, { __mode = "k" })
   cache[key] = of_key
   local reads = {}
@@ -154,7 +171,7 @@ local function job_of(key, tasks, replay)
   end
   job = { functions = functions, reads = reads, scratch = {}, values = {} }
   if is_plain(reads) then job.plain = true
-  else job.compiled, job.values = program_of(replay, reads) end
+  else job.compiled, job.values = program_of(replay, reads, keeps_ends) end
   of_key[replay] = job
   return job
 end
@@ -192,7 +209,7 @@ local function run_compiled(job, replay, index, batch, options)
   for _, name in ipairs(job.names) do inputs[name] = rows_of(data[name], n, length) end
   local relabeled = spread(options.relabeled, n, length)
   if length then relabeled = relabeled * batch.mask:reshape(n * length) end
-  inputs.relabeled, inputs.task = relabeled, options.task and spread(options.task, n, length) or relabeled
+  inputs[RELABELED], inputs[NUMBER] = relabeled, options.task and spread(options.task, n, length) or relabeled
   inputs.reward, inputs.terminated = rows_of(batch.reward, n, length), rows_of(batch.terminated, n, length)
   local out = compiled:run(inputs, { rows = n * (length or 1) })
   local function write(field) batch[field]:assign(length and out[field]:reshape(n, length) or out[field]) end
@@ -208,6 +225,13 @@ local function call_plain(f, arguments, given)
   local value = f(table.unpack(list))
   if type(value) == "boolean" then return value and 1 or 0 end
   return type(value) == "number" and value or value:item()
+end
+
+local function ends(read, arguments)
+  for _, termination in ipairs(read.terminations) do
+    if call_plain(termination, arguments, read.inputs.values) > 0.5 then return true end
+  end
+  return false
 end
 
 -- In plain Lua, row by row: what orrery.interpret asks for.
@@ -227,10 +251,9 @@ local function run_plain(job, replay, index, batch, options)
       local arguments = { record.new(seen, s[k]:totable(), "s"), record.new(done, a[k]:totable(), "a"),
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
       reward[k] = call_plain(read.reward, arguments, read.inputs.values)
-      terminated[k] = 0
-      for _, termination in ipairs(read.terminations) do
-        if call_plain(termination, arguments, read.inputs.values) > 0.5 then terminated[k] = 1 end
-      end
+      local stays = options.keeps_ends and terminated[k] ~= 0
+      for _, other in ipairs(stays and job.reads or {}) do stays = stays and not ends(other, arguments) end
+      terminated[k] = (stays or ends(read, arguments)) and 1 or 0
     end
   end
 end
@@ -238,9 +261,10 @@ end
 --- rewards.write(key, tasks, replay, index, batch, options): batch.reward and batch.terminated of these
 --- transitions, read with the same goals, become those of their new goals. key: what a program is kept by,
 --- as long as the functions stay the same; tasks: a list. options: length (of windows; then batch.mask is
---- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one).
+--- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one),
+--- keeps_ends (recorded ends that no task tells of stay; always the same for a key).
 function rewards.write(key, tasks, replay, index, batch, options)
-  local job = job_of(key, tasks, replay)
+  local job = job_of(key, tasks, replay, options.keeps_ends)
   local run = job.plain and run_plain or run_compiled
   run(job, replay, index, batch, options)
 end

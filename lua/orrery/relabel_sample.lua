@@ -27,7 +27,8 @@ local function choose_task(r, replay, index, stream)
   return chosen:to "int"
 end
 
--- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides.
+-- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides; nil: all
+-- transitions stay as they were.
 local function choose(r, replay, index, stream)
   local n, goals, more = #index, { desired = r.desired, achieved = r.achieved }, {}
   if r.parts then
@@ -38,6 +39,7 @@ local function choose(r, replay, index, stream)
     more.task = goals.source:to "real"
   else
     more = r.strategy:choose(replay, index, stream)
+    if not more.goal then return nil end
     goals.values = more.goal
     goals.source = keep_some(more.source or orrery.arange(1, n):to "int", r.share, stream)
   end
@@ -97,7 +99,7 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
     local number = more.task or o.tasks and own_task(o.tasks, replay, index) or nil
     local key = r.tasks or o.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
     rewards.write(key, tasks, replay, index, data, {
-      length = length, goals = goals, relabeled = relabeled, task = number,
+      length = length, goals = goals, relabeled = relabeled, task = number, keeps_ends = r.tasks ~= nil,
     })
   elseif not more.reward then
     check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
@@ -117,6 +119,9 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
 end
 
 local function check_relabel(o)
+  if o.task ~= nil and o.relabel == nil then
+    check.fail("sample: a task is for transitions whose goal is replaced, and nothing says how; give relabel, too")
+  end
   if o.relabel ~= nil and not relabel.is(o.relabel) then
     check.fail("sample: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", type(o.relabel))
   end
@@ -134,7 +139,8 @@ local function finish(o, batch, relabeled, more, n)
   if o.weight then
     put(batch, "weight", weight and weight * o.weight or o.weight)
     put(batch, "index", o.index)
-  elseif weight then put(batch, "weight", weight) end
+  elseif weight then put(batch, "weight", weight)
+  elseif o.relabel and o.relabel.strategy and batch.weight then batch.weight:fill(1) end -- an earlier batch's
   return batch
 end
 

@@ -137,6 +137,14 @@ local function function_of(f)
   return type(f) == "table" and trace.is_interpreted(f) or nil
 end
 
+--- task.holds(value): whether what a function gave for a real step, a success or an end, means yes: true, or a number
+--- above 0.5, as of probabilities. 0 means no, which Lua alone would take for true.
+function task.holds(value)
+  if orrery.is_tensor(value) then value = value:item() end
+  if value == nil or type(value) == "boolean" then return value == true end
+  return value > 0.5
+end
+
 -- Of one thing or a list what a real episode may end by: what a model learned, a name, tells nothing of that.
 local function real_termination(given)
   if type(given) ~= "table" or function_of(given) then return function_of(given) end
@@ -145,7 +153,7 @@ local function real_termination(given)
   if #list < 2 then return list[1] end
   return function(...)
     for _, f in ipairs(list) do
-      if f(...) then return true end
+      if task.holds(f(...)) then return true end
     end
     return false
   end

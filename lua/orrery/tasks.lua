@@ -128,6 +128,9 @@ end
 
 -- ---- the two tasks of the ball game
 
+-- Metres: a ball that touches a post is where it may be but for the rounding of an observation.
+local ROUNDING = 1e-6
+
 local function game_task(name, settings, defaults, distance)
   local o = check.options(name .. " task", settings, defaults)
   local rewards = { sparse = true, distance = true }
@@ -135,9 +138,9 @@ local function game_task(name, settings, defaults, distance)
     check.fail("%s", check.unknown(name .. " task: rewards", o.reward, check.sorted_keys(rewards)))
   end
   local left = distance(o) -- function(state): 0 where the task is done, else how far it is from that
-  local function success(_, _, next) return left(next) <= 0 end
+  local function success(_, _, next) return left(next) <= ROUNDING end
   local function sparse(_, _, next)
-    if left(next) <= 0 then return 0 end
+    if left(next) <= ROUNDING then return 0 end
     return -1
   end
   return { name = name, success = success,

@@ -59,7 +59,7 @@ end
 function Td3:update(batch)
   local critic_loss, critic = self.updates.critic:step(batch)
   self:learned(batch, critic.error)
-  if self.changes % self.options.delay == 0 then self.updates.actor:step(batch) end
+  if self.updates.critic.steps % self.options.delay == 0 then self.updates.actor:step(batch) end
   return { critic_loss = critic_loss, q = critic.q }
 end
 

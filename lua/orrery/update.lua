@@ -88,7 +88,7 @@ local function new(options)
   end
   local tensors, levels, members = gather_parameters(o)
   local self = setmetatable({
-    loss = o.loss, members = members, seed = o.seed, verify = o.verify, per_row = {}, steps = 0, parameters = tensors,
+    loss = o.loss, members = members, seed = o.seed, verify = o.verify, per_row = {}, steps = 0, builds = {}, parameters = tensors,
     member_parameters = o.member_parameters, followers = gather_followers(o.follow),
     optimiser = orrery.optimiser(o.optimiser or orrery.adam {}, tensors, levels),
   }, Update)
@@ -198,6 +198,32 @@ local function build(self, batch)
   }
 end
 
+-- Whether the program in hand is for the fields that the batch has: one that lacks `weight`, say, would pass over it.
+local function is_for(self, batch)
+  local count = 0
+  for name in pairs(batch) do
+    if not self.known[name] then return false end
+    count = count + 1
+  end
+  return count == #self.names
+end
+
+-- The program for the batch's fields, which is kept while batches with others come between.
+local function enter(self, batch)
+  if self.compiled and type(batch) == "table" and is_for(self, batch) then return end
+  check_batch(batch)
+  local key = table.concat(check.sorted_keys(batch), " ")
+  local kept = self.builds[key]
+  if not kept then
+    build(self, batch)
+    kept = { names = self.names, known = {}, indices = self.indices, run_options = self.run_options,
+             compiled = self.compiled }
+    for _, name in ipairs(kept.names) do kept.known[name] = true end
+    self.builds[key] = kept
+  end
+  for name, value in pairs(kept) do self[name] = value end
+end
+
 -- Rows of the run, and where they are read: everything for one net; for an ensemble without an
 -- index every member gets all rows.
 local function rows_of(self, batch, index)
@@ -236,10 +262,7 @@ function Update:step(batch, index)
   if getmetatable(self) ~= Update then
     check.fail("update:step is called with a colon, as in update:step(batch)")
   end
-  if not self.compiled then
-    check_batch(batch)
-    build(self, batch)
-  end
+  enter(self, batch)
   local rows
   rows, index = rows_of(self, batch, index)
   local options, indices = self.run_options, self.indices

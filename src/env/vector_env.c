@@ -59,7 +59,7 @@ static orr_vector_env *new_empty(orr_env *env, int64_t copies,
                                  const orr_vector_env_options *given) {
   orr_engine *engine = orr_env_engine(env);
   orr_vector_env_options options = orr_vector_env_options_defaults();
-  if (given) memcpy(&options, given, given->size < sizeof options ? given->size : sizeof options);
+  if (READ_OPTIONS(engine, orr_vector_env_options, &options, given)) return NULL;
   if (copies < 1 || copies > ORR_VECTOR_ENV_COPIES || options.max_steps < 0) {
     engine_fail(
         engine, ORR_ARGUMENT,

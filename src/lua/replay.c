@@ -82,7 +82,7 @@ oldest episodes leave. bad_numbers says what happens to numbers that are infinit
 "discard" (their episode) or "clip". prioritised = { alpha = 0.6 } makes replay:sample draw by
 priority. Instead of an environment, spaces: observation, action; with observation_extras and
 step_extras for further fields. What it has: #replay transitions, replay.episodes, capacity,
-prioritised (whether it is), env, observation_space, action_space, observation_extras, step_extras.
+prioritised (whether it is), alpha (of its priorities, or nil), env, observation_space, action_space, observation_extras, step_extras.
 */
 static int new_replay(lua_State *L) {
   static const char *const names[] = {"env",    "capacity",    "bad_numbers",        "observation",
@@ -202,7 +202,7 @@ static bool push_space(lua_State *L, orr_replay *replay, const char *name) {
   return false;
 }
 
-/* replay.episodes, replay.capacity, its spaces and replay.env, nil where it was made without one;
+/* replay.episodes, replay.capacity, what else describes it, its spaces and replay.env, nil where it was made without one;
    everything else is a method, of this file or of lua/orrery/replay.lua, which is loaded when first
    asked for one. */
 static int replay_index(lua_State *L) {
@@ -217,6 +217,11 @@ static int replay_index(lua_State *L) {
   }
   if (!strcmp(name, "prioritised")) {
     lua_pushboolean(L, orr_replay_is_prioritised(replay));
+    return 1;
+  }
+  if (!strcmp(name, "alpha")) {
+    if (orr_replay_is_prioritised(replay)) lua_pushnumber(L, orr_replay_alpha(replay));
+    else lua_pushnil(L);
     return 1;
   }
   if (!strcmp(name, "episodes") || !strcmp(name, "capacity")) {

@@ -53,19 +53,21 @@ static orr_env **read_list(lua_State *L, int index, int64_t *count) {
 }
 
 /*** orrery.vector_env(env, copies, options): many copies of an environment, stepped together in C
-   on all
-threads. A copy whose episode has ended starts the next one by itself. Environments written in Lua
-cannot be copied: give a list of them, orrery.vector_env({ a, b }, options), which are stepped in
-  turn. replay     every episode is kept there; none: nothing is
+on all threads. A copy whose episode has ended starts the next one by itself. Environments written
+in Lua cannot be copied: give a list of them, orrery.vector_env({ a, b }, options), which are
+stepped in turn. The options:
+  replay     every episode is kept there; none: nothing is
   task       its reward takes the place of the environment's, its termination ends episodes too, its
              success is told by many:finished; computed for all copies at once
   max_steps  an episode is truncated after so many steps at the latest; none: the environment's own
-  limit
+             limit
 What copy i lives through depends on the seed and i alone, and is what env:reset(seed) and env:step
 give with the seeds of orrery.stream(seed, i - 1). n copies have, as tensors which the next step
-  overwrites: observation        n x S: flat, what the next actions are chosen from
+overwrites:
+  observation        n x S: flat, what the next actions are chosen from
   final_observation  n x S: what the step led to: the observation, but the last one where an episode
-  ended action             n x A: of the last step, as moved into bounds
+                     ended
+  action             n x A: of the last step, as moved into bounds
   reward, terminated, truncated, time   n: time counts the steps of the episode, from 0
 and copies (n), env (as given), replay, pending (advance was called and settle is due). */
 static int new_vector_env(lua_State *L) {
@@ -162,8 +164,7 @@ static int push_results(lua_State *L) {
 }
 
 /*** many:reset(seed): starts an episode in every copy; those under way are dropped. Returns the
-   observation;
-without a seed the engine's random numbers give one. */
+observation; without a seed the engine's random numbers give one. */
 static int reset(lua_State *L) {
   orr_vector_env *many = check_many(L);
   uint64_t seed = lua_isnoneornil(L, 2)
@@ -207,10 +208,10 @@ static const orr_real *read_actions(lua_State *L, const orr_vector_env *many) {
 }
 
 /*** many:step(actions): steps every copy. actions: n x A, moved into bounds; n numbers where A is
-   1, such as an int
-tensor for a discrete field, which counts from 0. Returns observation, reward, terminated,
-truncated: tensors that the next step overwrites. An error leaves every copy as it was before; where
-an environment cannot go back (its state is hidden), a reset is due. */
+1, such as an int tensor for a discrete field, which counts from 0. Returns observation, reward,
+terminated, truncated: tensors that the next step overwrites. An error of an environment leaves
+every copy as it was before; where one cannot go back (its state is hidden), a reset is due. An
+error of the task, or of a new start, comes after the step: many:settle is then due, or a reset. */
 static int step(lua_State *L) {
   orr_vector_env *many = check_many(L);
   const orr_real *actions = read_actions(L, many);
@@ -234,10 +235,9 @@ static int advance(lua_State *L) {
 }
 
 /*** many:settle { reward = r, terminated = d, success = w }: the second half: keeps the step and
-   starts anew what has
-ended. reward takes the place of the environment's own, terminated (not 0) ends episodes too,
-success (not 0) is told by many:finished; n numbers each, and each may be left out. Returns what
-many:step does. After an error it may be called again. */
+starts anew what has ended. reward takes the place of the environment's own, terminated (not 0) ends
+episodes too, success (not 0) is told by many:finished; n numbers each, and each may be left out.
+Returns what many:step does. After an error it may be called again. */
 static int settle(lua_State *L) {
   orr_vector_env *many = check_many(L);
   lua_settop(L, 2);
@@ -245,9 +245,8 @@ static int settle(lua_State *L) {
 }
 
 /*** many:finished(): the episodes that ended since the last call, a list of { copy =, ["return"] =,
-   length =,
-terminated =, success =, success_at_end = }: at any step, at the last; nil where nothing judges
-success. */
+length =, terminated =, success =, success_at_end = }: at any step, at the last; nil where nothing
+judges success. */
 static int finished(lua_State *L) {
   orr_vector_env *many = check_many(L);
   int64_t count;
@@ -293,9 +292,8 @@ static const orr_field *find_extra(const orr_replay *replay, const char *name) {
 }
 
 /*** many:set(field, values): an extra field of the replay, n x its numbers: kept with the newest
-   observation of each
-copy (or its next step), and with all that follow until it is set again. So a task's identifier is
-set once the copy has started its episode. */
+observation of each copy (or its next step), and with all that follow until it is set again. So a
+task's identifier is set once the copy has started its episode. */
 static int set(lua_State *L) {
   orr_vector_env *many = check_many(L);
   const char *name = luaL_checkstring(L, 2);

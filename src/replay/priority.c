@@ -12,6 +12,7 @@
 
 enum { FIRST_LEAVES = 64 };
 static const double LEAST = 1e-6; /* added to every priority: nothing is out of reach */
+static const double MOST = 1e290; /* of a priority to the power alpha: sums stay finite */
 
 static int64_t oldest(const orr_replay *replay) {
   return replay->episodes ? replay_entry(replay, 0)->first : replay->next_first;
@@ -70,6 +71,8 @@ orr_status orr_replay_prioritise(orr_replay *replay, double alpha) {
 
 bool orr_replay_is_prioritised(const orr_replay *replay) { return replay->tree != NULL; }
 
+double orr_replay_alpha(const orr_replay *replay) { return replay->tree ? replay->alpha : 0; }
+
 static orr_status check_prioritised(const orr_replay *replay) {
   if (replay->tree) return ORR_OK;
   return engine_fail(replay->engine, ORR_STATE,
@@ -120,11 +123,17 @@ orr_status orr_replay_sample_prioritised(orr_replay *replay, orr_random *random,
 orr_status orr_replay_set_priorities(orr_replay *replay, int64_t count, const int64_t *numbers,
                                      const orr_real *priorities) {
   if (check_prioritised(replay)) return ORR_STATE;
-  for (int64_t i = 0; i < count; i++)
+  for (int64_t i = 0; i < count; i++) {
     if (!(priorities[i] >= 0) || isinf(priorities[i]))
       return engine_fail(replay->engine, ORR_NUMBER,
                          "replay: priority %lld is %g; they must be finite, and 0 or more",
                          (long long)i, (double)priorities[i]);
+    if (pow((double)priorities[i] + LEAST, replay->alpha) > MOST)
+      return engine_fail(replay->engine, ORR_NUMBER,
+                         "replay: priority %lld, %g, to the power alpha, %g, is too large to be "
+                         "added up",
+                         (long long)i, (double)priorities[i], replay->alpha);
+  }
   int64_t first = oldest(replay);
   for (int64_t i = 0; i < count; i++) {
     int64_t number = first + ((numbers[i] - first) & INT32_MAX);

@@ -363,7 +363,7 @@ orr_status orr_replay_read_relabeled(orr_replay *replay, int64_t count, const in
                                      int64_t length, const orr_relabel *given, int outputs,
                                      orr_replay_output *output) {
   orr_relabel relabel = orr_relabel_defaults();
-  if (given) memcpy(&relabel, given, given->size < sizeof relabel ? given->size : sizeof relabel);
+  if (READ_OPTIONS(replay->engine, orr_relabel, &relabel, given)) return ORR_ARGUMENT;
   if (length && check_length(replay, length)) return ORR_ARGUMENT;
   request q = {
       .replay = replay, .relabel = &relabel, .count = count, .length = length, .outputs = outputs};

@@ -16,6 +16,19 @@ local seen = evaluate { inputs = { goal = 3, at = { 1, 2 } }, termination = { "f
   reward = function(_, _, _, _, given) return given.goal + given.at[2] end }
 assert(seen.mean == 15 and seen.lengths[1] == 3)
 
+-- an end may be a number: 0 is none, which Lua alone takes for true
+local function numbered(at) return function(_, _, _, t) return orrery.less(at, t) end end -- from step at + 2 on
+for ends, steps in pairs { [numbered(1)] = 3, [numbered(9)] = 5, [{ numbered(9), numbered(2) }] = 4, [{ numbered(9),
+  numbered(8) }] = 5 } do
+  assert(evaluate({ reward = function() return 0 end, termination = ends }).lengths[1] == steps)
+  local many = orrery.vector_env(env, 2, { task = { reward = function() return 0 end, termination = ends } })
+  many:reset(1)
+  for t = 1, 5 do
+    many:step { 0, 0 }
+    assert(many.terminated[1] == (t == steps and steps < 5 and 1 or 0))
+  end
+end
+
 -- what looks misspelt is refused, here and in an mpc; a user's own fields are not
 local function still() return 0 end
 assert(evaluate { reward = still, about = "nothing" }.mean == 0)

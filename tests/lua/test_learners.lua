@@ -41,9 +41,20 @@ fails("batch must be a whole number", orrery.td3, { env = pendulum, batch = 0 })
 fails("alpha must be \"auto\" or a number above 0", orrery.sac, { env = pendulum, alpha = 0 })
 fails("epsilon and final_epsilon are shares", orrery.dqn, { env = balance, epsilon = 2 })
 fails("q_range must be { low, high }", orrery.ddpg, { env = pendulum, q_range = { 1 } })
+fails("replay must be one as orrery.replay makes it", orrery.sac, { env = pendulum, replay = "mine" })
+fails("replay must be one as orrery.replay makes it, not a userdata", orrery.sac, { env = pendulum, replay = pendulum })
+fails("relabel must be a strategy", orrery.sac, { env = pendulum, relabel = "future" })
+fails("give the task", orrery.sac, { env = orrery.env "reacher", relabel = orrery.relabel.future {} })
+fails("a list of at least one", orrery.sac, { env = pendulum, tasks = { first = { reward = print } } })
+fails("are both called 'a'", orrery.sac, { env = pendulum, tasks = { { name = "a", reward = print }, { name = "a", reward = print } } })
+fails("clip must be above 0", orrery.ppo, { env = pendulum, clip = 0 })
+fails("two numbers in that order", orrery.ddpg, { env = pendulum, q_range = { 0, -50 } })
+fails("n_steps must be a whole number, 1 or more, not 0", orrery.td3, { env = pendulum, n_steps = 0 })
+fails("start must be a whole number, 0 or more, not -1", orrery.td3, { env = pendulum, start = -1 })
+fails("epochs must be a whole number", orrery.fqi, { env = balance, epochs = 0 })
+fails("tau must be a share, 0 to 1, not -0.1", orrery.dqn, { env = balance, tau = -0.1 })
+fails("every must be more than 0", function() small(orrery.sac):learn { every = 0 } end)
 fails("not both", orrery.sac, { env = pendulum, task = print, tasks = {} })
-fails("q_range must be { low, high }, two numbers, the lower first", orrery.ddpg, { env = pendulum, q_range = { 5, -5 } })
-fails("n_steps must be a whole number, 1 or more, not 0", orrery.sac, { env = pendulum, n_steps = 0 })
 fails("hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number 2 is 0", orrery.sac,
   { env = pendulum, hidden = { 8, 0 } })
 fails("the replay is empty", function() small(orrery.sac):train(1) end)
@@ -111,6 +122,32 @@ assert(choices:dtype() == "int" and math.abs(orrery.mean(choices:to "real") - 0.
 local choice = chooser:act { position = 0, velocity = 0, angle = 0, angular_velocity = 0 }
 assert(choice == 0 or choice == 1)
 
+-- ---- learning without acting: the target net follows; updates by hand keep to the delay; priorities outlive files
+
+local path = os.tmpname()
+do
+  local replay = orrery.replay { env = balance, prioritised = { alpha = 0.5 } }
+  replay:collect(orrery.policy.random(balance), { steps = 200, seed = 1 })
+  local function new() return small(orrery.dqn, { env = balance, target_interval = 10, replay = replay }) end
+  local agent = new()
+  local before = copies(agent.kept.slow)
+  agent:train(9)
+  assert(not moved(agent.kept.slow, before))
+  agent:train(1)
+  assert(moved(agent.kept.slow, before))
+  agent:save(path)
+  local other = new():load(path)
+  assert(other.replay.alpha == 0.5 and other.replay.prioritised and other:sample().index)
+  assert(other.trained == 10 and other.renewed == 10)
+  agent = small(orrery.td3)
+  agent.replay:collect(orrery.policy.random(pendulum), { steps = 200, seed = 1 })
+  local batch, actor = agent.replay:sample(32), copies(agent.actor)
+  agent:update(batch)
+  assert(not moved(agent.actor, actor))
+  agent:update(batch)
+  assert(moved(agent.actor, actor))
+end
+
 -- ---- the same bits on 1 and 2 threads, and when learning goes on from files
 
 local function trained(make, threads, path)
@@ -137,7 +174,6 @@ local function same_state(a, b, what)
   end
 end
 
-local path = os.tmpname()
 for _, make in ipairs {
   function() return small(orrery.sac, { copies = 2 }) end,
   function() return small(orrery.td3, { copies = 3, train_every = 4, updates = 2 }) end,

@@ -36,9 +36,9 @@ fails("have no 'goal'", dqn, { task = task, relabel = orrery.relabel.future { de
 
 -- ---- the replay
 
-fails("replay must be one that was made, as in orrery.replay { env = env", dqn, { replay = { prioritised = {} } })
-fails("replay must be one that was made", dqn, { replay = 1000 })
-fails("replay must be one that was made", orrery.fqi, { env = flip, replay = 1000 })
+fails("replay must be one as orrery.replay makes it, not a table: replay = orrery.replay { env = env, prioritised", dqn, { replay = { prioritised = {} } })
+fails("replay must be one as orrery.replay makes it, not a number", dqn, { replay = 1000 })
+fails("replay must be one as orrery.replay makes it, not a number", orrery.fqi, { env = flip, replay = 1000 })
 fails("of another environment: it has (cos, sin, velocity)", dqn, { replay = orrery.replay { env = pendulum } })
 local replay = orrery.replay { env = flip }
 fails("capacity is of the learner's own replay", dqn, { replay = replay, capacity = 10 })
@@ -56,8 +56,8 @@ fails("must be a number; it gave a tensor of 4; sum it", dqn,
   { task = function(_, _, next) return next.achieved_goal - next.desired_goal end })
 fails("it gave nothing: a path through it has no return (its function: tests/lua/test_learners_mistakes.lua:", dqn,
   { task = function(_, _, next) local unused = next.achieved_goal end })
-fails("tasks 1 and 2 have the same name 'bit_flipping'", dqn, { tasks = { task, task } })
-fails("tasks is a list", dqn, { tasks = {} })
+fails("tasks 1 and 2 are both called 'bit_flipping'", dqn, { tasks = { task, task } })
+fails("tasks must be a list", dqn, { tasks = {} })
 fails("it has no tasks to choose from", function() dqn {}:set_task(2) end)
 fails("it is called with a colon, agent:learn(...)", function() dqn({}).learn { steps = 10 } end)
 fails("it is called with a colon, agent:save(...)", function() dqn({}).save "agent" end)

@@ -194,3 +194,21 @@ do
     orrery.update { loss = loss, nets = { one, two } }:step { x = x, y = orrery.rand(10) }
   end
 end
+
+-- ---- a batch with a field that the first one had not: it is not passed over, and the optimiser goes on
+
+do
+  local function weighted(batches)
+    local x = orrery.zeros(1)
+    local update = orrery.update {
+      parameters = { x }, optimiser = orrery.sgd { learning_rate = 0.1, momentum = 0.9 }, verify = false,
+      loss = function(b) return (rawget(b, "w") or 1) * orrery.square(x - b.y):sum() end,
+    }
+    for _, batch in ipairs(batches) do update:step(batch) end
+    return x[1]
+  end
+  local y = orrery.ones(4)
+  local plain, twice, one = { y = y }, { y = y, w = orrery.full(2, 4) }, { y = y, w = orrery.ones(4) }
+  local mixed, alike = weighted { plain, twice, plain, twice }, weighted { one, twice, one, twice }
+  assert(mixed == alike and mixed ~= weighted { plain, plain, plain, plain }, mixed .. " " .. alike)
+end

@@ -375,6 +375,13 @@ do
   fails("share must be 0 to 1", relabel.final, { share = 2 })
   fails("k must be 0 or more", relabel.future, { k = -1 })
   fails("did you mean 'share'", relabel.final, { shar = 1 })
+  local function other() return 0 end
+  fails("parts with another task each", relabel.mix, { { 1, relabel.final { task = task } }, { 1, relabel.future { task = other } } })
+  fails("parts with another desired each", relabel.mix, { { 1, relabel.final { desired = "speed" } }, { 1, relabel.future {} } })
+  local kept = relabel.mix { { 1, relabel.none {} }, { 1, relabel.final { desired = "speed", achieved = "key", task = task } } }
+  assert(kept.desired == "speed" and kept.achieved == "key" and kept.task == task)
+  assert(relabel.mix({ { 1, relabel.final { task = other } }, task = task }).task == task)
+  fails("nothing says how", function() new_replay():sample(4, { task = task }) end)
   fails("entry 1", relabel.mix, { { relabel.final {}, 1 } })
   fails("not built in", relabel.mix, { { 1, relabel.custom(function() return 1 end) } })
   fails("did you mean 'achieved_goal'", replay.sample, replay, 5,

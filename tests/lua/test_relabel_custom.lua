@@ -272,3 +272,65 @@ again()
 local start = os.clock()
 for _ = 1, 20 do again() end
 assert((os.clock() - start) / 20 < 0.02)
+
+-- ---- fields called as what a replay, or the relabeling itself, has names for
+
+do
+  local spaces = { observation = { "task", "relabeled", "time", "achieved_goal", "desired_goal" }, action = { "a" } }
+  local replay = orrery.replay(spaces)
+  local rows = {}
+  for t = 0, 4 do rows[t + 1] = { 70 + t, 80 + t, 90 + t, t, 9 } end
+  replay:add_episode { observation = rows, action = { { 0 }, { 0 }, { 0 }, { 0 } }, reward = { 5, 5, 5, 5 } }
+  local final = orrery.relabel.final { share = 1, task = { reward = function(s) return s.task + 1000 * s.relabeled end } }
+  local batch = replay:sample(8, { relabel = final })
+  for k = 1, 8 do
+    local t = batch.observation[k][1] - 70
+    assert(batch.observation[k][5] == 4 and batch.reward[k] == 70 + t + 1000 * (80 + t))
+  end
+  local own = orrery.relabel.custom(function(episode, t) return episode:at(t).time end,
+    { task = { reward = function() return 0 end } })
+  local done, message = pcall(replay.sample, replay, 4, { relabel = own })
+  assert(not done and message:find("another meaning for 'time'", 1, true), message)
+end
+
+-- ---- a batch of which a strategy leaves every transition as it was
+
+do
+  local replay = orrery.replay { observation = { "x" }, action = { "a" } }
+  replay:add_episode { observation = { { 1 }, { 2 } }, action = { { 0 } }, reward = { 5 }, terminated = true }
+  local wanted = true
+  local own = orrery.relabel.custom(orrery.interpret(function(episode, t)
+    if wanted then return { goal = episode:at(t + 1).x, reward = 7, weight = 3 } end
+  end), { desired = "x" })
+  local batch = replay:sample(4, { relabel = own })
+  assert(batch.relabeled:sum() == 4 and batch.reward[1] == 7 and batch.weight[1] == 3 and batch.observation[1][1] == 2)
+  wanted = false
+  assert(replay:sample(4, { relabel = own, into = batch }) == batch and batch.relabeled:sum() == 0)
+  assert(batch.reward[1] == 5 and batch.terminated[1] == 1 and batch.weight[1] == 1 and batch.observation[1][1] == 1)
+end
+
+-- ---- an end of the environment is one for every task, one of a task's own for nobody else
+
+do
+  local replay = orrery.replay { observation = { "x" }, action = { "a" }, observation_extras = { { "z", 2 } } }
+  local function add(last) -- for task 1, which ends at 5
+    replay:add_episode { observation = { { 0 }, { 1 }, { last } }, action = { { 0 }, { 0 } }, reward = { 0, 0 },
+      terminated = true, z = { { 1, 0 }, { 1, 0 }, { 1, 0 } } }
+  end
+  add(5)
+  add(9)
+  local function nothing() return 0 end
+  local tasks = { { reward = nothing, z = { 1, 0 }, termination = function(_, _, next) return next.x == 5 end },
+                  { reward = nothing, z = { 0, 1 } } }
+  local marked = { tasks[1], { reward = orrery.interpret(nothing), z = { 0, 1 } } }
+  for _, list in ipairs { tasks, marked } do
+    for steps = 1, 2 do
+      local batch = replay:sample(200, { relabel = relabel.tasks { tasks = list }, steps = steps, gamma = 0.5 })
+      for k = 1, 200 do
+        local x, first = batch.next_observation[{ k, 1 }], batch.z[{ k, 1 }] == 1
+        assert(batch.terminated[k] == ((x == 9 or x == 5 and first) and 1 or 0))
+        assert((batch.discount[k] == 0) == (batch.terminated[k] == 1))
+      end
+    end
+  end
+end

@@ -97,3 +97,12 @@ fails("did you mean 'alpha'", new, { prioritised = { alhpa = 1 } })
 fails("prioritised is a table", new, { prioritised = 3 })
 fails("beta", replay.sample, replay, 5, { beta = -1 })
 fails("empty", function() new({ prioritised = true }):sample(5) end)
+
+-- a priority whose power cannot be added up is refused, and nothing is taken
+do
+  local steep = new { prioritised = { alpha = 10 } }
+  add(steep, 5)
+  local drawn = steep:sample(5)
+  fails("to the power alpha, 10, is too large", steep.set_priorities, steep, drawn.index, { 1, 2, 3, 4, 1e30 })
+  assert(steep:sample(5).weight:same(drawn.weight))
+end

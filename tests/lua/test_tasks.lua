@@ -87,6 +87,9 @@ do
   assert(not passed and shot and left == 0 and won == -1)
   left = select(3, at(0.7, 0.75))
   assert(math.abs(left + 0.5) < 1e-5)
+  local narrow = orrery.tasks.ball_game.shoot { mouth = 0.4 } -- in the net, at a post: 0.15 is no float
+  assert(narrow.success(nil, nil, { ball = orrery.tensor { 1.05, 0.15 } }))
+  assert(not narrow.success(nil, nil, { ball = orrery.tensor { 1.05, 0.151 } }))
   assert(orrery.tasks.ball_game().name == "shoot" and pass.name == "pass")
 end
 

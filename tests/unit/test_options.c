@@ -103,6 +103,22 @@ static bool plan(parts *p, const void *options) {
   return orr_planner_plan(p->planner, p->objective, &request, NULL) == ORR_OK;
 }
 
+static bool vector_env(parts *p, const void *options) {
+  orr_vector_env *made = orr_vector_env_new(p->env, 2, options);
+  orr_vector_env_free(made);
+  return made != NULL;
+}
+
+static bool relabel(parts *p, const void *options) {
+  orr_replay_options spaces = orr_replay_options_defaults();
+  spaces.observation = orr_env_observation_space(p->env);
+  spaces.action = orr_env_action_space(p->env);
+  orr_replay *made = orr_replay_new(p->engine, &spaces);
+  orr_status status = orr_replay_read_relabeled(made, 0, NULL, 0, options, 0, NULL);
+  orr_replay_free(made);
+  return status == ORR_OK;
+}
+
 typedef struct maker {
   const char *type;
   bool (*make)(parts *p, const void *options);
@@ -124,6 +140,8 @@ static const maker makers[] = {
     MAKER(orr_objective_callbacks, callbacks_objective, false),
     MAKER(orr_mpc_options, mpc, true),
     MAKER(orr_plan_request, plan, true),
+    MAKER(orr_vector_env_options, vector_env, true),
+    MAKER(orr_relabel, relabel, false),
 };
 
 /* As the _defaults() of each writes it. */
@@ -139,6 +157,7 @@ static void write_defaults(const char *type, void *options) {
   DEFAULTS(orr_simulator_options)
   DEFAULTS(orr_mpc_options)
   DEFAULTS(orr_plan_request)
+  DEFAULTS(orr_vector_env_options)
 }
 
 Test(options, sizes_that_no_defaults_set_are_refused) {
