@@ -154,6 +154,7 @@ local CHAPTERS = {
 local INSIDE = { calibration = true, reward_head = true, model_events = true, model_score = true,
   model_training = true, mpc_objective = true,
   relabel_custom = true, relabel_rewards = true, relabel_sample = true, agent_tasks = true, agent_evaluation = true,
+  agent_replay = true,
   normaliser = true, task = true, judge = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,
   trace_bytecode = true, ["envs.def"] = true }
@@ -168,7 +169,8 @@ local HEADINGS = { env = "Making and stepping environments", env_callbacks = "En
   model_rollout = "Plans in a model", model_linear = "Derivatives of a model", mpc = "Model-predictive control",
   plan = "Planners", objective = "Objectives", objective_score = "Asking an objective",
   objective_options = "Risk", q_objective = "A Q-function as objective", tasks = "Tasks of built-in environments",
-  policy = "Policies", evaluate = "Evaluation", nn = "Usual nets and losses", net = "Nets",
+  agent = "All learners", agent_files = "Learners in files", off_policy = "Learners from replay",
+  on_policy = "Learners on policy", policy = "Policies", evaluate = "Evaluation", nn = "Usual nets and losses", net = "Nets",
   update = "Training steps", optimiser = "Making an optimiser", rowwise = "Functions of rows",
   trace = "Compiled and plain functions", trace_transforms = "Loops and derivatives", program = "Programs",
   symbol = "Symbols", symbol_ops = "Symbols along axes", tensor = "The tensor", tensor_make = "Tensors from sizes",

@@ -1,8 +1,22 @@
 --- agent.lua - what learners of actions share: an agent is a policy that gets better by acting.
 ---
----   local agent = orrery.sac { env = orrery.env "pendulum" }
+---   local env = orrery.env "pendulum"
+---   local agent = orrery.sac { env = env }
 ---   for _, entry in ipairs(agent:learn { steps = 20000, every = 2000 }) do print(entry.steps, entry.mean) end
 ---   print(orrery.evaluate(env, agent))
+---
+--- Options of all learners (for other defaults see each):
+---   env         the environment
+---   task        { reward =, termination =, success = }, or the reward alone, functions of (s, a, next, t): its rewards
+---               take the place of the environment's, its success is told in reports; none: the environment's own
+---   tasks       instead: several, { { name =, reward =, success =, z = { 1, 0 } }, ... }; every episode has the next in
+---               turn. Nets see the identifier z behind the observation; where no task has one they are one-hot. Names
+---               must differ; agent:set_task(name) chooses what agent:act acts for
+---   copies      1; on policy 8: of the environment, that act at the same time
+---   hidden      { 256, 256 }; on policy { 64, 64 }: sizes of the hidden layers of all nets
+---   activation  "relu"; on policy "tanh"
+---   gamma       0.99: discount
+---   seed        0: of nets, starts, noise and batches; the same seed gives the same bits on any number of threads
 ---
 --- A learner is a class made by agent.class, whose methods tell what is its own. In traced functions, x being what
 --- the nets see, the observation with the task's identifier z behind it:
@@ -80,10 +94,17 @@ local function is_env(env)
   return known and type(env) == "userdata" and space ~= nil
 end
 
-local WHOLE = { "copies", "batch", "train_every", "updates", "start", "delay", "target_interval", "n_steps", "epochs",
-  "iterations", "grow" }
+-- Options that are whole numbers, and the least that each can be.
+local WHOLE = { copies = 1, batch = 1, train_every = 1, updates = 1, start = 0, delay = 1, target_interval = 1,
+  n_steps = 1, epochs = 1, iterations = 1, grow = 1 }
 
 local function check_numbers(self, o)
+  for i, size in ipairs(o.hidden) do
+    if not (math.type(size) and size == math.floor(size) and size >= 1) then
+      check.fail("%s options: hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number %d is %s",
+        self.name, i, tostring(size))
+    end
+  end
   for _, name in ipairs(check.sorted_keys(o)) do
     if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
       check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
@@ -91,11 +112,9 @@ local function check_numbers(self, o)
     if name == "tau" and not (o.tau >= 0 and o.tau <= 1) then
       check.fail("%s options: tau must be a share, 0 to 1, not %g", self.name, o.tau)
     end
-    for _, whole in ipairs(WHOLE) do
-      if name == whole and (o[name] ~= math.floor(o[name]) or o[name] < (name == "start" and 0 or 1)) then
-        check.fail("%s options: %s must be a whole number, %d or more, not %g", self.name, name,
-          name == "start" and 0 or 1, o[name])
-      end
+    local least = WHOLE[name]
+    if least and (o[name] ~= math.floor(o[name]) or o[name] < least) then
+      check.fail("%s options: %s must be a whole number, %d or more, not %g", self.name, name, least, o[name])
     end
   end
 end
@@ -105,8 +124,8 @@ local COMMON = {
   gamma = 0.99, seed = 0,
 }
 
---- agent.new(Class, options, defaults, actions): an agent of the class, options checked: COMMON and the defaults of
---- the learner. actions: "choices", "numbers" or "any".
+--- agent.new(Class, options, defaults, actions): an agent of the class, options checked: those of all learners and the
+--- defaults of this one. actions: "choices", "numbers" or "any".
 function agent.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
@@ -228,11 +247,12 @@ function Agent:policy(options)
   return function(s) return what(self, see(s), self.settings).action end
 end
 
---- agent:act(observation, context): the best action that it knows, as policies give it. Where there are tasks, for
---- the one that agent:set_task chose.
-function Agent:act(observation)
+--- agent:act(observation, context): the best action that it knows, as policies give it. Where there are several tasks,
+--- for that by which orrery.evaluate judges, else for the one that agent:set_task chose, else for the first.
+function Agent:act(observation, context)
   local row = orrery.is_tensor(observation) and observation or self.observation_space:flatten(observation)
-  local z = self.identifiers > 0 and self.tasks[self.task or 1].z:insert_axis(1) or nil
+  local which = self.identifiers > 0 and tasks.match(self, context and context.task)
+  local z = which and self.tasks[which].z:insert_axis(1) or nil
   local action = self:decide(row:reshape(1, self.states), z)
   if self.choices then return action[1] end
   return action:reshape(-1):copy()
@@ -316,22 +336,52 @@ local function report(self, o, history, goal)
   return o.log and o.log(entry, self)
 end
 
+local History = { __name = "history" }
+
+-- A line for each report, as print shows them.
+function History:__tostring()
+  local columns, lines = { "steps", "mean", "success", "training", "seconds" }, {}
+  for i = 0, #self do
+    local line = {}
+    for _, name in ipairs(columns) do
+      local value, known = i == 0 and name or self[i][name], #self > 0 and self[#self][name] ~= nil
+      if type(value) == "number" then value = ("%.4g"):format(value) end
+      if name == "steps" and i > 0 then value = ("%d"):format(self[i].steps) end
+      if known then line[#line + 1] = ("%9s"):format(value or "") end
+    end
+    lines[#lines + 1] = table.concat(line)
+  end
+  return #self > 0 and table.concat(lines, "\n") or "no reports"
+end
+
 --- agent:learn(options): acts and learns; called again it goes on, with new episodes.
 ---   steps     10000, of the environment, of all copies together
 ---   every     1000: a report after so many steps, and at the end
 ---   episodes  10, of each evaluation, played greedily; 0: none
 ---   run       an orrery.run, in which every report is a line of metrics
 ---   log       function(entry, agent), called with every report; learning ends where it answers true
---- Answers the list of reports: steps (since the agent was made), seconds (of acting and learning), mean, std and
---- success of the evaluation (of several tasks the mean over them, by name in `tasks`), training, the mean return of
---- the episodes that ended in between; and diagnostics, means since the last report, as each learner tells.
---- overestimation: what agent:value thought of the states of the evaluation's episodes, less the discounted return
---- that came; in episodes that only time ended, of those in their first half.
+--- Answers the list of reports, which print shows as lines. Of each:
+---   steps             since the agent was made; seconds, of acting and learning
+---   mean, std         return of the evaluation; success and success_at_end, shares of its episodes, where the task tells
+---                     success; of several tasks the mean over them, by name in `tasks`
+---   training          mean return of the episodes that ended in between; training_success, the share with a success
+---   value             what agent:value thinks of the states of the evaluation's episodes; overestimation, that less the
+---                     discounted return that came; in episodes that only time ended, of those in their first half
+---   <name>_gradient   length of the last gradient of each of the learner's updates: actor_gradient, critic_gradient,
+---                     policy_gradient, or q_gradient of dqn and fqi
+--- and the learner's own diagnostics, means since the last report.
+---
+--- Ctrl-C ends it with the error "interrupted", as it ends everything. What was learned until then is in the agent, and
+--- what run:finally was given is still called:
+---
+---   local run <close> = orrery.run { name = "reach" }
+---   run:finally(function() agent:save(run:path "agent") end)
+---   agent:learn { steps = 1e6, run = run }
 function Agent:learn(options)
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
   if not (o.every > 0) then check.fail("learn options: every must be more than 0, not %g", o.every) end
-  local history, goal = {}, self.steps + o.steps
+  local history, goal = setmetatable({}, History), self.steps + o.steps
   local due = (self.steps // o.every + 1) * o.every
   self.many = vector_env(self)
   start(self)
@@ -349,5 +399,14 @@ function Agent:learn(options)
 end
 
 require "orrery.agent_files"(Agent)
+
+-- agent.learn { ... } hands the options over as the agent.
+for _, name in ipairs { "act", "decide", "explore", "learn", "load", "play", "save", "set_task", "value" } do
+  local method = Agent[name]
+  Agent[name] = function(self, ...)
+    if type(self) == "table" and rawget(self, "seeds") then return method(self, ...) end
+    check.fail("agent.%s: it is called with a colon, agent:%s(...)", name, name)
+  end
+end
 
 return agent

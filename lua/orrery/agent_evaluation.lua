@@ -1,6 +1,7 @@
 --- agent_evaluation.lua - how well a learner does, and how far its value function is off.
 local check = require "orrery.check"
 local orrery = require "orrery"
+local tasks = require "orrery.agent_tasks"
 
 local evaluation = {}
 
@@ -76,8 +77,8 @@ function evaluation.add(agent, entry, o)
 end
 
 -- The first episode of every copy, by copy. A copy that has ended starts anew; what it does then counts for nothing.
-local function first_episodes(agent, many, steps)
-  local z = agent.identifiers > 0 and agent.tasks[agent.task or 1].z:insert_axis(1)
+local function first_episodes(agent, many, steps, which)
+  local z = agent.identifiers > 0 and agent.tasks[which].z:insert_axis(1)
     :broadcast(many.copies, agent.identifiers):copy() or nil
   local first, left = {}, many.copies
   for _ = 1, steps do
@@ -99,14 +100,14 @@ function evaluation.play(agent, options)
   end
   local steps = o.steps or (env.max_steps > 0 and env.max_steps)
   if not steps then check.fail("play: '%s' has no limit of steps; give one, as in { steps = 200 }", env.name) end
-  local chosen = agent.tasks[agent.task or 1]
-  local given = o.task
+  local which, given = tasks.match(agent, o.task), o.task
+  local chosen = agent.tasks[which]
   if given == nil and chosen then given = chosen.given end
   local many = orrery.vector_env(env, o.episodes, { task = given, max_steps = steps })
   many:reset(o.seed)
   local result = { returns = {}, lengths = {} }
   local ever, at_end = {}, {}
-  for i, episode in ipairs(first_episodes(agent, many, steps)) do
+  for i, episode in ipairs(first_episodes(agent, many, steps, which)) do
     result.returns[i], result.lengths[i] = episode["return"], episode.length
     if episode.success ~= nil then
       ever[i], at_end[i] = episode.success and 1 or 0, episode.success_at_end and 1 or 0

@@ -65,9 +65,9 @@ end
 
 return function(Agent)
   --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
-  --- the experience of one with a replay goes into a second file, path .. ".replay". Call it between two calls of
+  --- the experience of one with a replay goes into a second file, path .. ".replay". Between two calls of
   --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped; but priorities of a
-  --- prioritised replay are not saved, and begin anew.
+  --- prioritised replay are not saved, and begin anew. After Ctrl-C: what there is, without the episodes under way.
   function Agent:save(path)
     if self.replay then self.replay:save(path .. ".replay") end
     local names, tensors = state_of(self)
@@ -90,7 +90,11 @@ return function(Agent)
         check.fail("%s: the experience beside it has %d steps; %d were saved with it", path, #replay, saved)
       end
     end
-    orrery.checkpoint.load(path, names, tensors)
+    local done, message = pcall(orrery.checkpoint.load, path, names, tensors)
+    if not done then
+      check.fail("%s (was it saved by an agent made with other options, such as hidden or tasks, or by another learner?)",
+        (tostring(message):gsub("^[^\n]-:%d+: ", "")))
+    end
     unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end
     self.replay = replay

@@ -4,12 +4,42 @@ local check = require "orrery.check"
 local judge = require "orrery.judge"
 local orrery = require "orrery"
 local task = require "orrery.task"
+local trace = require "orrery.trace"
 
 local tasks = {}
 
---- tasks.read(self, o): the list of tasks in the options, { name =, given =, z = }; empty: the environment's own
---- reward. Of several each must have an identifier z, all of one length; where none has, they are one-hot.
-function tasks.read(self, o)
+-- A function of orrery.tasks that makes a task is taken for one where it was not called.
+local function check_called(self, given)
+  for name, make in pairs(orrery.tasks) do
+    local found = rawequal(given, make) and name
+    for part, inner in pairs(type(make) == "table" and make or {}) do
+      if rawequal(given, inner) then found = name .. "." .. part end
+    end
+    if found then
+      check.fail("%s options: orrery.tasks.%s makes the task; call it: orrery.tasks.%s()", self.name, found, found)
+    end
+  end
+end
+
+-- A task that is another environment's, or whose reward is no number, is found here and not after the first steps.
+-- What else goes wrong with zeros may be right with what is observed.
+local function check_fit(self, one)
+  if judge.is_marked(one.given) then return end
+  local function row(size) return orrery.zeros(1, size) end
+  local seen, done = self.observation_space, self.action_space
+  local ok, message = pcall(function()
+    judge.new(one.given, seen, done, self.name)(row(seen.size), row(done.size), row(seen.size), orrery.zeros(1))
+  end)
+  message = tostring(message)
+  if ok or not (message:find("no field '", 1, true) or message:find("must be a number", 1, true)) then return end
+  if message:find("^%S*lua/orrery/") or not message:find("no field '", 1, true) then
+    message = message:gsub("^%S+:%d+: ", "")
+  end
+  check.fail("%s options: the task '%s' does not fit the environment '%s': %s", self.name, one.name, self.env.name,
+    message)
+end
+
+local function read(self, o)
   if o.task ~= nil and o.tasks ~= nil then
     check.fail("%s options: give a task or a list of tasks, not both", self.name)
   end
@@ -18,6 +48,7 @@ function tasks.read(self, o)
   end
   local list, known, names = {}, 0, {}
   for i, given in ipairs(o.tasks or { o.task }) do
+    check_called(self, given)
     local name = task.functions(given, self.name .. " options").name
     local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
     list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
@@ -46,8 +77,46 @@ function tasks.read(self, o)
   return list
 end
 
+--- tasks.read(self, o): the list of tasks in the options, { name =, given =, z = }; empty: the environment's own
+--- reward. Of several each must have an identifier z, all of one length; where none has, they are one-hot.
+function tasks.read(self, o)
+  local list = read(self, o)
+  for _, one in ipairs(list) do check_fit(self, one) end
+  return list
+end
+
+local function reward_of(given) return type(given) == "table" and rawget(given, "reward") or given end
+
+--- tasks.match(self, given): the place of a task that orrery.evaluate or agent:play was given: by itself, its reward or
+--- its name; none: the one that was chosen. One that is none of several cannot be acted for.
+function tasks.match(self, given)
+  if given == nil or #self.tasks < 2 then return self.task or 1 end
+  for _, same in ipairs {
+    function(one) return rawequal(one.given, given) end,
+    function(one) return rawequal(reward_of(one.given), reward_of(given)) end,
+    function(one) return type(given) == "table" and given.name ~= nil and given.name == one.name end,
+  } do
+    for i, one in ipairs(self.tasks) do
+      if same(one) then return i end
+    end
+  end
+  if self.task then return self.task end
+  check.fail("%s agent: the task to be judged by is none of its own (%s); choose one that it acts for, as in "
+    .. "agent:set_task(1)", self.name, tasks.names(self))
+end
+
+--- tasks.names(self): its tasks, for messages.
+function tasks.names(self)
+  local names = {}
+  for i, one in ipairs(self.tasks) do names[i] = one.name end
+  return table.concat(names, ", ")
+end
+
 --- tasks.find(self, which): a task's place, by place or name.
 function tasks.find(self, which)
+  if #self.tasks == 0 then
+    check.fail("%s agent: it has no tasks to choose from; make it with tasks = { { name =, reward = }, ... }", self.name)
+  end
   if self.tasks[which] then return which end
   local names = {}
   for i, one in ipairs(self.tasks) do
@@ -55,6 +124,19 @@ function tasks.find(self, which)
     names[i] = one.name
   end
   check.fail("%s", check.unknown(self.name .. " agent: tasks", which, names))
+end
+
+--- tasks.with_identifiers(self): the tasks as they were given, each with its z, as replay:sample takes them.
+function tasks.with_identifiers(self)
+  local list = {}
+  for i, one in ipairs(self.tasks) do
+    list[i] = { z = one.z }
+    if type(one.given) == "function" or trace.is_interpreted(one.given) then list[i].reward = one.given
+    else
+      for name, value in pairs(one.given) do list[i][name] = list[i][name] or value end
+    end
+  end
+  return list
 end
 
 -- The next task in turn for copy i.

@@ -59,8 +59,8 @@ function Ddpg:update(batch)
   return { critic_loss = critic_loss, q = critic.q }
 end
 
---- orrery.ddpg(options): deep deterministic policy gradient for continuous actions. See agent:learn and
---- off_policy.new for what all learners, and those from replay, have.
+--- orrery.ddpg(options): deep deterministic policy gradient for continuous actions. Options besides those of all
+--- learners, and of those from replay (relabel, replay, tasks, seed, start, n_steps ...):
 ---   env             the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   copies          1: of the environment, that act at the same time
 ---   hidden          { 256, 256 }; activation "relu"

@@ -70,8 +70,8 @@ function Dqn:update(batch)
   return { loss = loss, q = details.q }
 end
 
---- orrery.dqn(options): deep Q-learning, for one discrete action. See agent:learn and off_policy.new for what all
---- learners, and those from replay, have.
+--- orrery.dqn(options): deep Q-learning, for one discrete action. Options besides those of all
+--- learners, and of those from replay (relabel, replay, tasks, seed, start, n_steps ...):
 ---   env                the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   copies             1: of the environment, that act at the same time
 ---   double             true: the net that learns chooses, the target net tells the value

@@ -168,7 +168,7 @@ return function(env, policy, options)
   local width = type(given.film) == "number" and math.tointeger(given.film) or nil
   local recorder <close> = given.replay and given.replay:recorder() or nil
   for episode = 1, given.episodes do
-    local context = { env = env, episode = episode, notes = result.notes }
+    local context = { env = env, episode = episode, notes = result.notes, task = given.task }
     local frames = episode == 1 and result.frames or nil
     local rewards, last, success = play(env, policy, task, context, seeds:whole(), limit, pace, recorder, frames, width)
     result.rewards[episode], result.last[episode] = rewards, last

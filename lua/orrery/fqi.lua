@@ -8,6 +8,7 @@
 local agent = require "orrery.agent"
 local check = require "orrery.check"
 local orrery = require "orrery"
+local stores = require "orrery.agent_replay"
 local trace = require "orrery.trace"
 local training = require "orrery.model_training"
 
@@ -74,7 +75,8 @@ function Fqi:advance()
   self:fit()
 end
 
---- orrery.fqi(options): fitted Q iteration, for one discrete action. See agent:learn for what all learners have.
+--- orrery.fqi(options): fitted Q iteration, for one discrete action. Options besides those of all
+--- learners (tasks, seed ...):
 ---   env            the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   replay         the transitions to learn from; none: one of its own, of `capacity` (1e6)
 ---   copies         1: of the environment, that act at the same time
@@ -90,8 +92,7 @@ return function(options)
     epsilon = 0.1,
   }, "choices")
   local o = self.options
-  local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
-  self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
+  self.replay = stores.of(self, options)
   self.waiting = 0
   self.settings = { epsilon = o.epsilon }
   self.q = self:net(self.choices)

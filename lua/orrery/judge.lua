@@ -22,7 +22,8 @@ local function value_of(who, f, name, arguments, given)
   return value
 end
 
-local function is_marked(given)
+--- judge.is_marked(given): whether a task, or one of its functions, is to run in plain Lua: orrery.interpret.
+function judge.is_marked(given)
   if type(given) ~= "table" then return false end
   return trace.is_interpreted(given) or trace.is_interpreted(given.reward) or trace.is_interpreted(given.termination)
     or trace.is_interpreted(given.success)
@@ -41,7 +42,7 @@ function judge.new(given, seen, done, who)
     for _, name in ipairs(names) do results[name] = value_of(who, parts[name], name, arguments, inputs) end
     return results
   end
-  local all = orrery.rowwise(is_marked(given) and orrery.interpret(verdict) or verdict,
+  local all = orrery.rowwise(judge.is_marked(given) and orrery.interpret(verdict) or verdict,
     { name = task.name and ("task '%s'"):format(task.name) or "the task", uniform = { 5 }, reuse = true,
       fallback = true })
   return function(s, a, next, t) return task_module.blame(task.name, all, s, a, next, t, task.inputs) end

@@ -1,12 +1,35 @@
 --- off_policy.lua - what learners from replay share: they act at random first, keep whole episodes, and learn from
 --- batches drawn from all of them. An episode can be learned from when it is over.
 ---
+---   local agent = orrery.dqn { env = env, task = task,
+---     relabel = orrery.relabel.future { k = 4 },                                      -- goals in hindsight
+---     replay = orrery.replay { env = env, capacity = 1e5, prioritised = { alpha = 0.6 } } } -- batches by priority
+---   local sac = orrery.sac { env = env, tasks = tasks, relabel = orrery.relabel.tasks { tasks = tasks } } -- experience
+---                                                                                         -- shared among tasks
+---
+--- Options of dqn, ddpg, td3 and sac, besides those of all learners:
+---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
+---                one that is prioritised the priorities are the errors of the values. With tasks it needs room for
+---                their identifiers: observation_extras = { { "z", { 2 } } }
+---   relabel      none; how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }. Rewards are
+---                those of its own task, or of the agent's; of several tasks, of the one that a transition was
+---                collected for. Where only the relabeling has a task, it is the agent's, too
+---   batch        256 (dqn 64) transitions for each update
+---   start        1000 steps of random actions, before anything is learnt
+---   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
+---   n_steps      1: rewards summed before the bootstrap, the `steps` of replay:sample
+---   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
+---   normalise    false; true: the nets see observations less their mean, in standard deviations, of all that was
+---                observed so far, within -5 .. 5 (HER)
+---
 --- Besides an agent's methods such a learner has update(batch), which answers a table of diagnostics.
 local agent = require "orrery.agent"
 local check = require "orrery.check"
 local normaliser = require "orrery.normaliser"
 local orrery = require "orrery"
 local relabel = require "orrery.relabel"
+local stores = require "orrery.agent_replay"
+local tasks = require "orrery.agent_tasks"
 
 local off_policy = {}
 
@@ -20,44 +43,58 @@ local COMMON = {
 --- off_policy.class(name): a class of such learners.
 function off_policy.class(name) return agent.class(name, OffPolicy) end
 
--- What would otherwise be found out when the first batch is drawn.
-local function check_experience(self, o)
-  local known, prioritised = pcall(function() return o.replay.prioritised end)
-  if o.replay ~= nil and not (type(o.replay) == "userdata" and known and prioritised ~= nil) then
-    check.fail("%s options: replay must be one as orrery.replay makes it, not a %s", self.name, type(o.replay))
+-- Options whose task is that of the relabeling, where they have none.
+local function with_task(options)
+  if type(options) ~= "table" or options.task ~= nil or options.tasks ~= nil then return options end
+  if not relabel.is(options.relabel) or options.relabel.task == nil then return options end
+  local copy = { task = options.relabel.task }
+  for name, value in pairs(options) do copy[name] = value end
+  return copy
+end
+
+-- What replay:sample would only say after the first, random steps.
+local function check_relabel(self, r)
+  if r == nil then return end
+  if not relabel.is(r) then
+    local made = type(r) == "string" and rawget(relabel, r) and ("orrery.relabel.%s {}"):format(r)
+      or "orrery.relabel.future { k = 4 }"
+    check.fail("%s options: relabel must be a strategy, as in relabel = %s, not a %s%s", self.name, made, type(r),
+      type(r) == "function" and "; call it" or "")
   end
-  if o.relabel == nil then return end
-  if not relabel.is(o.relabel) then
-    check.fail("%s options: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", self.name,
-      type(o.relabel))
+  if r.name == "none" then return end
+  if r.tasks then
+    if self.identifiers > 0 then return end
+    check.fail("%s options: relabel.tasks is for a learner of several tasks; give it tasks = { { name =, reward =, z = "
+      .. "}, ... }", self.name)
   end
-  if o.relabel.parts and o.relabel.name ~= "none" and not o.relabel.task and #self.tasks ~= 1 then
-    check.fail("%s options: with another goal the reward is another one, too: give the task, to the agent or to the "
-      .. "strategy, as in orrery.relabel.future { task = orrery.tasks.reacher() }", self.name)
+  local known, extras = {}, self.replay.observation_extras
+  for _, name in ipairs(self.observation_space.names) do known[name] = true end
+  for _, name in ipairs(extras and extras.names or {}) do known[name] = true end
+  for _, option in ipairs { "desired", "achieved" } do
+    if not known[r[option]] and not (option == "achieved" and r.name == "custom") then
+      check.fail("%s options: relabel.%s replaces goals, and the observations of '%s' (%s) have no '%s'; its options "
+        .. "desired and achieved name the fields", self.name, r.name, self.env.name,
+        table.concat(self.observation_space.names, ", "), r[option])
+    end
+  end
+  if #self.tasks == 0 and r.name ~= "custom" then
+    local name = self.env.name
+    local usual = rawget(orrery.tasks, name) and ("orrery.tasks.%s()"):format(name)
+      or "{ reward = function(s, a, next) ... end }"
+    check.fail("%s options: with relabel = %s the rewards of other goals are computed: give the task, as in task = %s",
+      self.name, r.name, usual)
   end
 end
 
---- off_policy.new(Class, options, defaults, actions): as agent.new. Options of all of them:
----   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
----                one that is prioritised the priorities are the errors of the values
----   relabel      how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }; its rewards are
----                those of its own task, or of the agent's
----   batch        256 transitions for each update
----   start        1000 steps of random actions, before anything is learnt
----   train_every  1: how often it learns, in steps; updates: how many then; none: as many as steps
----   n_steps      1: rewards summed before the bootstrap
----   q_range      none: { low, high }, which targets are clipped to, where returns are known to lie between (HER)
----   normalise    false; true: the nets see observations less their mean, in standard deviations, of all that was
----                observed so far, within -5 .. 5 (HER)
+--- off_policy.new(Class, options, defaults, actions): as agent.new, with the options above.
 function off_policy.new(Class, options, defaults, actions)
   for name, value in pairs(COMMON) do
     if defaults[name] == nil then defaults[name] = value end
   end
-  local self = agent.new(Class, options, defaults, actions)
+  local self = agent.new(Class, with_task(options), defaults, actions)
   local o = self.options
-  check_experience(self, o)
-  local extras = self.identifiers > 0 and { { "z", { self.identifiers } } } or nil
-  self.replay = o.replay or orrery.replay { env = self.env, capacity = o.capacity, observation_extras = extras }
+  self.replay = stores.of(self, options)
+  check_relabel(self, o.relabel)
   self.waiting, self.trained = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
@@ -67,6 +104,7 @@ function off_policy.new(Class, options, defaults, actions)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
   if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
+  if o.relabel and not o.relabel.task and #self.tasks > 1 then self.sampling.tasks = tasks.with_identifiers(self) end
   return self
 end
 

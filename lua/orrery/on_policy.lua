@@ -44,11 +44,11 @@ local function check_options(self, o)
   end
 end
 
---- on_policy.new(Class, options, defaults): an agent of the class. Besides those of every agent (agent.new) all
+--- on_policy.new(Class, options, defaults): an agent of the class. Besides those of all learners they
 --- have the options
 ---   copies     8: of the environment, that act at the same time
 ---   hidden     { 64, 64 }, activation "tanh": of policy and critic
----   rollout    4000: steps of all copies together from one update to the next
+---   rollout    4000, or the next multiple of copies below it: steps of all together from one update to the next
 ---   lambda     0.97: of generalised advantage estimation; see orrery.gae
 ---   log_std    -0.5: of real actions, where -1 .. 1 stands for their bounds: log of the deviation at first
 ---   normalise  true: advantages of a rollout get mean 0 and deviation 1
@@ -58,6 +58,9 @@ function on_policy.new(Class, options, defaults)
     if defaults[name] == nil then defaults[name] = value end
   end
   local self = agent.new(Class, options, defaults, "any")
+  if type(options) == "table" and options.rollout == nil then -- the default, for as many copies as there are
+    self.options.rollout = math.max(1, self.options.rollout // self.copies) * self.copies
+  end
   local o = self.options
   check_options(self, o)
   self.distribution = self.choices and distribution.categorical(self.choices)

@@ -11,7 +11,8 @@
 ---
 --- Options that all strategies take:
 ---   task      { reward =, termination = }, functions of (s, a, next, t): what rewards are computed by; it may
----             also be given to replay:sample
+---             also be given to replay:sample, and there instead tasks, a list of { reward =, termination =, z = }:
+---             each transition is rewarded by the one whose z the replay holds for it, in the extra field z
 ---   share     of transitions that are relabeled, 0 to 1
 ---   desired   "desired_goal": the field that is replaced
 ---   achieved  "achieved_goal": the field that its new value is taken from

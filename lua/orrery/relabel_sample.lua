@@ -118,14 +118,28 @@ local function has(fields, ...)
   return false
 end
 
+-- Of each transition the number of the task whose identifier it has.
+local function own_task(tasks, replay, index)
+  local z, number, nearest = replay:read(index, { fields = { "z" } }).z, orrery.zeros(#index), nil
+  z = z:reshape(#index, -1)
+  for i, task in ipairs(tasks) do
+    local off = orrery.sum(orrery.square(z - orrery.tensor(task.z):reshape(1, -1)), 2)
+    local better = nearest and orrery.less(off, nearest) or orrery.ones(#index)
+    number = orrery.where(better, i, number)
+    nearest = nearest and orrery.min(off, nearest) or off
+  end
+  return number
+end
+
 -- reward and terminated of what `data` holds of these transitions, or of windows of `length`.
 local function write_rewards(r, o, replay, index, data, length, goals, relabeled, more)
-  local tasks = r.tasks or { o.task or r.task }
+  local tasks = r.tasks or o.tasks or { o.task or r.task }
   if #tasks > 0 then
     local task = tasks[1]
-    local key = r.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
+    local number = more.task or o.tasks and own_task(o.tasks, replay, index) or nil
+    local key = r.tasks or o.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
     rewards.write(key, tasks, replay, index, data, {
-      length = length, goals = goals, relabeled = relabeled, task = more.task, keeps_ends = r.tasks ~= nil,
+      length = length, goals = goals, relabeled = relabeled, task = number, keeps_ends = r.tasks ~= nil,
     })
   elseif not more.reward then
     check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
@@ -209,8 +223,8 @@ local function stream_of(o) return o.stream or orrery.stream(orrery.random(1 << 
 --- sampler.sample(replay, n, options): see replay:sample.
 function sampler.sample(replay, n, options)
   local o = check.options("sample options", options,
-    { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", steps = 1, gamma = "optional number",
-      beta = "optional number" })
+    { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", tasks = "optional table", steps = 1,
+      gamma = "optional number", beta = "optional number" })
   check_relabel(o)
   if o.steps ~= math.floor(o.steps) or o.steps < 1 then
     check.fail("sample options: steps must be a whole number, 1 or more, got %s", o.steps)

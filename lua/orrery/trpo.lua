@@ -105,8 +105,8 @@ function TRPO:update(batch)
   return found
 end
 
---- orrery.trpo(options): trust region policy optimisation. See agent:learn and on_policy.new for what all learners,
---- and those without replay, have.
+--- orrery.trpo(options): trust region policy optimisation. Options besides those of all learners (tasks,
+--- seed ...), or with other defaults:
 ---   env          the environment; task, or tasks with identifiers z, for other rewards than its own
 ---   copies       8; hidden { 64, 64 }; activation "tanh"; log_std -0.5
 ---   rollout      4000: steps from one update to the next

@@ -55,7 +55,10 @@ fails("epochs must be a whole number", orrery.fqi, { env = balance, epochs = 0 }
 fails("tau must be a share, 0 to 1, not -0.1", orrery.dqn, { env = balance, tau = -0.1 })
 fails("every must be more than 0", function() small(orrery.sac):learn { every = 0 } end)
 fails("not both", orrery.sac, { env = pendulum, task = print, tasks = {} })
+fails("hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number 2 is 0", orrery.sac,
+  { env = pendulum, hidden = { 8, 0 } })
 fails("the replay is empty", function() small(orrery.sac):train(1) end)
+assert(orrery.ppo({ env = pendulum, copies = 3, hidden = { 4 } }).options.rollout == 3999)
 
 -- ---- the actor's loss goes through the critics and does not train them; targets are left where they are
 
