@@ -16,7 +16,12 @@ typedef struct lua_State lua_State;
 
      luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
      lua_pushcfunction(L, luaopen_orrery);
-     lua_setfield(L, -2, "orrery");                                */
+     lua_setfield(L, -2, "orrery");
+
+   What a person should know though nothing failed, such as a function that cannot be compiled and
+   runs as plain Lua, is told once through Lua's warnings, which a new state does not show: turn
+   them on with lua_warning(L, "@on", 0) or, in a script, warn "@on", or take them yourself with
+   lua_setwarnf. The orrery program shows them on standard error. */
 ORR_API int luaopen_orrery(lua_State *L);
 
 /* Before the module is opened: the engine it shall use, instead of making its own. The state takes

@@ -49,10 +49,7 @@ local function number_of(reward, task, step)
   if orrery.is_tensor(reward) and reward:count() == 1 then reward = reward:item() end
   if type(reward) == "boolean" then reward = reward and 1 or 0 end
   if type(reward) ~= "number" then
-    local whose = task.name and (" of task '%s'"):format(task.name) or ""
-    local what = reward == nil and "nothing" or "a " .. type(reward)
-    check.fail("evaluate: the reward%s gave %s at step %d; it must return a number", whose, what,
-      step)
+    task_module.refuse_value(("evaluate, step %d"):format(step), task.reward, "reward", reward)
   end
   if reward ~= reward or reward == math.huge or reward == -math.huge then
     local whose = task.name and (" of task '%s'"):format(task.name) or ""
@@ -112,7 +109,7 @@ local function play(env, policy, task, context, seed, steps, pace, recorder, fra
     local next, reward = guarded(observation, seen, "observation"), own
     if task.reward then
       local a = guarded(action, done, "action")
-      reward = number_of(task.reward(s, a, next, step - 1, task.inputs), task, step)
+      reward = number_of(task_module.blame(task.name, task.reward, s, a, next, step - 1, task.inputs), task, step)
       if success then
         success.at_end = task_module.holds(task.success(s, a, next, step - 1, task.inputs))
         if success.at_end and not success.first then success.first = step end

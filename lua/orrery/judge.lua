@@ -7,15 +7,8 @@ local trace = require "orrery.trace"
 
 local judge = {}
 
--- What a function gave instead of a number, and the way out where there is one.
-local function describe(value)
-  if value == nil then return "nothing: a path through it has no return" end
-  if not orrery.is_tensor(value) then return "a " .. type(value) end
-  return ("a tensor of %s; sum it, as in x:sum()"):format(table.concat({ value:shape() }, " x "))
-end
-
 -- A function of the task in a trace, or for a row in plain Lua: a number; 1 or 0 of an end or a success.
-local function value_of(f, name, arguments, given)
+local function value_of(who, f, name, arguments, given)
   if trace.is_active() then
     local value = task_module.call(f, name, arguments, given)
     return name == "reward" and value or orrery.less(0.5, value)
@@ -24,12 +17,8 @@ local function value_of(f, name, arguments, given)
   local value = f(s, a, next, t, given)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if type(value) == "boolean" or (value == nil and name ~= "reward") then value = value and 1 or 0 end
-  if type(value) ~= "number" then
-    local where = debug.getinfo(trace.is_interpreted(f) or f, "S")
-    check.fail("the %s must be a number; it gave %s (its function: %s:%d)", name, describe(value), where.short_src,
-      where.linedefined)
-  end
-  if name ~= "reward" then value = value > 0.5 and 1 or 0 end
+  if name ~= "reward" and type(value) == "number" then value = value > 0.5 and 1 or 0 end
+  if type(value) ~= "number" then task_module.refuse_value(who, f, name, value) end
   return value
 end
 
@@ -50,13 +39,13 @@ function judge.new(given, seen, done, who)
   local function verdict(s, a, next, t, inputs)
     local arguments = { trace.record(seen, s, "s"), trace.record(done, a, "a"), trace.record(seen, next, "next"), t }
     local results = {}
-    for _, name in ipairs(names) do results[name] = value_of(parts[name], name, arguments, inputs) end
+    for _, name in ipairs(names) do results[name] = value_of(who, parts[name], name, arguments, inputs) end
     return results
   end
   local all = orrery.rowwise(judge.is_marked(given) and orrery.interpret(verdict) or verdict,
     { name = task.name and ("task '%s'"):format(task.name) or "the task", uniform = { 5 }, reuse = true,
       fallback = true })
-  return function(s, a, next, t) return all(s, a, next, t, task.inputs) end
+  return function(s, a, next, t) return task_module.blame(task.name, all, s, a, next, t, task.inputs) end
 end
 
 --- judge.of_vector_env(task, many): function(many), called between the halves of a step.

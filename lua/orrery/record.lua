@@ -12,7 +12,7 @@ local function guard_of(names, what)
   local made = guards[names]
   if made and made.what == what then return made end
   local function refuse(_, name)
-    error(record.unknown(names, what, name), 2)
+    check.fail("%s", record.unknown(names, what, name))
   end
   local function refuse_operator()
     error(("the %s is a table of named fields (%s), not a number: use a field, as in x.%s"):format(what,

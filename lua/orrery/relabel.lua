@@ -153,9 +153,9 @@ end
 ---   end, { share = 0.8 })
 ---
 --- It may also return { goal =, reward =, done =, weight = }, all but the goal may be left out: reward and done
---- take the place of the task's, weight is the batch's `weight`. Functions that can be traced run compiled,
---- for the whole batch; others are called for each transition, which is told once, and may return nil: the
---- transition stays as it was.
+--- take the place of the task's, weight, 0 or more, is the batch's `weight`. Functions that can be traced run compiled,
+--- for the whole batch; others are called for each transition, which a warning tells once (the
+--- orrery program shows it; elsewhere warn "@on" does), and may return nil: the transition stays as it was.
 function relabel.custom(fn, given)
   local trace = require "orrery.trace"
   local plain = trace.is_interpreted(fn)
@@ -163,7 +163,7 @@ function relabel.custom(fn, given)
     check.fail("relabel.custom: a function of (episode, t, random) is needed, not a %s", type(fn))
   end
   local o = read_options("custom", given, { share = 1 })
-  return new("custom", o, { share = o.share, strategy = require "orrery.relabel_custom".new(fn, "goal") })
+  return new("custom", o, { share = o.share, strategy = require "orrery.relabel_custom".new(fn) })
 end
 
 --- relabel.tasks { tasks = { { name =, reward =, z = }, ... }, choose = nil, share = 1, field = "z" }:
@@ -190,8 +190,10 @@ function relabel.tasks(given)
   if not (o.share >= 0 and o.share <= 1) then check.fail("relabel.tasks: share must be 0 to 1, got %s", o.share) end
   return new("tasks", { desired = o.field }, {
     tasks = o.tasks, values = orrery.stack(rows), share = o.share,
-    strategy = o.choose and require "orrery.relabel_custom".new(o.choose, "task") or nil,
+    strategy = o.choose and require "orrery.relabel_custom".new(o.choose, #o.tasks) or nil,
   })
 end
 
-return relabel
+return setmetatable(relabel, { __index = function(_, name)
+  check.fail("%s", check.unknown("orrery.relabel", name, check.sorted_keys(relabel)))
+end })

@@ -51,10 +51,21 @@ end
 -- ---- the view of an episode, of numbers or of symbols
 
 local Episode = { __name = "orrery.episode_view" }
-Episode.__index = Episode
+local of_episodes = { "action", "at", "length", "reward" }
+
+function Episode:__index(name)
+  if Episode[name] then return Episode[name] end
+  check.fail("%s", check.unknown("relabeling, an episode", name, of_episodes))
+end
+
+local function check_self(self, name)
+  if type(self) == "table" and core.metatable(self) == Episode then return end
+  check.fail("relabeling: episode.%s needs the episode; with a colon: episode:%s(t)", name, name)
+end
 
 --- episode:at(t): observation t, 1 .. length + 1, by field.
 function Episode:at(t)
+  check_self(self, "at")
   local place = self.place(t, self.length + 1, "at")
   return record.lazy(self.fields, function(field)
     if rewards.is_word(field.name) then
@@ -67,12 +78,16 @@ end
 
 --- episode:action(t): action t, 1 .. length, by field.
 function Episode:action(t)
+  check_self(self, "action")
   local place = self.place(t, self.length, "action")
   return record.new(self.actions, self.pick("action", place, { self.actions.size }, 0), "episode:action(t)")
 end
 
 --- episode:reward(t): reward t, 1 .. length.
-function Episode:reward(t) return self.pick("reward", self.place(t, self.length, "reward"), {}, 0) end
+function Episode:reward(t)
+  check_self(self, "reward")
+  return self.pick("reward", self.place(t, self.length, "reward"), {}, 0)
+end
 
 local function view(job, rest)
   rest.fields, rest.actions = job.fields, job.actions
@@ -112,23 +127,39 @@ end
 
 -- ---- random numbers
 
-local Draws = {}
-Draws.__index = Draws
+local Draws = { __name = "orrery.relabeling_draws" }
 
---- A source of numbers: next(k) is draw k, floor(u, n) the whole part of u times n.
+function Draws:__index(name)
+  if Draws[name] then return Draws[name] end
+  check.fail("%s", check.unknown("relabeling, random", name, { "integer", "uniform" }))
+end
+
+local function check_draws(self, call)
+  if type(self) == "table" and core.metatable(self) == Draws then return end
+  check.fail("relabeling: with a colon: random:%s", call)
+end
+
+-- A source of numbers: next(k) is draw k, floor(u, low, high) the whole number that u stands for. With a stream in
+-- their place they come from there.
 local function draws_of(next_draw, floor)
   return setmetatable({ count = 0, draw = next_draw, floor = floor }, Draws)
 end
 
 function Draws:uniform()
+  check_draws(self, "uniform()")
+  local stream = rawget(self, "stream")
+  if stream then return stream:uniform() end
   self.count = self.count + 1
   return self.draw(self.count)
 end
 
 function Draws:integer(low, high)
+  check_draws(self, "integer(low, high)")
   if type(low) == "number" and type(high) == "number" and low > high then
     check.fail("random:integer(%s, %s): the highest number is below the lowest", low, high)
   end
+  local stream = rawget(self, "stream")
+  if stream then return stream:integer(low, high) end
   return self.floor(self:uniform(), low, high)
 end
 
@@ -147,8 +178,17 @@ local parts = { "done", "goal", "reward", "weight" }
 
 local function is_list(x) return type(x) == "table" and not record.is(x) and rawget(x, 1) ~= nil end
 
+-- What it is in the words of the script: a strategy's goal, or the choice among so many tasks.
+local function check_part(job, name, value)
+  if type(value) == "number" or core.is_tensor(value) or core.is_symbol(value) then return end
+  if job.choices then
+    check.fail("relabel.tasks: choose must give the number of a task, 1 to %d, not a %s", job.choices, type(value))
+  end
+  check.fail("relabel.custom: %s must be a number, or a tensor or list of them, not a %s", name, type(value))
+end
+
 -- What the function returned, as a table of goal and, where given, reward, done, weight; nil: nothing.
-local function settle(result)
+local function settle(job, result)
   if result == nil then return nil end
   local plain = record.is_plain(result) and not record.is(result) and not is_list(result)
   local settled = plain and {} or { goal = result }
@@ -166,6 +206,7 @@ local function settle(result)
     end
     if type(value) == "boolean" then settled[name] = value and 1 or 0 end
     if is_list(value) then settled[name] = orrery.stack(value) end
+    check_part(job, name, settled[name])
   end
   return settled
 end
@@ -192,7 +233,7 @@ local function compile(job, room)
           used.draws = math.max(used.draws, k)
           return input("draw " .. k, {})
         end, floor_symbols)
-        local settled = settle(call(traced_view(job, input, length, room), t, random))
+        local settled = settle(job, call(traced_view(job, input, length, room), t, random))
         if not settled then error("the strategy returns nothing for some transitions", 0) end
         for name, value in pairs(settled) do
           if type(value) == "number" then settled[name] = trace.number(value) end
@@ -220,7 +261,7 @@ local PROBES = 64 -- rows on which a new program is compared with plain Lua
 local function verify(job, batch, draws, out, rows)
   for k = 1, math.min(batch.n, rows) do
     local random = draws_of(function(i) return draws[i][k] end, floor_numbers)
-    local plain = settle(job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
+    local plain = settle(job, job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
     for _, name in ipairs(parts) do
       if (plain and plain[name] ~= nil) ~= (out[name] ~= nil) then return name .. " is there only sometimes" end
       local a, b = plain and plain[name] and flat(plain[name]) or {}, out[name] and flat(out[name][k]) or {}
@@ -259,8 +300,9 @@ end
 
 local function run_plain(job, batch, stream)
   local lists, kept = { goal = {} }, {}
+  local random = setmetatable({ stream = stream }, Draws)
   for k = 1, batch.n do
-    local settled = settle(job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), stream))
+    local settled = settle(job, job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
     kept[k] = settled and k or 0
     for name, value in pairs(settled or {}) do
       lists[name] = lists[name] or {}
@@ -291,10 +333,16 @@ Strategy.__index = Strategy
 local function job_of(self, replay)
   local job = self.jobs[replay]
   if not job then
-    job = { fn = self.fn, fields = fields_of(replay), actions = record.fields(replay.action_space), programs = {} }
+    job = { fn = self.fn, choices = self.choices, fields = fields_of(replay), actions = record.fields(replay.action_space), programs = {} }
     self.jobs[replay] = job
   end
   return job
+end
+
+--- strategy:place(): where the function was written, as file:line, for messages.
+function Strategy:place()
+  local _, _, source, line = core.info(self.fn)
+  return ("%s:%d"):format(source, line)
 end
 
 --- strategy:choose(replay, index, stream): tables of tensors: goal [n, ...], and reward, done, weight [n] where the
@@ -306,16 +354,20 @@ function Strategy:choose(replay, index, stream)
     if done then return result end
     local answer = run_plain(job, batch, stream) -- what is wrong in plain Lua, too, is raised here
     self.plain = true
-    trace.notice("a strategy of relabeling is called for each transition, in plain Lua: " .. tostring(result))
+    local reason = tostring(result)
+    local way = reason:find("math.random", 1, true) and "; better from the strategy's third argument, random:uniform()"
+      or ""
+    trace.notice("a strategy of relabeling is called for each transition, in plain Lua: " .. reason .. way)
     return answer
   end
   return run_plain(job, batch, stream)
 end
 
---- custom.new(fn): a strategy of a function of (episode, t, random), or of one that orrery.interpret marked.
-function custom.new(fn)
+--- custom.new(fn, choices): a strategy of a function of (episode, t, random), or of one that orrery.interpret marked.
+--- choices: how many tasks it chooses among; nil: it gives goals.
+function custom.new(fn, choices)
   local plain = trace.is_interpreted(fn)
-  return setmetatable({ fn = plain or fn, plain = plain ~= nil, jobs = setmetatable({}, { __mode = "k" }) }, Strategy)
+  return setmetatable({ fn = plain or fn, choices = choices, plain = plain ~= nil, jobs = setmetatable({}, { __mode = "k" }) }, Strategy)
 end
 
 return custom

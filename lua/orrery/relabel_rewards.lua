@@ -11,8 +11,8 @@ local rewards = {}
 
 --- rewards.read(task): the task, checked: what relabeling needs of it is there.
 function rewards.read(task)
-  if type(task) == "function" or trace.is_interpreted(task) then task = { reward = task } end
-  if type(task) ~= "table" then
+  if trace.is_interpreted(task) then task = { reward = task } end
+  if type(task) ~= "function" and type(task) ~= "table" then
     check.fail("relabel: a task is a table with a function `reward`, as in { reward = function(s, a, next) ... end }")
   end
   local read = task_module.read(task)
@@ -56,10 +56,10 @@ end
 
 -- Of one task: its reward, and whether it is over after the step (nil: it knows no end).
 local function call_task(read, arguments, given)
-  local reward = task_module.call(read.reward, "reward", arguments, given)
+  local reward = task_module.blame(read.name, task_module.call, read.reward, "reward", arguments, given)
   local ended
   for _, termination in ipairs(read.terminations) do
-    local p = task_module.call(termination, "termination", arguments, given)
+    local p = task_module.blame(read.name, task_module.call, termination, "termination", arguments, given)
     ended = ended and orrery.max(ended, p) or p
   end
   return reward, ended and orrery.less(0.5, ended) or trace.number(0)
@@ -218,18 +218,20 @@ local function run_compiled(job, replay, index, batch, options)
 end
 
 -- A function, or one that is marked, of plain numbers.
-local function call_plain(f, arguments, given)
+local function call_plain(read, f, name, arguments)
   f = trace.is_interpreted(f) or f
   local list = table.move(arguments, 1, 4, 1, {})
-  if next(given) then list[5] = given end
-  local value = f(table.unpack(list))
+  if next(read.inputs.values) then list[5] = read.inputs.values end
+  local value = task_module.blame(read.name, f, table.unpack(list))
   if type(value) == "boolean" then return value and 1 or 0 end
-  return type(value) == "number" and value or value:item()
+  if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
+  if type(value) ~= "number" then task_module.refuse_value("relabel", f, name, value) end
+  return value
 end
 
 local function ends(read, arguments)
   for _, termination in ipairs(read.terminations) do
-    if call_plain(termination, arguments, read.inputs.values) > 0.5 then return true end
+    if call_plain(read, termination, "termination", arguments) > 0.5 then return true end
   end
   return false
 end
@@ -250,7 +252,7 @@ local function run_plain(job, replay, index, batch, options)
       local read = job.reads[number and number[k] or 1]
       local arguments = { record.new(seen, s[k]:totable(), "s"), record.new(done, a[k]:totable(), "a"),
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
-      reward[k] = call_plain(read.reward, arguments, read.inputs.values)
+      reward[k] = call_plain(read, read.reward, "reward", arguments)
       local stays = options.keeps_ends and terminated[k] ~= 0
       for _, other in ipairs(stays and job.reads or {}) do stays = stays and not ends(other, arguments) end
       terminated[k] = (stays or ends(read, arguments)) and 1 or 0

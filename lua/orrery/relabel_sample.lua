@@ -2,6 +2,7 @@
 --- of several steps.
 local check = require "orrery.check"
 local orrery = require "orrery"
+local record = require "orrery.trace_record"
 local relabel = require "orrery.relabel"
 local rewards = require "orrery.relabel_rewards"
 
@@ -27,10 +28,48 @@ local function choose_task(r, replay, index, stream)
   return chosen:to "int"
 end
 
+-- Raises where the replay lacks a field that the strategy replaces or reads.
+local function check_fields(r, replay)
+  local names = {}
+  for _, space in ipairs { replay.observation_space, replay.observation_extras } do
+    for _, name in ipairs(space.names) do names[name] = true end
+  end
+  for _, option in ipairs { "desired", r.parts and "achieved" or nil } do
+    local name = r[option]
+    if not names[name] and r.tasks then
+      check.fail("relabel.tasks: the replay has no field '%s' for the tasks' identifiers (it has %s); name its own with "
+        .. "the option field, or make it with observation_extras = { { '%s', shape = { %d } } }", name,
+        table.concat(check.sorted_keys(names), ", "), name, r.values:size(2))
+    elseif not names[name] then
+      check.fail("%s; which field of the replay is replaced, and from which, say the options desired and achieved",
+        check.unknown("relabel." .. r.name, name, check.sorted_keys(names)))
+    end
+  end
+end
+
+-- Raises where a strategy's goals are not of the field's size, or not numbers; or a weight is none.
+local function check_results(r, replay, given)
+  local name, found, place = r.desired, given.goal:count() // given.goal:size(1), r.strategy:place()
+  local field = record.fields(replay.observation_space).by_name[name]
+    or record.fields(replay.observation_extras).by_name[name]
+  local wanted = field.count
+  if found ~= wanted then
+    check.fail("relabel.custom: the goal of the strategy of %s has %d number%s, '%s' has %d", place, found,
+      found == 1 and "" or "s", name, wanted)
+  end
+  if not given.goal:all_finite() then
+    check.fail("relabel.custom: the strategy of %s gives a goal that is NaN or infinite", place)
+  end
+  if given.weight and not (given.weight:all_finite() and orrery.min_along(given.weight) >= 0) then
+    check.fail("relabel.custom: the strategy of %s gives a weight that is below 0, NaN or infinite", place)
+  end
+end
+
 -- What replay:read needs to replace goals, which rows that concerns, and what a strategy gave besides; nil: all
 -- transitions stay as they were.
 local function choose(r, replay, index, stream)
   local n, goals, more = #index, { desired = r.desired, achieved = r.achieved }, {}
+  check_fields(r, replay)
   if r.parts then
     goals.source = replay:choose_goals(index, r.parts, { stream = stream })
   elseif r.tasks then
@@ -40,6 +79,7 @@ local function choose(r, replay, index, stream)
   else
     more = r.strategy:choose(replay, index, stream)
     if not more.goal then return nil end
+    check_results(r, replay, more)
     goals.values = more.goal
     goals.source = keep_some(more.source or orrery.arange(1, n):to "int", r.share, stream)
   end

@@ -182,9 +182,12 @@ local function run_plain(self, job, ...)
   return table.unpack(lists, 1, count or 0)
 end
 
-local function fall_back(self, reason)
+-- What is wrong in plain Lua, too, is raised; only what works there is told of.
+local function fall_back(self, reason, job, ...)
+  local results = table.pack(run_plain(self, job, ...))
   self.interpreted = true
   trace.notice(("%s runs as plain Lua, row by row on one thread: %s"):format(self.name, reason))
+  return table.unpack(results, 1, results.n)
 end
 
 -- On symbols, in a function being traced, it is the function itself.
@@ -199,10 +202,7 @@ function Rowwise:__call(...)
   if self.interpreted then return run_plain(self, job, ...) end
   if self.fallback then
     local compiled, reason = trace.try(compiled_for, self, job)
-    if not compiled then
-      fall_back(self, reason)
-      return run_plain(self, job, ...)
-    end
+    if not compiled then return fall_back(self, reason, job, ...) end
   end
   local compiled, nodes = compiled_for(self, job), nodes_of(self, job, ...)
   self.last = nodes and { nodes = nodes, compiled = compiled, values = {} }
@@ -225,7 +225,7 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 ---             the one before allocate no memory
 ---   name      stands for it in messages
 ---   uniform   { 2 }: positions of arguments whose tensors are the same for every row
----   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which is said once
+---   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which a warning tells once (warn "@on" shows it in a host's Lua)
 ---   seed      of draws in fn
 ---   verify    true: what was compiled is compared with fn in plain Lua on some samples, before it is
 ---             used; false: it is not, for functions that take long there, such as gradients of rollouts

@@ -96,6 +96,17 @@ local function read_function(given, name)
   return f
 end
 
+-- orrery.tasks.pendulum, which makes a task, is a function and would do for a reward; so would ball_game.pass.
+local function check_called(f, who, list, where)
+  for _, name in ipairs(check.sorted_keys(list or orrery.tasks)) do
+    local known, full = (list or orrery.tasks)[name], (where or "") .. name
+    if rawequal(known, f) then
+      check.fail("%s: call it, as in task = orrery.tasks.%s(), which gives the task", who, full)
+    end
+    if not list and type(known) == "table" then check_called(f, who, known, full .. ".") end
+  end
+end
+
 --- task.read(given, events, extra): the task with lists in place of what may be one thing or several. given: a
 --- table, or the reward alone; events: names that a model learns, or nil; extra: a table whose constraint,
 --- value and policy take the place of the task's.
@@ -111,6 +122,7 @@ end
 ---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes. Functions get them,
 ---                 with the probabilities of learned events, in a table as their last argument: given.goal
 function task.read(given, events, extra)
+  if is_function(given) then check_called(given, "task") end
   if is_function(given) then given = { reward = given } end
   if given == nil then given = {} end
   task.check(given, "mpc")
@@ -129,6 +141,27 @@ function task.read(given, events, extra)
     policy = read_function({ policy = chosen "policy" }, "policy"),
     inputs = read_inputs(given.inputs, events),
   }
+end
+
+--- task.refuse_value(who, f, name, value): raises that the task's function f, its reward or so, gave no number.
+function task.refuse_value(who, f, name, value)
+  local _, _, source, line = core.info(trace.is_interpreted(f) or f)
+  local what = value == nil and "nothing" or "a " .. type(value)
+  if orrery.is_tensor(value) then
+    what = ("values of shape [%s]; join them, as in (x - y):abs():sum()"):format(table.concat({ value:shape() }, ", "))
+  end
+  check.fail("%s: the %s of %s:%d must return a number, not %s", who, name, source, line, what)
+end
+
+--- task.blame(name, f, ...): f(...), of a task's functions; a field that is not there is told with the task's name.
+function task.blame(name, f, ...)
+  local results = table.pack(pcall(f, ...))
+  if results[1] then return table.unpack(results, 2, results.n) end
+  local message = results[2]
+  if name and type(message) == "string" and message:find("no field '", 1, true) then
+    message = ("%s; the task '%s' reads it: is it for another environment?"):format(message, name)
+  end
+  error(message, 0)
 end
 
 -- The plain function, also of one that orrery.interpret has marked; nil for anything else.
@@ -163,6 +196,7 @@ end
 --- inputs }, plain functions or nil; an empty table without a task. given: a task, or its reward alone.
 function task.functions(given, who)
   if given == nil then return {} end
+  check_called(given, who)
   if function_of(given) then given = { reward = given } end
   if type(given) ~= "table" or not function_of(given.reward) then
     check.fail("%s: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", who)

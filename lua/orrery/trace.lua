@@ -305,9 +305,12 @@ local function check_returns(name, results, wanted)
   end
   local scalar = type(value) == "number" or type(value) == "boolean" or (core.is_symbol(value) and value:axes() == 0)
   if not scalar then
-    local one = core.is_symbol(value) and value:count() == 1 and "; take its number, as in net(s)[1]" or ""
-    error(("%s must return a number, not %s%s"):format(name,
-      core.is_symbol(value) and tostring(value) or type(value), one), 0)
+    local found = type(value)
+    if core.is_symbol(value) then
+      found = value:count() == 1 and "a vector of one; take its number, as in net(s)[1]"
+        or ("values of shape [%s]; join them, as in (x - y):abs():sum()"):format(table.concat({ value:shape() }, ", "))
+    end
+    error(("%s must return a number, not %s"):format(name, found), 0)
   end
 end
 
@@ -346,7 +349,8 @@ end
 
 -- ---- the way out
 
---- trace.notice: given a line for a person when something falls back to plain Lua; may be replaced.
+--- trace.notice: given a line for a person when something falls back to plain Lua; may be replaced. Lua shows
+--- warnings only where its host has turned them on, as the orrery program does (see orrery/lua.h).
 function trace.notice(message)
   if warn then warn("orrery: " .. message) end
 end

@@ -144,7 +144,7 @@ function Session:plain(v, depth)
   for key, value in next, real or v do
     if real then value = v[key] end
     copy[key] = self:plain(value, depth + 1)
-    changed = changed or copy[key] ~= value
+    changed = changed or not rawequal(copy[key], value)
   end
   if not changed then return v end
   local meta = real and core.metatable(real)

@@ -73,7 +73,7 @@ local Named = {}
 function Named:__index(key)
   if type(key) ~= "string" then return nil end
   local names = check.sorted_keys(self)
-  error(record.missing(key, "the sample", names), 2)
+  check.fail("%s", record.missing(key, "the sample", names))
 end
 
 --- record.named(t): t as such a table; record.is_plain(v): whether v is one, or a plain table;
@@ -118,7 +118,7 @@ function Record:__index(key)
     local names = names_of(c.fields)
     local hint = type(key) == "number" and names[1] and ("; fields have names, as in %s.%s"):format(c.name or "s",
       names[1]) or ""
-    error(record.missing(key, c.name or "the sample", names) .. hint, 2)
+    check.fail("%s%s", record.missing(key, c.name or "the sample", names), hint)
   end
   local value = c.read[key]
   if value == nil then

@@ -3,6 +3,8 @@
 #include <lualib.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -48,3 +50,26 @@ int report_error(lua_State *L) {
   int code = interrupt_exit_code();
   return code ? code : 1;
 }
+
+/* A warning, in parts; "@off" and "@on" are as in Lua itself. */
+static void show_warning(void *user, const char *part, int more) {
+  static bool off, inside;
+  (void)user;
+  if (!inside && !more && part[0] == '@') {
+    if (strcmp(part, "@off") == 0) off = true;
+    if (strcmp(part, "@on") == 0) off = false;
+    return;
+  }
+  if (!off) {
+    if (!inside) {
+      fflush(stdout);
+      if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr); /* a line of progress may stand there */
+      fputs("warning: ", stderr);
+    }
+    fputs(part, stderr);
+    if (!more) fputc('\n', stderr);
+  }
+  inside = more != 0;
+}
+
+void show_warnings(lua_State *L) { lua_setwarnf(L, show_warning, NULL); }

@@ -22,6 +22,8 @@ int call_watched(lua_State *L, orr_engine *engine, int arguments);
 /* Prints and pops the message on top of the stack. Returns the exit code: 1, or that of the
    signal that stopped the script. */
 int report_error(lua_State *L);
+/* What the library and scripts tell with `warn` goes to standard error, a line each. */
+void show_warnings(lua_State *L);
 
 /* show.c: pushes a text for people: strings quoted, tables opened to a small depth. */
 void push_shown(lua_State *L, int index);

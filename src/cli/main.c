@@ -128,6 +128,7 @@ static int run_command(lua_State *L, orr_engine *engine, char **arguments, int c
 static int open_libraries(lua_State *L) {
   luaL_openlibs(L);
   watch_coroutines(L);
+  show_warnings(L);
   luaL_requiref(L, "orrery", luaopen_orrery, 1);
   return 0;
 }

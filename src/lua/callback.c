@@ -2,6 +2,8 @@
    be called from any place of the engine. Errors end here and become the engine's message. */
 #include "lua/callback.h"
 
+#include <string.h>
+
 #include "lua/host.h"
 #include "orrery/lua.h"
 
@@ -9,10 +11,26 @@ enum { STRIDE = 100000 }; /* instructions between two looks at the limit */
 
 lua_State *volatile *orr_lua_running(lua_State *L) { return &lua_make_host(L)->running; }
 
+/* The message, and how the function came there, where it did so through others of its own. */
 static int add_traceback(lua_State *L) {
+  static const char engine[] = "\n\t[C]: in ?"; /* the last line: who called the function */
+  size_t size, last = sizeof engine - 1;
   const char *message = lua_tostring(L, 1);
-  if (message) luaL_traceback(L, L, message, 1);
-  else lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
+  if (!message) {
+    lua_pushfstring(L, "the error is a %s", luaL_typename(L, 1));
+    return 1;
+  }
+  luaL_traceback(L, L, NULL, 1);
+  const char *way = lua_tolstring(L, -1, &size);
+  if (size > last && strcmp(way + size - last, engine) == 0) size -= last;
+  int functions = 0;
+  for (size_t i = 0; i + 1 < size; i++) functions += way[i] == '\n' && way[i + 1] == '\t';
+  lua_settop(L, 2);
+  lua_pushvalue(L, 1);
+  lua_pushliteral(L, "\n");
+  lua_pushlstring(L, way, size);
+  if (functions < 2) lua_settop(L, 3);
+  lua_concat(L, lua_gettop(L) - 2);
   return 1;
 }
 

@@ -126,7 +126,11 @@ static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t 
   return 1;
 }
 
-static const char *const batch_options[] = {"fields", "into", "stream", "partial", NULL};
+static const char *const sample_options[] = {"beta",  "fields", "gamma", "into", "relabel",
+                                             "steps", "stream", "task",  NULL};
+static const char *const window_options[] = {"fields", "into", "partial", "relabel",
+                                             "stream", "task", NULL};
+static const char *const all_options[] = {"fields", "into", NULL};
 
 /* Options that lua/orrery/relabel_sample.lua reads: then its `function` answers the call. */
 static bool asks_for_more(lua_State *L, int index, bool found) {
@@ -147,10 +151,6 @@ static int call_sampler(lua_State *L, const char *function) {
   lua_insert(L, 1);
   lua_call(L, lua_gettop(L) - 1, 1);
   return 1;
-}
-
-static void check_batch_options(lua_State *L, int index, const char *what) {
-  lua_check_options(L, index, what, batch_options);
 }
 
 orr_random *lua_option_stream(lua_State *L, int index) {
@@ -183,7 +183,7 @@ extra fields. `stream` is an orrery.stream to draw from; `into` an earlier batch
 written again. With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and
 terminated are those of the new goal by `task` (or the strategy's own), and `relabeled` is 1 where
 that was done. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
-of n, reward is the discounted sum of n rewards, next_observation and all else that is "next" are n
+of n > 1, and gamma of 0.99 unless it is given, reward is the discounted sum of n rewards, next_observation and all else that is "next" are n
 steps on, or as many as there are to the end, and discount is gamma to that number. From a replay
 that is prioritised the batch also has `index`, for replay:set_priorities, and `weight`, importance
 weights with beta. */
@@ -191,7 +191,7 @@ static int sample(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of transitions");
   if (asks_for_more(L, 3, orr_replay_is_prioritised(replay))) return call_sampler(L, "sample");
-  check_batch_options(L, 3, "sample options");
+  lua_check_options(L, 3, "sample options", sample_options);
   lua_settop(L, 3);
   orr_random *stream = lua_option_stream(L, 3);
   request r;
@@ -214,7 +214,7 @@ static int windows(lua_State *L) {
   int64_t count = check_count(L, 2, "the number of windows");
   int64_t length = check_count(L, 3, "the length of windows");
   if (asks_for_more(L, 4, false)) return call_sampler(L, "windows");
-  check_batch_options(L, 4, "windows options");
+  lua_check_options(L, 4, "windows options", window_options);
   lua_settop(L, 4);
   orr_random *stream = lua_option_stream(L, 4);
   bool partial = lua_istable(L, 4) && lua_option_boolean(L, 4, "partial", false);
@@ -232,7 +232,7 @@ static int transitions(lua_State *L) {
   static const char *const standard[] = {"observation", "action",  "reward", "next_observation",
                                          "terminated",  "episode", NULL};
   orr_replay *replay = check_replay(L);
-  check_batch_options(L, 2, "transitions options");
+  lua_check_options(L, 2, "transitions options", all_options);
   lua_settop(L, 2);
   request r;
   begin_request(L, &r, replay, 2, standard, true);

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "lua/symbol.h"
+
 static void free_tensor(void *object) { orr_tensor_free(object); }
 
 /* Values from Lua. */
@@ -370,6 +372,25 @@ static int compare(lua_State *L, bool equal_too) {
   return 1;
 }
 
+/* Lua asks only for two different userdata. Vectors have no one answer: that of Lua without this, that
+   two tensors of equal numbers differ, is a reward that never comes. A closed one equals nothing. */
+static int tensor_equal(lua_State *L) {
+  if (lua_test_symbol(L, 1) || lua_test_symbol(L, 2))
+    return lua_complain(L, "== between a symbol and a tensor: use orrery.equal(a, b)");
+  lua_handle *a = luaL_testudata(L, 1, lua_tensor_class.name);
+  lua_handle *b = luaL_testudata(L, 2, lua_tensor_class.name);
+  if (!a || !b || !a->object || !b->object) {
+    lua_pushboolean(L, false);
+    return 1;
+  }
+  if (orr_tensor_count(a->object) != 1 || orr_tensor_count(b->object) != 1)
+    return lua_complain(L, "== of tensors: use orrery.equal(a, b), which compares number by number "
+                           "into 1s and 0s; orrery.equal(a, b):min() is 1 where all are equal. "
+                           "Whether both are the same object: rawequal(a, b)");
+  lua_pushboolean(L, orr_tensor_get(a->object, 0) == orr_tensor_get(b->object, 0));
+  return 1;
+}
+
 static int tensor_less(lua_State *L) { return compare(L, false); }
 static int tensor_less_equal(lua_State *L) { return compare(L, true); }
 
@@ -378,13 +399,10 @@ static const luaL_Reg methods[] = {{"shape", tensor_shape},     {"size", tensor_
                                    {"dtype", tensor_dtype},     {"item", tensor_item},
                                    {"totable", tensor_totable}, {NULL, NULL}};
 
-static const luaL_Reg metamethods[] = {{"__index", tensor_index},
-                                       {"__newindex", tensor_set_index},
-                                       {"__len", tensor_length},
-                                       {"__tostring", tensor_tostring},
-                                       {"__lt", tensor_less},
-                                       {"__le", tensor_less_equal},
-                                       {NULL, NULL}};
+static const luaL_Reg metamethods[] = {{"__index", tensor_index}, {"__newindex", tensor_set_index},
+                                       {"__len", tensor_length},  {"__tostring", tensor_tostring},
+                                       {"__lt", tensor_less},     {"__le", tensor_less_equal},
+                                       {"__eq", tensor_equal},    {NULL, NULL}};
 
 const lua_class lua_tensor_class = {"orrery.tensor", "tensor", free_tensor, methods, metamethods};
 

@@ -11,7 +11,7 @@
 
 #include "tensor/tensor.h"
 
-enum { MANY = 1000, EDGE = 3, DECIMALS = 4 };
+enum { MANY = 200, EDGE = 3, DECIMALS = 4 };
 
 typedef struct printer {
   const orr_tensor *x;

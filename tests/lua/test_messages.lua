@@ -116,6 +116,92 @@ refused(function()
   recorder:start { cos = 1, sin = 0, velocity = -(0 / 0) }
 end, "is NaN")
 
+-- ---- relabeling, and tasks that are none
+
+local flipping = orrery.env("bit_flipping", { bits = 4 })
+local flips = orrery.replay { env = flipping, prioritised = { alpha = 0.6 },
+  observation_extras = { { "z", shape = { 2 } } } }
+do
+  local many = orrery.vector_env(flipping, 2, { replay = flips })
+  many:reset(1)
+  many:set("z", orrery.zeros(2, 2))
+  for _ = 1, 20 do many:step(orrery.zeros(2):to "int") end
+end
+local relabel, task = orrery.relabel, orrery.tasks.bit_flipping()
+local notices, tell = {}, require "orrery.trace".notice
+require "orrery.trace".notice = function(message) notices[#notices + 1] = message end
+local function strategy(f) return flips:sample(8, { relabel = relabel.custom(f), task = task }) end
+
+refused(function() return relabel.futur {} end, "orrery.relabel", "did you mean 'future'")
+refused(function() flips:sample(8, { step = 3 }) end, "sample options", "did you mean 'steps'")
+refused(function() flips:sample(8, { partial = true }) end, "sample options", "'partial'", "relabel")
+refused(function() flips:windows(2, 2, { steps = 3 }) end, "windows options", "'steps'", "partial")
+refused(function() flips:transitions { stream = orrery.stream(1) } end, "transitions options", "'stream'")
+refused(function() flips:sample(8, { relabel = relabel.future { desired = "goal" }, task = task }) end,
+  "relabel.future: there is no 'goal'", "achieved_goal, desired_goal", "options desired and achieved")
+refused(function() flips:sample(8, { relabel = relabel.final { achieved = "goal" }, task = task }) end, "relabel.final")
+refused(function() replay:sample(8, { relabel = relabel.future {}, task = task }) end, "no 'desired_goal'")
+refused(function() strategy(function() return orrery.zeros(3) end) end, HERE, "has 3 numbers", "'desired_goal' has 4")
+refused(function() strategy(function() return "b" end) end, "relabel.custom: goal must be a number", "not a string")
+refused(function() strategy(function(e) return e:at(1).achieved_goal * (0 / 0) end) end, "NaN", HERE)
+local function weighted(weight)
+  return function(e) return { goal = e:at(1).achieved_goal, weight = weight } end
+end
+refused(function() strategy(weighted(-1)) end, "weight that is below 0", HERE)
+assert(strategy(weighted(0.5)).weight:count() == 8)
+refused(function() strategy(function(e, t) return e.at(t).achieved_goal end) end, "with a colon: episode:at(t)")
+refused(function() strategy(function(e) return e:at(e.lenght).achieved_goal end) end, "did you mean 'length'")
+for _, kind in ipairs { function(f) return f end, orrery.interpret } do
+  refused(function()
+    strategy(kind(function(e, _, r) return e:at(r.integer(1, 2)).achieved_goal end))
+  end, "with a colon: random:integer")
+  refused(function()
+    strategy(kind(function(e, _, r) return e:at(r:unifrm()).achieved_goal end))
+  end, "did you mean 'uniform'")
+end
+notices = {}
+strategy(function(e) return e:at(math.random(e.length)).achieved_goal end)
+assert(#notices == 1 and notices[1]:find("random:uniform()", 1, true), notices[1])
+require "orrery.trace".notice = tell
+local named = { { name = "a", reward = function() return 0 end, z = { 1, 0 } },
+  { name = "b", reward = function() return 1 end, z = { 0, 1 } } }
+local function among(choose, field)
+  return flips:sample(8, { relabel = relabel.tasks { tasks = named, choose = choose, field = field } })
+end
+refused(function() among(function() return "b" end) end, "number of a task, 1 to 2, not a string")
+refused(function() among(nil, "zz") end, "relabel.tasks", "no field 'zz'", "observation_extras", "shape = { 2 }")
+assert(among(function() return 2 end).reward:same(orrery.ones(8)))
+refused(function()
+  local batch = flips:sample(4)
+  flips:set_priorities(batch.index, orrery.tensor { 1, 2, 3, -1 })
+end, "number 4 of the priorities is -1")
+
+local function judged(given)
+  local many = orrery.vector_env(flipping, 3, { task = given })
+  many:reset(1)
+  return many:step(orrery.zeros(3):to "int")
+end
+local function evaluated(given) return orrery.evaluate(flipping, orrery.policy.random(flipping), { task = given }) end
+local function relabeled(given) return flips:sample(8, { relabel = relabel.future {}, task = given }) end
+for _, ask in ipairs { judged, evaluated, relabeled } do
+  refused(function() return ask(orrery.tasks.bit_flipping) end, "call it, as in task = orrery.tasks.bit_flipping()")
+  refused(function() return ask(orrery.tasks.pendulum()) end, "no field 'sin'", "task 'pendulum'")
+  refused(function()
+    return ask { reward = function(_, _, next) return next.achieved_goal - next.desired_goal end }
+  end, HERE, "must return a number, not values of shape [4]", ":sum()")
+end
+refused(function() return judged { reward = function() end } end, HERE, "must return a number, not nothing")
+refused(function()
+  return relabeled { reward = orrery.interpret(function(_, _, next) return next.achieved_goal end) }
+end, "relabel: the reward of " .. HERE, "shape [4]")
+
+-- ---- an environment's own error has no more than the line where it happened
+
+local failing = orrery.env { name = "failing", observation = { "x" }, action = { { "u", low = -1, high = 1 } },
+  reset = function() return { x = 0 } end, step = function(self) return self.nothing.x end }
+failing:reset(1)
+assert(not refused(function() failing:step { u = 0 } end, "environment 'failing', step 1", HERE):find "traceback")
+
 -- ---- options of planners, nets' layers, optimisers; numbers as a person writes them
 
 refused(function() return env.step() end, "not nothing", "with a colon")

@@ -172,7 +172,7 @@ fails("did you mean 'achieved_goal'", sample, relabel.custom(function(e, t) retu
 fails("a whole observation", sample, relabel.custom(function(episode, t) return episode:at(t) end), 5)
 fails("did you mean 'reward'", sample, relabel.custom(function() return { goal = { 0, 0 }, rewrad = 1 } end), 5)
 fails("has no goal", sample, relabel.custom(function() return { reward = 1 } end), 5)
-fails("rows of 2 numbers", sample, relabel.custom(function(episode, t) return episode:at(t).key end), 5)
+fails("1 number, 'desired_goal' has 2", sample, relabel.custom(function(episode, t) return episode:at(t).key end), 5)
 fails("below the lowest", sample, relabel.custom(function(_, _, random) return random:integer(3, 1) end), 5)
 fails("a function of (episode, t, random)", relabel.custom, "future")
 

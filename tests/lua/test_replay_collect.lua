@@ -175,7 +175,7 @@ fails("no field 'cuont' in the observation (count, start); did you mean 'count'?
   object, { task = { reward = function(s) return s.cuont end } })
 fails("no field 'torque' in the action", orrery.evaluate, limited, object,
   { task = { reward = function(s, action) return action.torque end } })
-fails("gave nothing", orrery.evaluate, limited, object, { task = { reward = function() end } })
+fails("must return a number, not nothing", orrery.evaluate, limited, object, { task = { reward = function() end } })
 fails("task 'spin'", orrery.evaluate, limited, object, { task = { name = "spin", reward = function() return "x" end } })
 fails("step 1", orrery.evaluate, limited, object, { task = { reward = function() return 0 / 0 end } })
 fails("function `reward`", orrery.evaluate, limited, object, { task = { rewards = 1 } })

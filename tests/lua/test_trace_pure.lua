@@ -74,4 +74,10 @@ end, { fallback = true, name = "halving" })
 assert(fallen(T { 1, 2.5, 3.25 }):same { 1, 0.5, 0.25 })
 assert(fallen(T { 1.5 }):same { 0.5 })
 assert(#notices == 1 and notices[1]:find("halving runs as plain Lua", 1, true), notices[1])
+-- A mistake that plain Lua has, too, is raised, and not told as a fallback.
+local equal = orrery.rowwise(function(a, b) if a == b then return 0 end return -1 end, { fallback = true })
+for _ = 1, 2 do
+  local done, message = pcall(equal, orrery.ones(3, 2), orrery.ones(3, 2))
+  assert(not done and message:find "orrery.equal%(a, b%)" and #notices == 1, message)
+end
 assert(not pcall(orrery.interpret, 3))

@@ -342,3 +342,18 @@ do
   many:close()
   fails("was closed", function() many:step { 0, 0 } end)
 end
+
+-- ---- a reward that compares goals with == is a mistake, everywhere, and no -1 for ever
+
+do
+  local flipping = orrery.env("bit_flipping", { bits = 4 })
+  local task = { reward = function(_, _, next) return next.achieved_goal == next.desired_goal and 0 or -1 end }
+  fails("orrery.equal(a, b)", function()
+    local many = orrery.vector_env(flipping, 8, { task = task })
+    many:reset(1)
+    many:step(orrery.zeros(8):to "int")
+  end)
+  fails("orrery.equal(a, b)", function()
+    return orrery.evaluate(flipping, orrery.policy.random(flipping), { task = task })
+  end)
+end
