@@ -8,19 +8,6 @@ local trace = require "orrery.trace"
 
 local tasks = {}
 
--- A function of orrery.tasks that makes a task is taken for one where it was not called.
-local function check_called(self, given)
-  for name, make in pairs(orrery.tasks) do
-    local found = rawequal(given, make) and name
-    for part, inner in pairs(type(make) == "table" and make or {}) do
-      if rawequal(given, inner) then found = name .. "." .. part end
-    end
-    if found then
-      check.fail("%s options: orrery.tasks.%s makes the task; call it: orrery.tasks.%s()", self.name, found, found)
-    end
-  end
-end
-
 -- A task that is another environment's, or whose reward is no number, is found here and not after the first steps.
 -- What else goes wrong with zeros may be right with what is observed.
 local function check_fit(self, one)
@@ -31,10 +18,11 @@ local function check_fit(self, one)
     judge.new(one.given, seen, done, self.name)(row(seen.size), row(done.size), row(seen.size), orrery.zeros(1))
   end)
   message = tostring(message)
-  if ok or not (message:find("no field '", 1, true) or message:find("must be a number", 1, true)) then return end
-  if message:find("^%S*lua/orrery/") or not message:find("no field '", 1, true) then
-    message = message:gsub("^%S+:%d+: ", "")
-  end
+  local field, number = message:find("no field '", 1, true), message:find("must return a number", 1, true)
+  if ok or not (field or number) then return end
+  local source = debug.getinfo(task.functions(one.given, self.name).reward, "S").source
+  if number or source:find("lua/orrery/", 1, true) then message = message:gsub("^%S+:%d+: ", "") end
+  message = message:gsub("^" .. self.name .. ": ", ""):gsub("; the task '.-' reads it: .*$", "")
   check.fail("%s options: the task '%s' does not fit the environment '%s': %s", self.name, one.name, self.env.name,
     message)
 end
@@ -48,7 +36,6 @@ local function read(self, o)
   end
   local list, known, names = {}, 0, {}
   for i, given in ipairs(o.tasks or { o.task }) do
-    check_called(self, given)
     local name = task.functions(given, self.name .. " options").name
     local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
     list[i] = { name = name or ("task %d"):format(i), given = given, z = z }

@@ -96,12 +96,14 @@ local function read_function(given, name)
   return f
 end
 
--- orrery.tasks.pendulum, which makes a task, is a function and would do for a reward.
-local function check_called(f, who)
-  for _, name in ipairs(check.sorted_keys(orrery.tasks)) do
-    if rawequal(orrery.tasks[name], f) then
-      check.fail("%s: call it, as in task = orrery.tasks.%s(), which gives the task", who, name)
+-- orrery.tasks.pendulum, which makes a task, is a function and would do for a reward; so would ball_game.pass.
+local function check_called(f, who, list, where)
+  for _, name in ipairs(check.sorted_keys(list or orrery.tasks)) do
+    local known, full = (list or orrery.tasks)[name], (where or "") .. name
+    if rawequal(known, f) then
+      check.fail("%s: call it, as in task = orrery.tasks.%s(), which gives the task", who, full)
     end
+    if not list and type(known) == "table" then check_called(f, who, known, full .. ".") end
   end
 end
 
@@ -194,7 +196,7 @@ end
 --- inputs }, plain functions or nil; an empty table without a task. given: a task, or its reward alone.
 function task.functions(given, who)
   if given == nil then return {} end
-  if function_of(given) then check_called(given, who) end
+  check_called(given, who)
   if function_of(given) then given = { reward = given } end
   if type(given) ~= "table" or not function_of(given.reward) then
     check.fail("%s: a task is a table with a function `reward`, as in { reward = function(s, a) ... end }", who)

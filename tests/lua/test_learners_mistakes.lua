@@ -49,12 +49,12 @@ fails("made with observation_extras = { { \"z\", { 2 } } }", dqn,
 
 fails("the task 'pendulum' does not fit the environment 'bit_flipping': no field 'sin' in s (achieved_goal, desired_goal)",
   dqn, { task = orrery.tasks.pendulum() })
-fails("call it: orrery.tasks.bit_flipping()", dqn, { task = orrery.tasks.bit_flipping })
-fails("call it: orrery.tasks.ball_game.pass()", orrery.sac,
+fails("call it, as in task = orrery.tasks.bit_flipping()", dqn, { task = orrery.tasks.bit_flipping })
+fails("call it, as in task = orrery.tasks.ball_game.pass()", orrery.sac,
   { env = orrery.env "ball_game", task = orrery.tasks.ball_game.pass })
-fails("must be a number; it gave a tensor of 4; sum it", dqn,
+fails("must return a number, not values of shape [4]; join them", dqn,
   { task = function(_, _, next) return next.achieved_goal - next.desired_goal end })
-fails("it gave nothing: a path through it has no return (its function: tests/lua/test_learners_mistakes.lua:", dqn,
+fails("does not fit the environment 'bit_flipping': the reward of tests/lua/test_learners_mistakes.lua:", dqn,
   { task = function(_, _, next) local unused = next.achieved_goal end })
 fails("tasks 1 and 2 are both called 'bit_flipping'", dqn, { tasks = { task, task } })
 fails("tasks must be a list", dqn, { tasks = {} })
