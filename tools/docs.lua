@@ -184,6 +184,9 @@ local TABLES = { planners = "Planners and their options", layers = "Layers", opt
   risks = "Measures of risk", inits = "How the weights of a linear layer start",
   ops = "Functions of numbers, tensors and symbols" }
 
+-- How the rows of a kind are called, where that is not the user's to choose.
+local CALLS = { UNARY = "orrery.%s(x)", BINARY = "orrery.%s(a, b)" }
+
 local sections = {} -- lines of each source, by name
 local written = {} -- of each source: introductions and entries, before they are put together
 local out = {}
@@ -274,7 +277,8 @@ local function put_table(path, text)
   if #list == 0 then return end
   put "| name | |\n| --- | --- |"
   for _, row in ipairs(list) do
-    put("| `%s` | %s |", row.name, row.doc)
+    local call = CALLS[row.kind]
+    put("| `%s` | %s |", call and call:format(row.name) or row.name, row.doc)
     for _, option in ipairs(row.options) do
       put("| &nbsp;&nbsp;%s | %s; default %s |", option.name, option.doc, option.default)
     end

@@ -49,7 +49,8 @@ local function number_of(reward, task, step)
   if orrery.is_tensor(reward) and reward:count() == 1 then reward = reward:item() end
   if type(reward) == "boolean" then reward = reward and 1 or 0 end
   if type(reward) ~= "number" then
-    task_module.refuse_value(("evaluate, step %d"):format(step), task.reward, "reward", reward)
+    local whose = task.name and (", task '%s'"):format(task.name) or ""
+    task_module.refuse_value(("evaluate, step %d%s"):format(step, whose), task.reward, "reward", reward)
   end
   if reward ~= reward or reward == math.huge or reward == -math.huge then
     local whose = task.name and (" of task '%s'"):format(task.name) or ""

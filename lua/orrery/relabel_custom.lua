@@ -333,7 +333,8 @@ Strategy.__index = Strategy
 local function job_of(self, replay)
   local job = self.jobs[replay]
   if not job then
-    job = { fn = self.fn, choices = self.choices, fields = fields_of(replay), actions = record.fields(replay.action_space), programs = {} }
+    job = { fn = self.fn, choices = self.choices, fields = fields_of(replay),
+            actions = record.fields(replay.action_space), programs = {} }
     self.jobs[replay] = job
   end
   return job
@@ -367,7 +368,8 @@ end
 --- choices: how many tasks it chooses among; nil: it gives goals.
 function custom.new(fn, choices)
   local plain = trace.is_interpreted(fn)
-  return setmetatable({ fn = plain or fn, choices = choices, plain = plain ~= nil, jobs = setmetatable({}, { __mode = "k" }) }, Strategy)
+  return setmetatable({ fn = plain or fn, choices = choices, plain = plain ~= nil,
+                        jobs = setmetatable({}, { __mode = "k" }) }, Strategy)
 end
 
 return custom

@@ -225,7 +225,8 @@ function Rowwise:__tostring() return "rowwise " .. self.name end
 ---             the one before allocate no memory
 ---   name      stands for it in messages
 ---   uniform   { 2 }: positions of arguments whose tensors are the same for every row
----   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which a warning tells once (warn "@on" shows it in a host's Lua)
+---   fallback  false; true: where fn cannot be traced, it runs in plain Lua, which a warning tells once; the orrery program
+---             shows it, elsewhere warn "@on" does
 ---   seed      of draws in fn
 ---   verify    true: what was compiled is compared with fn in plain Lua on some samples, before it is
 ---             used; false: it is not, for functions that take long there, such as gradients of rollouts

@@ -160,8 +160,8 @@ static int tensor_all_finite(lua_State *L) {
   return 1;
 }
 
-/*** tensor:same(y): whether shapes and all numbers are the same, NaN equal to NaN. (== asks whether
-they are one and the same tensor.) */
+/*** tensor:same(y): whether shapes and all numbers are the same, NaN equal to NaN. (== is for
+tensors of one number; rawequal asks whether they are one and the same tensor.) */
 static int tensor_same(lua_State *L) {
   orr_tensor *x = lua_check_tensor(L, 1);
   lua_pushboolean(L, orr_tensor_same(x, lua_to_tensor(L, 2)));

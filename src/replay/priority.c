@@ -125,14 +125,16 @@ orr_status orr_replay_set_priorities(orr_replay *replay, int64_t count, const in
   if (check_prioritised(replay)) return ORR_STATE;
   for (int64_t i = 0; i < count; i++) {
     if (!(priorities[i] >= 0) || isinf(priorities[i]))
-      return engine_fail(replay->engine, ORR_NUMBER,
-                         "replay: number %lld of the priorities is %g; they must be finite, and 0 or more",
-                         (long long)i + 1, (double)priorities[i]);
+      return engine_fail(
+          replay->engine, ORR_NUMBER,
+          "replay: number %lld of the priorities is %g; they must be finite, and 0 or more",
+          (long long)i + 1, (double)priorities[i]);
     if (pow((double)priorities[i] + LEAST, replay->alpha) > MOST)
-      return engine_fail(replay->engine, ORR_NUMBER,
-                         "replay: number %lld of the priorities, %g, to the power alpha, %g, is too large to be "
-                         "added up",
-                         (long long)i + 1, (double)priorities[i], replay->alpha);
+      return engine_fail(
+          replay->engine, ORR_NUMBER,
+          "replay: number %lld of the priorities, %g, to the power alpha, %g, is too large to be "
+          "added up",
+          (long long)i + 1, (double)priorities[i], replay->alpha);
   }
   int64_t first = oldest(replay);
   for (int64_t i = 0; i < count; i++) {
