@@ -54,9 +54,9 @@ static int new_builtin(lua_State *L, const char *name) {
 /*** orrery.env(name, options): a built-in environment: pendulum, cartpole, cartpole_balance,
 reacher, point_mass, pencil, cliff, bit_flipping, push, ball_game; see orrery.environments for their
 options. Those with goals follow Gymnasium's GoalEnv: the observation has achieved_goal and
-desired_goal, and no start satisfies its goal. max_steps changes when an episode is truncated, 0: never. It has name,
-observation_space, action_space, state_space (nil: hidden), max_steps, steps, ended, thread_safe,
-can_draw and definition. */
+desired_goal, and no start satisfies its goal. max_steps changes when an episode is truncated, 0:
+never. It has name, observation_space, action_space, state_space (nil: hidden), max_steps, steps,
+ended, thread_safe, can_draw and definition. */
 /*** orrery.env(definition): an environment written in Lua, a table of
   name         for messages
   observation  its fields, as orrery.space takes them

@@ -183,10 +183,10 @@ extra fields. `stream` is an orrery.stream to draw from; `into` an earlier batch
 written again. With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and
 terminated are those of the new goal by `task` (or the strategy's own), and `relabeled` is 1 where
 that was done. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
-of n > 1, and gamma of 0.99 unless it is given, reward is the discounted sum of n rewards, next_observation and all else that is "next" are n
-steps on, or as many as there are to the end, and discount is gamma to that number. From a replay
-that is prioritised the batch also has `index`, for replay:set_priorities, and `weight`, importance
-weights with beta. */
+of n > 1, and gamma of 0.99 unless it is given, reward is the discounted sum of n rewards,
+next_observation and all else that is "next" are n steps on, or as many as there are to the end, and
+discount is gamma to that number. From a replay that is prioritised the batch also has `index`, for
+replay:set_priorities, and `weight`, importance weights with beta. */
 static int sample(lua_State *L) {
   orr_replay *replay = check_replay(L);
   int64_t count = check_count(L, 2, "the number of transitions");

@@ -372,8 +372,9 @@ static int compare(lua_State *L, bool equal_too) {
   return 1;
 }
 
-/* Lua asks only for two different userdata. Vectors have no one answer: that of Lua without this, that
-   two tensors of equal numbers differ, is a reward that never comes. A closed one equals nothing. */
+/* Lua asks only for two different userdata. Vectors have no one answer: that of Lua without this,
+   that two tensors of equal numbers differ, is a reward that never comes. A closed one equals
+   nothing. */
 static int tensor_equal(lua_State *L) {
   if (lua_test_symbol(L, 1) || lua_test_symbol(L, 2))
     return lua_complain(L, "== between a symbol and a tensor: use orrery.equal(a, b)");
