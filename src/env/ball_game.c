@@ -134,15 +134,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, g->ball.x[0], g->ball.x[1], ball_kind.radius, ENV_ACCENT);
 }
 
-const env_class env_ball_game = {
-    .name = "ball_game",
-    .doc = "kick a ball to a team-mate or into a goal",
-    .max_steps = 50,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(ball_game, "kick a ball to a team-mate or into a goal", 50)

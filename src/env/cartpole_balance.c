@@ -89,15 +89,6 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, x, 0, 0.15 * unit, ENV_INK);
 }
 
-const env_class env_cartpole_balance = {
-    .name = "cartpole_balance",
-    .doc = "keep a pole upright on a cart by pushes to the left or right (Gymnasium's CartPole-v1)",
-    .max_steps = 500,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(cartpole_balance,
+          "keep a pole upright on a cart by pushes to the left or right (Gymnasium's CartPole-v1)",
+          500)

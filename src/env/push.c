@@ -124,15 +124,4 @@ static void draw(const double *given, const double *state, orr_canvas *canvas) {
   env_view_disc(&view, p->puck.x[0], p->puck.x[1], 0.01, ENV_PAPER);
 }
 
-const env_class env_push = {
-    .name = "push",
-    .doc = "push a puck across a table to a goal",
-    .max_steps = 50,
-    .settings_count = COUNT(infos),
-    .settings = infos,
-    .spaces = spaces,
-    .reset = reset,
-    .step = step,
-    .observe = observe,
-    .draw = draw,
-};
+ENV_CLASS(push, "push a puck across a table to a goal", 50)
