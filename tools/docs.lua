@@ -154,6 +154,7 @@ local CHAPTERS = {
 local INSIDE = { calibration = true, reward_head = true, model_events = true, model_score = true,
   model_training = true, mpc_objective = true,
   relabel_custom = true, relabel_rewards = true, relabel_sample = true, agent_tasks = true, agent_evaluation = true,
+  deterministic = true,
   agent_replay = true,
   normaliser = true, task = true, judge = true, check = true, script = true, system = true, trace_capture = true, trace_explore = true,
   trace_functions = true, trace_record = true, trace_shapes = true, trace_verify = true,

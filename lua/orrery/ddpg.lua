@@ -5,26 +5,12 @@
 ---   Q', mu' follow Q, mu
 ---
 --- Actions are scaled to -1 .. 1 inside; it explores with Gaussian noise on them.
+local deterministic = require "orrery.deterministic"
 local off_policy = require "orrery.off_policy"
 local orrery = require "orrery"
-local trace = require "orrery.trace"
 
-local Ddpg = off_policy.class "ddpg"
-
-local function mu(net, x) return orrery.tanh(net(x)) end
-
-local function q_of(net, x, action) return net(orrery.concat { x, action })[1] end
-
-function Ddpg:greedy(x) return { action = self:from_unit(mu(self.actor, x)) } end
-
--- Some actions are uniform (HER: Andrychowicz et al. 2017), others what is thought best, and noise.
-function Ddpg:behaviour(x, given)
-  local n = self.action_space.size
-  local noisy = orrery.clamp(mu(self.actor, x) + given.noise * trace.normal(n), -1, 1)
-  local anything = 2 * trace.uniform(n) - 1
-  local at_random = orrery.less(trace.uniform(), given.random)
-  return { action = self:from_unit(orrery.select(at_random, anything, noisy)) }
-end
+local Ddpg = deterministic.class "ddpg"
+local mu, q_of = deterministic.mu, deterministic.q
 
 function Ddpg:worth(x) return q_of(self.q, x, mu(self.actor, x)) end
 
@@ -40,16 +26,8 @@ local function make_updates(self, o)
       return self:weigh(b, orrery.square(value - y)), { q = value, error = orrery.abs(value - y) }
     end,
   }
-  self.updates.actor = orrery.update {
-    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip },
-    verify = false,
-    follow = { { slow_q, q, o.tau }, { slow_actor, actor, o.tau } },
-    loss = function(b)
-      local x = self:seen(b)
-      local action = mu(actor, x)
-      return o.action_penalty * orrery.mean(orrery.square(action)) - q_of(q, x, action)
-    end,
-  }
+  self.updates.actor = deterministic.actor_update(self, q,
+    { { slow_q, q, o.tau }, { slow_actor, actor, o.tau } })
 end
 
 function Ddpg:update(batch)

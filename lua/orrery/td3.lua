@@ -5,24 +5,13 @@
 ---   mu:    every d-th time: maximise Q_1(s, mu(s)); Q_i', mu' follow Q_i, mu
 ---
 --- Actions are scaled to -1 .. 1 inside; it explores with Gaussian noise on them.
+local deterministic = require "orrery.deterministic"
 local off_policy = require "orrery.off_policy"
 local orrery = require "orrery"
 local trace = require "orrery.trace"
 
-local Td3 = off_policy.class "td3"
-
-local function mu(net, x) return orrery.tanh(net(x)) end
-
-local function q_of(net, x, action) return net(orrery.concat { x, action })[1] end
-
-function Td3:greedy(x) return { action = self:from_unit(mu(self.actor, x)) } end
-
-function Td3:behaviour(x, given)
-  local n = self.action_space.size
-  local noisy = orrery.clamp(mu(self.actor, x) + given.noise * trace.normal(n), -1, 1)
-  local at_random = orrery.less(trace.uniform(), given.random)
-  return { action = self:from_unit(orrery.select(at_random, 2 * trace.uniform(n) - 1, noisy)) }
-end
+local Td3 = deterministic.class "td3"
+local mu, q_of = deterministic.mu, deterministic.q
 
 function Td3:worth(x) return q_of(self.q1, x, mu(self.actor, x)) end
 
@@ -44,16 +33,8 @@ local function make_updates(self, o)
       return self:weigh(b, loss), { q = first, error = orrery.abs(first - y) }
     end,
   }
-  self.updates.actor = orrery.update {
-    nets = { actor }, optimiser = orrery.adam { learning_rate = o.actor_learning_rate, clip = o.clip },
-    verify = false,
-    follow = { { slow1, q1, o.tau }, { slow2, q2, o.tau }, { slow_actor, actor, o.tau } },
-    loss = function(b)
-      local x = self:seen(b)
-      local action = mu(actor, x)
-      return o.action_penalty * orrery.mean(orrery.square(action)) - q_of(q1, x, action)
-    end,
-  }
+  self.updates.actor = deterministic.actor_update(self, q1,
+    { { slow1, q1, o.tau }, { slow2, q2, o.tau }, { slow_actor, actor, o.tau } })
 end
 
 function Td3:update(batch)
