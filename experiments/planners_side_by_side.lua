@@ -3,25 +3,29 @@
 --- Every planner on every built-in environment: on the true dynamics and on a learned model, with an
 --- equal number of plans scored, and with equal time. Then how far ahead a planner has to look.
 --- All of them start alike; the random policy is 0, the cross-entropy method with ten times the
---- plans on the true dynamics is 1.
+--- plans on the true dynamics is 1. Where actions are discrete, those planners that take such compete.
 local orrery = require "orrery"
 
 local options = orrery.options({
   seed = 1,               -- of every random number
-  environments = { "pendulum", "cartpole", "reacher", "point_mass", "pencil", "cliff" },
+  environments = { "pendulum", "cartpole", "reacher", "point_mass", "pencil", "cliff", "push", "ball_game",
+                   "bit_flipping", "cartpole_balance" },
   plans = 200,            -- scored at every step, by each planner
   horizon = 25,           -- steps that a plan looks ahead
   milliseconds = 5,       -- for each plan, where time is equal
   episodes = 20,          -- for each planner on the true dynamics
   learned_episodes = 5,   -- for each on the learned model, and where time is equal
-  rounds = 4,             -- of collecting an episode and refitting, to learn a model
+  rounds = 4,             -- of collecting and refitting, to learn a model
+  round_steps = 200,      -- collected in each
   steps = 600,            -- of random experience before the first round
   hidden = { 128, 128 },  -- layers of the model's nets
   members = 3,            -- nets of the model
 }, { brief = { -- a tiny budget, to see that everything runs
-  environments = { "pendulum" }, plans = 24, horizon = 6, episodes = 1, learned_episodes = 1, rounds = 1,
-  steps = 200, hidden = { 16 }, milliseconds = 0.2
+  environments = { "pendulum", "bit_flipping" }, plans = 24, horizon = 6, episodes = 1, learned_episodes = 1, rounds = 1,
+  round_steps = 50, steps = 200, hidden = { 16 }, milliseconds = 0.2
 } })
+
+local takes_discrete = { random_shooting = true, cem = true, enumerated_shooting = true }
 
 -- Every planner with its share of `plans` at a step; where time is the limit, iterations go on. Derivatives
 -- count as the plans that they take: on the true dynamics they are differences, two plans for each number
@@ -31,6 +35,7 @@ local function planners(plans, horizon, world, contest)
   local list, contest = {}, contest or {}
   local m, numbers = world.env.state_space.size + world.env.action_space.size, horizon * world.env.action_space.size
   local function add(name, given)
+    if world.discrete and not takes_discrete[name] then return end
     given.horizon = given.horizon or horizon
     if contest.endless and name ~= "enumerated_shooting" then given.iterations = 1000 end
     list[#list + 1] = { name = name, planner = orrery.plan[name](given) }
@@ -45,8 +50,10 @@ local function planners(plans, horizon, world, contest)
   local starts = contest.learned and 5 or 1
   add("gradient", { population = starts, iterations = share(starts * (contest.learned and 3 or 1 + 2 * numbers)) })
   add("ilqr", { iterations = share(12 + (contest.learned and 2 * m or m * m + m + 2)) })
-  -- Every plan of three levels a number: so few decisions can be had for `plans` that each is held.
-  local decisions = math.max(1, math.floor(math.log(plans, 3 ^ world.env.action_space.size) + 1e-9))
+  -- Every plan of all values of an action, or three levels a number: so few decisions can be had for `plans`
+  -- that each is held.
+  local values = world.discrete or 3 ^ world.env.action_space.size
+  local decisions = math.max(1, math.floor(math.log(plans, values) + 1e-9))
   local hold = math.ceil(horizon / decisions)
   add("enumerated_shooting", { levels = 3, action_repeat = hold, horizon = hold * decisions })
   return list
@@ -57,43 +64,54 @@ orrery.seed(options.seed)
 
 -- ---- worlds: each with its random policy, its best known planner, and a learned model
 
+-- Where the environment's own reward is sparse: plans that look alike teach nothing, so what is left to the goal counts.
+local is_sparse = { push = true, ball_game = true, bit_flipping = true }
+
 local function evaluate(world, policy, episodes)
-  return orrery.evaluate(world.env, policy, { episodes = episodes, seed = options.seed })
+  return orrery.evaluate(world.env, policy, { task = world.own, episodes = episodes, seed = options.seed })
 end
 
 -- From random steps, and a few episodes of planning with what was learned so far.
-local function learn(env, task)
-  local replay = orrery.replay { env = env }
+local function learn(world)
+  local env, replay = world.env, orrery.replay { env = world.env }
   replay:collect(orrery.policy.random(env), { steps = options.steps, seed = options.seed, progress = run })
   local model = orrery.model { env = env, members = options.members, hidden = options.hidden, seed = options.seed }
   for round = 1, options.rounds do
     run:progress(round / options.rounds, ("learning a model of %s, round %d"):format(env.name, round))
     model:fit(replay, { epochs = options.brief and 2 or 100 })
-    local cem = planners(options.plans, options.horizon, { env = env })[2].planner
-    local mpc = orrery.mpc { model = model, task = task, planner = cem, particles = 5, seed = options.seed }
-    replay:collect(mpc, { steps = env.max_steps, seed = options.seed + round, progress = run })
+    local cem = planners(options.plans, options.horizon, world)[2].planner
+    local mpc = orrery.mpc { model = model, task = world.task, planner = cem, particles = 5, seed = options.seed }
+    replay:collect(mpc, { steps = options.round_steps, seed = options.seed + round, progress = run })
   end
   model:fit(replay, { epochs = options.brief and 2 or 100 })
   return model
 end
 
-local worlds = {}
-for i, name in ipairs(options.environments) do
+local function new_world(name)
   local env = orrery.env(name)
-  local world = { name = name, env = env, task = orrery.tasks[name]() }
+  local task = orrery.tasks[name](is_sparse[name] and { reward = "distance" } or {})
+  local world = { name = name, env = env, task = task, own = is_sparse[name] and task or nil,
+                  discrete = env.action_space.fields[1].n } -- how many actions there are
   run:progress(name .. ", the best there is")
   local much = planners(10 * options.plans, options.horizon, world)[2].planner
-  world.best = evaluate(world, orrery.mpc { env = env, planner = much, seed = options.seed }, options.episodes)
+  world.best = evaluate(world, orrery.mpc { env = env, task = world.own, planner = much, seed = options.seed },
+    options.episodes)
   world.random = evaluate(world, orrery.policy.random(env), options.episodes)
-  world.model = learn(env, world.task)
-  worlds[i] = world
+  world.model = learn(world)
+  return world
+end
+
+local continuous, discrete = {}, {}
+for _, name in ipairs(options.environments) do
+  local world = new_world(name)
+  table.insert(world.discrete and discrete or continuous, world)
 end
 
 -- ---- contests: who scores what where
 
 local contests = {
   { name = "true dynamics", title = ("True dynamics, %d plans a step"):format(options.plans), episodes = options.episodes,
-    mpc = function(world, planner) return { env = world.env, planner = planner } end },
+    mpc = function(world, planner) return { env = world.env, task = world.own, planner = planner } end },
   { name = "learned model", title = ("Learned model, %d plans a step"):format(options.plans),
     episodes = options.learned_episodes, learned = true,
     mpc = function(world, planner)
@@ -102,16 +120,22 @@ local contests = {
   { name = "equal time", title = ("True dynamics, %g ms a step"):format(options.milliseconds),
     episodes = options.learned_episodes, endless = true,
     mpc = function(world, planner)
-      return { env = world.env, planner = planner, seconds = options.milliseconds / 1000 }
+      return { env = world.env, task = world.own, planner = planner, seconds = options.milliseconds / 1000 }
     end },
 }
 
-local function say_row(name, cells) run:say("%-20s" .. (" %20s"):rep(#cells), name, table.unpack(cells)) end
+local function say_row(name, cells)
+  local line = ("%-20s"):format(name)
+  for _, text in ipairs(cells) do line = line .. (" "):rep(17 - utf8.len(text)) .. text end
+  run:say("%s", line)
+end
 
-local function hold(contest)
-  local rows, series = planners(options.plans, options.horizon, worlds[1], contest), {}
-  run:say("\n%s: return of an episode, mean and deviation over %d", contest.title, contest.episodes)
-  local head = {}
+local function cell(result) return ("%.1f \u{b1} %.1f"):format(result.mean, result.std) end
+
+-- In a row for each planner and a column for each world; the picture has a row of dots for each planner.
+local function hold(contest, worlds, kind)
+  local rows, series, head, names = planners(options.plans, options.horizon, worlds[1], contest), {}, {}, {}
+  run:say("\n%s, %s actions: return of an episode, mean and deviation over %d", contest.title, kind, contest.episodes)
   for i, world in ipairs(worlds) do
     head[i] = world.name
     series[i] = { label = world.name, x = {}, y = {}, low = {}, high = {}, dots = true }
@@ -127,50 +151,57 @@ local function hold(contest)
       local result = evaluate(world, orrery.mpc(given), contest.episodes)
       local span, s = world.best.mean - world.random.mean, series[i]
       local function score(value) return (value - world.random.mean) / span end
-      cells[i] = ("%.1f \u{b1} %.1f"):format(result.mean, result.std)
-      s.x[r], s.y[r] = r + 0.12 * (i - (#worlds + 1) / 2), score(result.mean)
+      cells[i] = cell(result)
+      s.x[r], s.y[r] = r + 0.8 * ((i - 0.5) / #worlds - 0.5), score(result.mean)
       s.low[r], s.high[r] = score(result.mean - result.std), score(result.mean + result.std)
       s.y[r] = math.max(-0.49, math.min(1.49, s.y[r])) -- what is outside the picture is at its edge
       run:log { contest = contest.name, environment = world.name, planner = row.name, mean = result.mean,
         std = result.std, score = score(result.mean) }
     end
     say_row(row.name, cells)
+    names[r] = row.name
   end
-  local names = {}
-  for r, row in ipairs(rows) do names[r] = row.name end
-  orrery.plot { title = contest.title, y = "score: 0 is random, 1 the best known", x_names = names, series = series,
-    y_range = { -0.5, 1.5 } }
-    :save(run:path(contest.name:gsub(" ", "_") .. ".png", contest.title .. ": every planner, every environment"))
+  orrery.plot { title = ("%s, %s actions"):format(contest.title, kind), y = ("score: 0 is random, 1 is cem with %d plans"):format(10 * options.plans),
+    x_names = names, series = series, y_range = { -0.5, 1.5 }, width = 1200 }
+    :save(run:path(("%s_%s.png"):format(contest.name:gsub(" ", "_"), kind),
+      ("%s: every planner for %s actions, every environment"):format(contest.title, kind)))
 end
 
-local random, best, head = {}, {}, {}
-for i, world in ipairs(worlds) do
-  head[i] = world.name
-  random[i] = ("%.1f \u{b1} %.1f"):format(world.random.mean, world.random.std)
-  best[i] = ("%.1f \u{b1} %.1f"):format(world.best.mean, world.best.std)
+local function say_bounds(worlds)
+  local random, best, head = {}, {}, {}
+  for i, world in ipairs(worlds) do
+    head[i], random[i], best[i] = world.name, cell(world.random), cell(world.best)
+  end
+  say_row("", head)
+  say_row("random policy", random)
+  say_row(("cem, %d plans"):format(10 * options.plans), best)
 end
+
 run:say("Where scores are 0 and 1: return of an episode, mean and deviation over %d", options.episodes)
-say_row("", head)
-say_row("random policy", random)
-say_row(("cem, %d plans"):format(10 * options.plans), best)
-for _, contest in ipairs(contests) do hold(contest) end
+for _, worlds in ipairs { continuous, discrete } do
+  if #worlds > 0 then say_bounds(worlds) end
+end
+for _, contest in ipairs(contests) do
+  if #continuous > 0 then hold(contest, continuous, "continuous") end
+  if #discrete > 0 then hold(contest, discrete, "discrete") end
+end
 
 -- ---- how far to look ahead
 
-local world = worlds[2] or worlds[1]
+local world = continuous[2] or continuous[1] or discrete[1]
 local series = {}
 run:say("\n%s, true dynamics, %d plans a step, by how far they look ahead:", world.name, options.plans)
 local horizons = options.brief and { 3, 6 } or { 6, 12, 18, 25 }
 say_row("", horizons)
-for _, which in ipairs { 2, 3 } do
+for _, which in ipairs(world.discrete and { 2 } or { 2, 3 }) do -- cem and icem
   local s, cells = { x = horizons, y = {}, low = {}, high = {} }, {}
   for i, horizon in ipairs(horizons) do
     local row = planners(options.plans, horizon, world)[which]
     run:progress(i / #horizons, ("looking %d steps ahead: %s"):format(horizon, row.name))
-    local result = evaluate(world, orrery.mpc { env = world.env, planner = row.planner, seed = options.seed },
-      options.episodes)
+    local mpc = orrery.mpc { env = world.env, task = world.own, planner = row.planner, seed = options.seed }
+    local result = evaluate(world, mpc, options.episodes)
     s.label, s.y[i], s.low[i], s.high[i] = row.name, result.mean, result.mean - result.std, result.mean + result.std
-    cells[i] = ("%.1f \u{b1} %.1f"):format(result.mean, result.std)
+    cells[i] = cell(result)
     run:log { contest = "look-ahead", planner = row.name, horizon = horizon, mean = result.mean, std = result.std }
   end
   series[#series + 1] = s
