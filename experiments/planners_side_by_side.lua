@@ -161,8 +161,8 @@ local function hold(contest, worlds, kind)
     say_row(row.name, cells)
     names[r] = row.name
   end
-  orrery.plot { title = ("%s, %s actions"):format(contest.title, kind), y = ("score: 0 is random, 1 is cem with %d plans"):format(10 * options.plans),
-    x_names = names, series = series, y_range = { -0.5, 1.5 }, width = 1200 }
+  orrery.plot { title = ("%s, %s actions"):format(contest.title, kind), x_names = names, series = series, width = 1200,
+    y = ("score: 0 is random, 1 is cem with %d plans"):format(10 * options.plans), y_range = { -0.5, 1.5 } }
     :save(run:path(("%s_%s.png"):format(contest.name:gsub(" ", "_"), kind),
       ("%s: every planner for %s actions, every environment"):format(contest.title, kind)))
 end
