@@ -93,7 +93,7 @@ local function joined(a, b) return a and orrery.concat({ a, b }, 1) or b end
 
 local function check_fit(options)
   local o = check.options("fit options", options, { updates = 1000, batch = 64, learning_rate = 1e-3,
-    weight_decay = 1e-3, mined = 0.5, mixup = 0, every = 200, patience = math.huge })
+    weight_decay = 1e-3, mined = 0.25, mixup = 0, every = 200, patience = math.huge })
   if o.updates < 1 or o.batch < 2 then check.fail("fit options: updates must be 1 or more, batch 2 or more") end
   for _, name in ipairs { "mined", "mixup" } do
     if not (o[name] >= 0 and o[name] <= 1) then
@@ -128,7 +128,8 @@ end
 --- where it stands. Both may be a replay (the states that its steps led to), a tensor of n observations, or a list
 --- of them; they are added to what earlier calls gave and to what classifier:mine found, and either may be nil.
 ---   updates       1000, of `batch` (64) states for each net, half of them successes
----   mined         0.5: share of the others in a batch that are mined failures, where there are any
+---   mined         0.25: share of the others in a batch that are mined failures, where there are any; as they lie around
+---                 success, many of them dig a ditch there that short plans do not cross
 ---   mixup         0: share of a batch whose rows are a success and another state, mixed in a part drawn evenly from
 ---                 0 .. 1, which is their label (Zhang et al. 2018): the reward then rises all the way to success,
 ---                 instead of only at its border, and short plans find it; but probabilities are no longer those of
