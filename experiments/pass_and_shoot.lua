@@ -20,10 +20,11 @@ local options = orrery.options({
   tests = 100,              -- kicks of each evaluation and task
   hidden = { 64, 64 },
   identifier = "one_hot",   -- or "words"
-  corner_steps = 16000,     -- of the puck, in the second world
+  corner_steps = 24000,     -- of the puck, in the second world
+  corner_start = 8000,      -- of these, at first, with random actions: nobody takes it to the upper corners
   corner_tests = 20,        -- episodes for each corner
 }, { brief = { -- a tiny budget, to see that everything runs
-  seeds = 2, kicks = 80, every = 40, tests = 2, hidden = { 8 }, corner_steps = 800, corner_tests = 1,
+  seeds = 2, kicks = 80, every = 40, tests = 2, hidden = { 8 }, corner_steps = 800, corner_start = 400, corner_tests = 1,
   identifier = "words",
 } })
 local run <close> = orrery.run { name = "pass_and_shoot", options = options }
@@ -140,7 +141,7 @@ end
 local function go_to_corners(seed)
   for _, name in ipairs { "shared", "alone" } do
     local agent = learner { env = room, tasks = { corners[1], corners[2] }, seed = seed, copies = 8, updates = 4,
-      shared_with = name == "shared" and corners or nil, gamma = 0.95, start = options.corner_steps // 16 }
+      shared_with = name == "shared" and corners or nil, gamma = 0.95, start = options.corner_start }
     agent:learn { steps = options.corner_steps, every = options.corner_steps, episodes = 0 }
     local found = judge(agent, room, corners, options.corner_tests)
     table.insert(corner_rows[name], found)

@@ -3,7 +3,7 @@
 
    A transition is drawn with a probability proportional to (priority + 1e-6)^alpha; new ones have
    the greatest that there has been, so that each is seen soon. Windows are drawn as ever.
-   Priorities are not saved: what is loaded, and what is there already, begins with 1.
+   Priorities are saved with the replay, and loaded with it.
 
      orr_replay_prioritise(replay, 0.6);
      orr_replay_sample_prioritised(replay, random, 0.4, 256, index, numbers, weights);
@@ -18,7 +18,8 @@
 extern "C" {
 #endif
 
-/* From now on. alpha 0 is as if there were none; 0.6 is usual. */
+/* From now on; what is there already begins with 1, or keeps the priorities that it has. alpha 0 is
+   as if there were none; 0.6 is usual. */
 ORR_API orr_status orr_replay_prioritise(orr_replay *replay, double alpha);
 ORR_API bool orr_replay_is_prioritised(const orr_replay *replay);
 ORR_API double orr_replay_alpha(const orr_replay *replay); /* 0 without priorities */

@@ -66,8 +66,8 @@ end
 return function(Agent)
   --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
   --- the experience of one with a replay goes into a second file, path .. ".replay". Between two calls of
-  --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped; but priorities of a
-  --- prioritised replay are not saved, and begin anew. After Ctrl-C: what there is, without the episodes under way.
+  --- agent:learn: one that is loaded from there learns on, to the bit, as one that was never stopped. After Ctrl-C: what
+  --- there is, without the episodes under way.
   function Agent:save(path)
     if self.replay then self.replay:save(path .. ".replay") end
     local names, tensors = state_of(self)

@@ -11,6 +11,7 @@
 ---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
 ---                one that is prioritised the priorities are the errors of the values. With tasks it needs room for
 ---                their identifiers: observation_extras = { { "z", { 2 } } }
+---   beta         0.4, rising evenly to 1 over beta_steps (1e5): how far, with priorities, weights make up for them
 ---   relabel      none; how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }. Rewards are
 ---                those of its own task, or of the agent's; of several tasks, of the one that a transition was
 ---                collected for. Where only the relabeling has a task, it is the agent's, too
@@ -37,7 +38,7 @@ local OffPolicy = agent.class "off-policy"
 
 local COMMON = {
   replay = "any", relabel = "any", capacity = 1e6, batch = 256, start = 1000, train_every = 1,
-  updates = "optional number", n_steps = 1, q_range = "optional table", normalise = false,
+  updates = "optional number", beta = 0.4, beta_steps = 1e5, n_steps = 1, q_range = "optional table", normalise = false,
 }
 
 --- off_policy.class(name): a class of such learners.
@@ -95,6 +96,13 @@ function off_policy.new(Class, options, defaults, actions)
   local o = self.options
   self.replay = stores.of(self, options)
   check_relabel(self, o.relabel)
+  if not self.replay.prioritised and (options.beta ~= nil or options.beta_steps ~= nil) then
+    check.fail("%s options: beta is for a replay with priorities: replay = orrery.replay { env = env, prioritised = "
+      .. "{ alpha = 0.6 } }", self.name)
+  end
+  if not (o.beta >= 0 and o.beta <= 1 and o.beta_steps >= 1) then
+    check.fail("%s options: beta must be 0 to 1, beta_steps 1 or more", self.name)
+  end
   self.waiting, self.trained = 0, 0
   self.normaliser = o.normalise and normaliser.new(self.states) or nil
   self.sampling = { stream = self.draws, relabel = o.relabel }
@@ -126,8 +134,13 @@ end
 
 --- agent:sample(): a batch of the replay, relabeled where that was asked for. The next call writes it again.
 function OffPolicy:sample()
+  local o = self.options
+  if self.replay.prioritised then
+    local done = math.min(1, (self.steps + self.trained) / o.beta_steps)
+    self.sampling.beta = o.beta + done * (1 - o.beta)
+  end
   self.sampling.into = self.batch
-  self.batch = self.replay:sample(self.options.batch, self.sampling)
+  self.batch = self.replay:sample(o.batch, self.sampling)
   return self.batch
 end
 

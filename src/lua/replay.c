@@ -59,7 +59,8 @@ static int64_t option_capacity(lua_State *L, int index, int64_t otherwise) {
   return capacity;
 }
 
-/* The option prioritised, of a replay that was just made: { alpha = 0.6 } or true. */
+/* The option prioritised, of a replay that was just made: { alpha = 0.6 } or true, which leaves that
+   of one that was loaded. */
 static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
   static const char *const names[] = {"alpha", NULL};
   int type = lua_istable(L, index) ? lua_option_push(L, index, "prioritised") : LUA_TNIL;
@@ -68,7 +69,7 @@ static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
   if (type != LUA_TBOOLEAN && type != LUA_TTABLE)
     lua_complain(L, "replay options: prioritised is a table, as in { alpha = 0.6 }, not a %s",
                  lua_typename(L, type));
-  double alpha = 0.6;
+  double alpha = orr_replay_is_prioritised(replay) ? orr_replay_alpha(replay) : 0.6;
   if (type == LUA_TTABLE) {
     lua_check_options(L, at, "replay options, prioritised", names);
     alpha = lua_option_number(L, at, "alpha", alpha, 0, 10);
@@ -124,7 +125,8 @@ static void check_same(lua_State *L, const orr_replay *replay, const orr_env *en
 /*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil, prioritised = nil }):
 what replay:save wrote, and, where something is missing, a second result that says what. A file that
 ends too early gives its whole episodes; damage before the end is an error unless salvage is asked
-for. `env` must have the same fields; it is then the replay's. */
+for. `env` must have the same fields; it is then the replay's. Priorities are as saved; prioritised =
+{ alpha = 0.6 } takes them to another power, or begins with equal ones. */
 static int load_replay(lua_State *L) {
   static const char *const names[] = {"env", "salvage", "capacity", "prioritised", NULL};
   const char *path = luaL_checkstring(L, 1);

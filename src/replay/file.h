@@ -8,6 +8,8 @@
      each
                      column packed, in the order of the description: T + 1 values or T
      3 end           episodes, transitions (i64) in the file
+     4 priorities    of a prioritised replay, before the end: alpha, the greatest, and one for each
+                     transition, to the power alpha (f64)
 
    The header's own CRC lets a reader trust the size, step over a damaged payload, and find the next
    record after a damaged header. All numbers are little-endian. */
@@ -17,7 +19,13 @@
 #include "replay/replay.h"
 
 #define REPLAY_LINE "orrery replay 1\n"
-enum { LINE_BYTES = 16, RECORD_DESCRIPTION = 1, RECORD_EPISODE = 2, RECORD_END = 3 };
+enum {
+  LINE_BYTES = 16,
+  RECORD_DESCRIPTION = 1,
+  RECORD_EPISODE = 2,
+  RECORD_END = 3,
+  RECORD_PRIORITIES = 4
+};
 
 typedef struct record {
   char magic[4];
@@ -30,6 +38,8 @@ typedef struct episode_head {
   int64_t number, length;
   uint32_t flags, zero;
 } episode_head;
+
+enum { PRIORITIES_HEAD = 2 }; /* doubles before those of the transitions */
 
 uint32_t record_header_crc(const record *header);
 

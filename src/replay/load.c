@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "orrery/priority.h"
 #include "replay/file.h"
 
 typedef struct loader {
@@ -168,6 +169,23 @@ static orr_status take_episode(loader *l, const uint8_t *payload, uint64_t size,
   return ORR_OK;
 }
 
+/* Of all transitions that were saved; where some were lost, priorities begin anew. */
+static orr_status take_priorities(loader *l, const uint8_t *payload, uint64_t size, bool *good) {
+  double head[PRIORITIES_HEAD];
+  int64_t read = l->report.transitions, kept = l->replay->transitions;
+  bool whole = size == ((uint64_t)read + PRIORITIES_HEAD) * sizeof(double);
+  *good = whole || (l->report.damaged > 0 && size >= sizeof head);
+  if (!*good) return ORR_OK;
+  memcpy(head, payload, sizeof head);
+  *good = head[0] >= 0 && head[0] <= PRIORITY_STEEPEST;
+  if (!*good) return ORR_OK;
+  orr_status status = orr_replay_prioritise(l->replay, head[0]);
+  if (!status && whole)
+    *good = priority_write(l->replay, head[1],
+                           payload + sizeof head + (size_t)(read - kept) * sizeof(double));
+  return status;
+}
+
 static orr_status take_end(loader *l, const uint8_t *payload, uint64_t size, bool *good) {
   int64_t end[2];
   *good = size == sizeof end;
@@ -192,6 +210,8 @@ static orr_status take_record(loader *l, const record *header) {
     wrong = "a record is not what its kind ought to be";
     if (header->kind == RECORD_EPISODE && !l->ended)
       status = take_episode(l, payload, header->size, &good);
+    else if (header->kind == RECORD_PRIORITIES && !l->ended)
+      status = take_priorities(l, payload, header->size, &good);
     else if (header->kind == RECORD_END && !l->ended)
       status = take_end(l, payload, header->size, &good);
   }

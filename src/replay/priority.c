@@ -6,6 +6,7 @@
    less than the transitions at hand: leaving is setting leaves to 0, and nothing ever moves, but
    when the tree grows. tree[1] is the root, tree[leaves + i] leaf i. */
 #include <math.h>
+#include <string.h>
 
 #include "orrery/priority.h"
 #include "replay/replay.h"
@@ -52,10 +53,52 @@ orr_status priority_reserve(orr_replay *replay, int64_t transitions) {
   return ORR_OK;
 }
 
+/* The leaf of a transition at hand. */
+static double *leaf_of(const orr_replay *replay, int64_t transition) {
+  size_t number = (size_t)(oldest(replay) + transition);
+  return &replay->tree[replay->leaves + (number & (replay->leaves - 1))];
+}
+
+void priority_read(const orr_replay *replay, double *values) {
+  for (int64_t i = 0; i < replay->transitions; i++) values[i] = *leaf_of(replay, i);
+}
+
+bool priority_write(orr_replay *replay, double greatest, const void *values) {
+  double value;
+  if (!(greatest > 0 && greatest <= MOST)) return false;
+  for (int64_t i = 0; i < replay->transitions; i++) {
+    memcpy(&value, (const uint8_t *)values + (size_t)i * sizeof value, sizeof value);
+    if (!(value > 0 && value <= greatest)) return false;
+  }
+  for (int64_t i = 0; i < replay->transitions; i++)
+    memcpy(leaf_of(replay, i), (const uint8_t *)values + (size_t)i * sizeof value, sizeof value);
+  add_up(replay->tree, replay->leaves, 2 * replay->leaves - 1);
+  replay->greatest = greatest;
+  return true;
+}
+
+/* The priorities that there are, to another power. */
+static orr_status change_alpha(orr_replay *replay, double alpha) {
+  double power = alpha / replay->alpha;
+  if (pow(replay->greatest, power) > MOST)
+    return engine_fail(replay->engine, ORR_NUMBER,
+                       "replay: the greatest priority to the power alpha, %g, is too large to be "
+                       "added up",
+                       alpha);
+  for (int64_t i = 0; i < replay->transitions; i++)
+    *leaf_of(replay, i) = pow(*leaf_of(replay, i), power);
+  add_up(replay->tree, replay->leaves, 2 * replay->leaves - 1);
+  replay->greatest = pow(replay->greatest, power);
+  replay->alpha = alpha;
+  return ORR_OK;
+}
+
 orr_status orr_replay_prioritise(orr_replay *replay, double alpha) {
-  if (!(alpha >= 0 && alpha <= 10))
+  if (!(alpha >= 0 && alpha <= PRIORITY_STEEPEST))
     return engine_fail(replay->engine, ORR_ARGUMENT,
-                       "replay: alpha of prioritised sampling must be 0 to 10, got %g", alpha);
+                       "replay: alpha of prioritised sampling must be 0 to %d, got %g",
+                       PRIORITY_STEEPEST, alpha);
+  if (replay->tree && replay->alpha > 0) return change_alpha(replay, alpha);
   size_t leaves = FIRST_LEAVES;
   while (leaves < (size_t)replay->transitions) leaves *= 2;
   double *tree = engine_new_zeroed(replay->engine, leaves, 2 * sizeof *tree);

@@ -137,6 +137,12 @@ orr_status replay_take(orr_replay *replay, const uint8_t *rows, int64_t length, 
 orr_status priority_reserve(orr_replay *replay, int64_t transitions);
 /* Sets the leaves of `count` transitions from the one that was number `number` ever taken. */
 void priority_fill(orr_replay *replay, int64_t number, int64_t count, double value);
+enum { PRIORITY_STEEPEST = 10 }; /* the greatest alpha */
+/* Of a prioritised one: those of its transitions, oldest first, and setting them, from doubles that
+   need not be aligned: false, and nothing happens, unless they are positive and none above the
+   greatest. */
+void priority_read(const orr_replay *replay, double *values);
+bool priority_write(orr_replay *replay, double greatest, const void *values);
 
 /* episode.c */
 orr_status episode_reserve(orr_episode *episode, int64_t rows);

@@ -67,6 +67,19 @@ static orr_status write_episodes(orr_replay *replay, file_writer *file) {
   return status;
 }
 
+static orr_status write_priorities(orr_replay *replay, file_writer *file) {
+  if (!replay->tree) return ORR_OK;
+  size_t count = PRIORITIES_HEAD + (size_t)replay->transitions;
+  double *payload = engine_new(replay->engine, count, sizeof *payload);
+  if (!payload) return ORR_MEMORY;
+  payload[0] = replay->alpha;
+  payload[1] = replay->greatest;
+  priority_read(replay, payload + PRIORITIES_HEAD);
+  write_record(file, RECORD_PRIORITIES, payload, count * sizeof *payload);
+  engine_free_memory(replay->engine, payload);
+  return ORR_OK;
+}
+
 orr_status orr_replay_save(orr_replay *replay, const char *path) {
   char *description = replay_describe(replay);
   if (!description) return replay->engine->status;
@@ -79,6 +92,7 @@ orr_status orr_replay_save(orr_replay *replay, const char *path) {
   write_record(file, RECORD_DESCRIPTION, description, strlen(description));
   free(description);
   orr_status status = write_episodes(replay, file);
+  if (!status) status = write_priorities(replay, file);
   if (status) {
     file_abandon(file);
     return status;

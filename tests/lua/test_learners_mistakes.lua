@@ -36,6 +36,7 @@ fails("have no 'goal'", dqn, { task = task, relabel = orrery.relabel.future { de
 
 -- ---- the replay
 
+fails("beta is for a replay with priorities: replay = orrery.replay { env = env, prioritised", dqn, { beta = 0.5 })
 fails("replay must be one as orrery.replay makes it, not a table: replay = orrery.replay { env = env, prioritised", dqn, { replay = { prioritised = {} } })
 fails("replay must be one as orrery.replay makes it, not a number", dqn, { replay = 1000 })
 fails("replay must be one as orrery.replay makes it, not a number", orrery.fqi, { env = flip, replay = 1000 })

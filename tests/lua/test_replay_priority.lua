@@ -81,13 +81,50 @@ for k = 1, 300 do assert(math.abs(both.weight[k] - 2 * plain.weight[k]) < 1e-5) 
 local again = replay:sample(300, { stream = orrery.stream(7), into = plain })
 assert(again == plain and plain.index:same(replay:sample(300, { stream = orrery.stream(7) }).index))
 
--- priorities are not saved: all begin anew
-local path = os.tmpname()
-replay:save(path)
-local loaded = orrery.load_replay(path, { prioritised = { alpha = 0.7 } })
-assert(loaded.prioritised and not orrery.load_replay(path).prioritised)
-os.remove(path)
-assert(loaded:sample(#loaded, { stream = orrery.stream(1) }).weight:mean() == 1)
+-- priorities are saved: what is loaded draws the same, weighs the same, and goes on so
+do
+  local path = os.tmpname()
+  local function drawn(from) return from:sample(200, { stream = orrery.stream(9), beta = 0.7 }) end
+  replay:save(path)
+  local loaded = orrery.load_replay(path)
+  assert(loaded.prioritised and loaded.alpha == replay.alpha)
+  assert(orrery.load_replay(path, { prioritised = true }).alpha == replay.alpha)
+  local mine, its = drawn(replay), drawn(loaded)
+  assert(its.observation:same(mine.observation) and its.weight:same(mine.weight) and mine.weight:std() > 0.01)
+  add(replay, 5) -- with the greatest that there has been
+  add(loaded, 5)
+  assert(drawn(loaded).weight:same(drawn(replay).weight))
+  -- with less room the newest stay, with their own
+  local less = orrery.load_replay(path, { capacity = #replay // 2 })
+  assert(#less < #replay and less.prioritised)
+  local heavy, at = drawn(less), {}
+  for k = 1, 200 do at[heavy.reward[k]] = heavy.weight[k] end
+  local full, most = drawn(orrery.load_replay(path)), {}
+  for k = 1, 200 do most[full.reward[k]] = full.weight[k] end
+  local ratio
+  for reward, weight in pairs(at) do -- weights are relative to the greatest drawn
+    ratio = ratio or most[reward] / weight
+    assert(math.abs(most[reward] / weight - ratio) < 1e-5)
+  end
+  -- to another power: those of 1 and 3
+  local square = orrery.load_replay(path, { prioritised = { alpha = 2 } })
+  local lowest = math.huge
+  local drawn_square = square:sample(500, { stream = orrery.stream(9), beta = 1 })
+  for k = 1, 500 do lowest = math.min(lowest, drawn_square.weight[k]) end
+  assert(square.alpha == 2 and math.abs(lowest - 1 / 9) < 1e-4)
+  -- what is damaged is not taken
+  local file = assert(io.open(path, "rb"))
+  local bytes = file:read "a"
+  file:close()
+  local last = #bytes - 40 - 16 -- the record of the end; before it priorities
+  file = assert(io.open(path, "wb"))
+  file:write(bytes:sub(1, last - 1), string.char(bytes:byte(last) ~ 1), bytes:sub(last + 1))
+  file:close()
+  fails("checksum", orrery.load_replay, path)
+  local saved = orrery.load_replay(path, { salvage = true })
+  assert(#saved == 50 and not saved.prioritised)
+  os.remove(path)
+end
 
 fails("finite", replay.set_priorities, replay, relabeled.index, orrery.full(-1, 300))
 fails("as many priorities", replay.set_priorities, replay, relabeled.index, { 1, 2 })
