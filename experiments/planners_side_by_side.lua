@@ -130,6 +130,12 @@ local function say_row(name, cells)
   run:say("%s", line)
 end
 
+-- What a result would be with as many episodes as another one has: they start alike.
+local function mean_of_first(result, n)
+  local returns = orrery.tensor(result.returns)
+  return returns:slice(1, math.min(n, returns:count())):mean()
+end
+
 local function cell(result) return ("%.1f \u{b1} %.1f"):format(result.mean, result.std) end
 
 -- In a row for each planner and a column for each world; the picture has a row of dots for each planner.
@@ -149,8 +155,9 @@ local function hold(contest, worlds, kind)
       local given = contest.mpc(world, own)
       given.seed = options.seed
       local result = evaluate(world, orrery.mpc(given), contest.episodes)
-      local span, s = world.best.mean - world.random.mean, series[i]
-      local function score(value) return (value - world.random.mean) / span end
+      local best, random = mean_of_first(world.best, contest.episodes), mean_of_first(world.random, contest.episodes)
+      local s = series[i]
+      local function score(value) return (value - random) / (best - random) end
       cells[i] = cell(result)
       s.x[r], s.y[r] = r + 0.8 * ((i - 0.5) / #worlds - 0.5), score(result.mean)
       s.low[r], s.high[r] = score(result.mean - result.std), score(result.mean + result.std)
