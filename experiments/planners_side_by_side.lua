@@ -4,6 +4,8 @@
 --- equal number of plans scored, and with equal time. Then how far ahead a planner has to look.
 --- All of them start alike; the random policy is 0, the cross-entropy method with ten times the
 --- plans on the true dynamics is 1. Where actions are discrete, those planners that take such compete.
+--- A model is only as good as its experience: the little that it gets here teaches no net what a push
+--- at a puck or a ball does, and then it does not matter who plans with it.
 local orrery = require "orrery"
 
 local options = orrery.options({

@@ -57,6 +57,9 @@ end
 
 local function share_of_k(name, given)
   local o = read_options(name, given, { k = 4 })
+  if o.share and given.k ~= nil then
+    check.fail("relabel.%s: k = %s is a share of %g; give k or share, not both", name, given.k, o.k / (o.k + 1))
+  end
   if not (o.k >= 0 and o.k < math.huge) then check.fail("relabel.%s: k must be 0 or more, got %s", name, o.k) end
   return o, o.share or o.k / (o.k + 1)
 end

@@ -129,6 +129,7 @@ static bool fits(orr_vector_env *many, orr_env *const *envs, int64_t index) {
 
 orr_vector_env *orr_vector_env_from(orr_env *const *envs, int64_t count,
                                     const orr_vector_env_options *options) {
+  if (count < 1) return NULL; /* nor is there an engine to say why */
   orr_vector_env *many = new_empty(envs[0], count, options);
   for (int64_t i = 0; many && i < count; i++) {
     if (!fits(many, envs, i)) {

@@ -374,6 +374,7 @@ do
   fails("steps must be a whole number", replay.sample, replay, 5, { steps = 1.5 })
   fails("share must be 0 to 1", relabel.final, { share = 2 })
   fails("k must be 0 or more", relabel.future, { k = -1 })
+  fails("k = 4 is a share of 0.8; give k or share, not both", relabel.future, { k = 4, share = 0.5 })
   fails("did you mean 'share'", relabel.final, { shar = 1 })
   local function other() return 0 end
   fails("parts with another task each", relabel.mix, { { 1, relabel.final { task = task } }, { 1, relabel.future { task = other } } })

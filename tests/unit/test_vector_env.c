@@ -247,3 +247,7 @@ Test(vector_env, a_step_takes_no_memory) {
   orr_vector_env_free(many);
   orr_engine_free(engine);
 }
+
+Test(vector_env, there_is_none_of_no_environments) {
+  cr_expect_null(orr_vector_env_from(NULL, 0, NULL));
+}
