@@ -5,7 +5,7 @@
 --- does. With hindsight every episode teaches how to get to where it got, and that carries over to any goal.
 ---
 --- Net, rates and bounds are those of a course's homework on it: no random actions at all, 16 episodes and 40 updates
---- in an epoch, after which the target net becomes the net. Both learners get the same number of epochs, 40 for each
+--- in an epoch, after which the target net becomes the net. Both learners get the same number of epochs, 60 for each
 --- bit; who reaches every goal stops.
 local orrery = require "orrery"
 
@@ -14,7 +14,7 @@ local options = orrery.options({
   seeds = 5,                                       -- how often everything is done
   bits = { 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50 },
   most_alone = 25,                                 -- bits up to which it is tried without hindsight
-  epochs = 40,                                     -- for each bit, at most
+  epochs = 60,                                     -- for each bit, at most
   episodes = 16,                                   -- of n steps, in each epoch
   updates = 40,                                    -- of the net, in each epoch
   relabel = "future",                              -- or final, episode, random

@@ -46,7 +46,7 @@ local learners = {
     learning_rate = 3e-4 }),
   ppo_pendulum = { make = orrery.ppo, env = "pendulum", steps = 100000, floor = -200, target = -172, every = 4000,
     quick = { rollout = 400 }, options = { copies = 4, gamma = 0.9, lambda = 0.95, epochs = 10, batch = 64,
-      target_kl = 0, learning_rate = 1e-3 } },
+      target_kl = 0, learning_rate = 1e-3, gradient_clip = 0.5 } },
   dqn = dqn(true), plain_dqn = dqn(false), ddpg = pendulum(orrery.ddpg), td3 = pendulum(orrery.td3),
   sac = pendulum(orrery.sac),
 }
