@@ -49,7 +49,8 @@ ORR_API orr_vector_env_options orr_vector_env_options_defaults(void);
 ORR_API orr_vector_env *orr_vector_env_new(orr_env *env, int64_t copies,
                                            const orr_vector_env_options *options);
 /* The given environments themselves, held, of equal observation and action spaces (ORR_SHAPE), none
-   twice; NULL where there is none. Unless all are thread-safe, they are stepped in turn on the calling thread. */
+   twice; NULL where there is none. Unless all are thread-safe, they are stepped in turn on the
+   calling thread. */
 ORR_API orr_vector_env *orr_vector_env_from(orr_env *const *envs, int64_t count,
                                             const orr_vector_env_options *options);
 ORR_API orr_vector_env *orr_vector_env_retain(orr_vector_env *many);

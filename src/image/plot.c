@@ -43,7 +43,7 @@ orr_plot_options orr_plot_options_defaults(void) {
                             .y_high = NAN};
 }
 
-/* Okabe and Ito's palette, without its yellow, which is too pale for lines; then violet and brown. */
+/* Okabe and Ito's palette, without its yellow, which is too pale for lines, and two more. */
 orr_color orr_palette(int index) {
   static const orr_color colors[] = {0x0072b2ff, 0xd55e00ff, 0x009e73ff, 0xcc79a7ff, 0xe69f00ff,
                                      0x56b4e9ff, 0x555b66ff, 0x6a3d9aff, 0x8c4b2fff};

@@ -59,8 +59,8 @@ static int64_t option_capacity(lua_State *L, int index, int64_t otherwise) {
   return capacity;
 }
 
-/* The option prioritised, of a replay that was just made: { alpha = 0.6 } or true, which leaves that
-   of one that was loaded. */
+/* The option prioritised, of a replay that was just made: { alpha = 0.6 }, or true, which leaves
+   that of one that was loaded. */
 static void option_prioritised(lua_State *L, int index, orr_replay *replay) {
   static const char *const names[] = {"alpha", NULL};
   int type = lua_istable(L, index) ? lua_option_push(L, index, "prioritised") : LUA_TNIL;
@@ -125,8 +125,8 @@ static void check_same(lua_State *L, const orr_replay *replay, const orr_env *en
 /*** orrery.load_replay(path, { env = nil, salvage = false, capacity = nil, prioritised = nil }):
 what replay:save wrote, and, where something is missing, a second result that says what. A file that
 ends too early gives its whole episodes; damage before the end is an error unless salvage is asked
-for. `env` must have the same fields; it is then the replay's. Priorities are as saved; prioritised =
-{ alpha = 0.6 } takes them to another power, or begins with equal ones. */
+for. `env` must have the same fields; it is then the replay's. Priorities are as saved;
+prioritised = { alpha = 0.6 } takes them to another power, or begins with equal ones. */
 static int load_replay(lua_State *L) {
   static const char *const names[] = {"env", "salvage", "capacity", "prioritised", NULL};
   const char *path = luaL_checkstring(L, 1);
