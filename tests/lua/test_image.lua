@@ -1,12 +1,6 @@
 -- Pictures from Lua: canvas, PNG files, plots, film strips, animations.
 local orrery = require "orrery"
-
-local function fails(pattern, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error, where one should match " .. pattern)
-  message = tostring(message)
-  assert(message:find(pattern), ("'%s' does not match '%s'"):format(message, pattern))
-end
+local fails = require "tests.lua.fails"
 
 local path = os.tmpname()
 
@@ -53,7 +47,7 @@ plot:save(path)
 fails("series", orrery.plot, {})
 fails("plot, series 1: y, a list of numbers or a tensor, is missing", orrery.plot, { series = { {} } })
 fails("plot, series 1: x has 2 numbers where y has 3", orrery.plot, { series = { { x = { 1, 2 }, y = { 1, 2, 3 } } } })
-fails("plot, series 1: y%[2%] is a string", orrery.plot, { series = { { y = { 1, "a" } } } })
+fails("plot, series 1: y[2] is a string", orrery.plot, { series = { { y = { 1, "a" } } } })
 fails("a band needs both", orrery.plot, { series = { { y = { 1 }, low = { 1 } } } })
 fails("did you mean 'title'", orrery.plot, { titel = "", series = {} })
 

@@ -2,12 +2,7 @@
 -- after going on from a file, tasks with identifiers, and that they learn at all. Their mathematics is compared with
 -- PyTorch's in test_learners_reference.lua.
 local orrery = require "orrery"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 local pendulum, balance = orrery.env "pendulum", orrery.env "cartpole_balance"
 local continuous = { ddpg = orrery.ddpg, td3 = orrery.td3, sac = orrery.sac }

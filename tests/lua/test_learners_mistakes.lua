@@ -2,6 +2,7 @@
 -- line, with the way out, and not after its random steps. And several tasks with goals, in hindsight.
 local orrery = require "orrery"
 
+-- Calls f straight from this file, whose line the message must tell, and none of the library.
 local function fails(words, f, ...)
   local done, message = pcall(f, ...)
   assert(not done, "no error where one was expected: " .. words)

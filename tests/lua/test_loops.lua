@@ -1,13 +1,9 @@
 -- Learning loops: what is collected, when the model is fitted, what is planned and told; open loop.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 local env = orrery.env("cliff", { max_steps = 12 })
 local task = { reward = function(_, _, next) return next.height end }
-
-local function fails(part, ...)
-  local done, message = pcall(...)
-  assert(not done and tostring(message):find(part, 1, true), message)
-end
 
 local function options(more)
   local o = {

@@ -1,12 +1,7 @@
 -- Model-based policy optimisation: what it refuses, that imagined steps are those of the policy in the model, which
 -- steps a batch has, the same bits on any number of threads and after going on from files, and that it learns.
 local orrery = require "orrery"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 local pendulum = orrery.env "pendulum"
 

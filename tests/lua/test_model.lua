@@ -1,12 +1,7 @@
 -- Learned models: fitting, elites, files, rollouts, audit, objectives, divergence.
 local orrery = require "orrery"
 local trace = require "orrery.trace"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 orrery.seed(1)
 local observation = orrery.space { { "position" }, { "velocity" }, { "mass" } }

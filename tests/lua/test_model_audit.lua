@@ -1,10 +1,6 @@
 -- Audits of models whose faults are known: calibration, spread, planned against realised return.
 local orrery = require "orrery"
-
-local function fails(part, ...)
-  local done, message = pcall(...)
-  assert(not done and tostring(message):find(part, 1, true), message)
-end
+local fails = require "tests.lua.fails"
 
 -- A model made of plain functions: what the audits need of one.
 local function fake(prediction, options)

@@ -1,12 +1,9 @@
 -- Events that a model learns: labels, calibration, and what planning makes of them.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 local function near(a, b, tolerance, what)
   assert(math.abs(a - b) <= tolerance, ("%s: %g, not %g"):format(what or "", a, b))
-end
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok and tostring(problem):find(message, 1, true), problem)
 end
 
 local observation, action = orrery.space { { "x", low = -3, high = 3 } }, orrery.space { { "u", low = -1, high = 1 } }

@@ -1,11 +1,6 @@
 -- The mpc while it runs: parts swapped, real time, statistics.
 local orrery = require "orrery"
-
-local function fails(wanted, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error, but wanted: " .. wanted)
-  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
-end
+local fails = require "tests.lua.fails"
 
 local env = orrery.env "pendulum"
 local replay = orrery.replay { env = env }

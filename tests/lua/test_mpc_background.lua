@@ -1,12 +1,7 @@
 -- A planning thread: what act answers meanwhile, what the host may do, and how it ends.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local clock = orrery.clock
-
-local function fails(wanted, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error, but wanted: " .. wanted)
-  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
-end
 
 local env = orrery.env "pendulum"
 local replay = orrery.replay { env = env }

@@ -1,11 +1,6 @@
 -- The mpc with a learned model: many states at a time, and how far members are apart along plans.
 local orrery = require "orrery"
-
-local function fails(wanted, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error, but wanted: " .. wanted)
-  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
-end
+local fails = require "tests.lua.fails"
 
 local env = orrery.env "pendulum"
 local replay = orrery.replay { env = env }

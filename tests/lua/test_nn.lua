@@ -1,12 +1,7 @@
 -- Nets and losses on tensors, against numbers computed one by one.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local nn = orrery.nn
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 local function close(a, b, tolerance)
   assert(math.abs(a - b) <= (tolerance or 1e-5) * (1 + math.abs(b)), ("%.9g is not %.9g"):format(a, b))

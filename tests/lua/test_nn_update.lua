@@ -1,12 +1,7 @@
 -- The compiled update: regression, details, ensembles, the same bits on any number of threads, NaN.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local nn = orrery.nn
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 orrery.seed(1)
 local X = orrery.randn(300, 2)

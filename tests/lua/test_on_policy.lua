@@ -1,11 +1,6 @@
 -- REINFORCE, PPO and TRPO: what is collected, time limits, the trust region, stops, learning, threads, files.
 local orrery = require "orrery"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 -- Counts its steps; every reward is 1. After `length` steps the episode terminates, or time is up.
 local function counter(options)

@@ -1,13 +1,7 @@
 -- Options of scripts, checked options tables, JSON.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local check, json = orrery.check, orrery.json
-
-local function fails(pattern, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error, where one should match " .. pattern)
-  message = tostring(message)
-  assert(message:find(pattern), ("'%s' does not match '%s'"):format(message, pattern))
-end
 
 local function options(line, defaults, presets)
   arg = { [0] = "test" }
@@ -30,7 +24,7 @@ o.seed = 9
 assert(o.seed == 9)
 fails("did you mean 'seed'", function() return o.sede end)
 fails("there is no 'other'", function() o.other = 1 end)
-fails("did you mean %-%-seed", options, "--sed=1")
+fails("did you mean --seed", options, "--sed=1")
 fails("needs a value", options, "--seed")
 fails("must be a whole number", options, "--seed=1.5")
 fails("must be a number", options, "--rate=fast")

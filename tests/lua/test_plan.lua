@@ -1,12 +1,6 @@
 -- Planners and the mpc in Lua, on environments and functions.
 local orrery = require "orrery"
-
-local function fails(wanted, f, ...)
-  local ok, message = pcall(f, ...)
-  assert(not ok, "no error, but wanted: " .. wanted)
-  assert(tostring(message):find(wanted, 1, true), ("'%s' does not say '%s'"):format(message, wanted))
-  return message
-end
+local fails = require "tests.lua.fails"
 
 -- ---- planners are checked when they are written
 

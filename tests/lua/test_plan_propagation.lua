@@ -1,5 +1,6 @@
 -- How particles are carried along a plan: TS-infinity, TS1 and expectation; risk over them; disagreement of members.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 local observation, action = orrery.space { "x" }, orrery.space { { "u", low = -1, high = 1 } }
 local MEMBERS, HORIZON = 5, 8
@@ -153,10 +154,6 @@ for t = 1, HORIZON do near(apart[t], t * math.sqrt(2) * 0.25, 1e-4) end
 
 -- ---- what does not fit is refused
 
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok and tostring(problem):find(message, 1, true), problem)
-end
 fails("did you mean 'ts_infinity'", objective, still, task, { propagation = "ts_infinty" })
 fails("did you mean 'worst'", objective, still, task, { risk = "wurst" })
 fails("it has alpha and over", objective, still, task, { risk = { "cvar", k = 2 } })

@@ -1,10 +1,6 @@
 -- Plans that a policy proposes on the environment itself: played step by step on copies of it.
 local orrery = require "orrery"
-
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok and tostring(problem):find(message, 1, true), problem)
-end
+local fails = require "tests.lua.fails"
 
 local H = 12
 local env = orrery.env "pendulum"

@@ -1,12 +1,7 @@
 -- What says nothing is not planned with without a word: options that do not go together, models that know nothing.
 local orrery = require "orrery"
 local trace = require "orrery.trace"
-
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok, "no error, but wanted: " .. message)
-  assert(tostring(problem):find(message, 1, true), problem)
-end
+local fails = require "tests.lua.fails"
 
 local env = orrery.env "pendulum"
 local replay = orrery.replay { env = env }

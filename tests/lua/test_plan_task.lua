@@ -1,13 +1,10 @@
 -- Parts of a task beyond its reward: goals that change, side constraints, a value at the horizon, a policy; in a learned
 -- model and on the environment itself.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 local function near(a, b, tolerance, what)
   assert(math.abs(a - b) <= tolerance, ("%s: %g, not %g"):format(what or "", a, b))
-end
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok and tostring(problem):find(message, 1, true), problem)
 end
 
 -- A walker on a line: x' = x + u; at x > 3 the episode is over.

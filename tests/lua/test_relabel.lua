@@ -1,15 +1,10 @@
 -- Relabeling, against a slow and obvious one: a list of episodes, in which every sampled row is looked up and
 -- everything about it computed by hand.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local relabel = orrery.relabel
 
 orrery.seed(11)
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 local function close(a, b) return math.abs(a - b) <= 1e-5 * math.max(1, math.abs(a), math.abs(b)) end
 

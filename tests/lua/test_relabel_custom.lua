@@ -1,18 +1,13 @@
 -- Strategies of relabeling written in Lua, traced and not; experience shared among tasks.
 local orrery = require "orrery"
 local trace = require "orrery.trace"
+local fails = require "tests.lua.fails"
 local relabel = orrery.relabel
 
 orrery.seed(12)
 
 local notices = {}
 trace.notice = function(message) notices[#notices + 1] = message end
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 -- Whether two tables of counts may be of one distribution: chi square of two samples of one size.
 local function check_alike(a, b)

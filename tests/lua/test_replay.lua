@@ -1,13 +1,8 @@
 -- Replay from Lua, against a slow and obvious one: a list of episodes.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 orrery.seed(3)
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 local function close(a, b) return math.abs(a - b) <= 1e-6 * math.max(1, math.abs(a), math.abs(b)) end
 

@@ -1,11 +1,6 @@
 -- Collecting and evaluating: whole episodes, reproducible, and clear about what goes wrong.
 local orrery = require "orrery"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 -- Counts its steps; terminates after `length` steps, fails or gives NaN when told to.
 local function counter(settings)

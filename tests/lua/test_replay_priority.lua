@@ -1,13 +1,8 @@
 -- Prioritised sampling from Lua: what batches hold, with relabeling and several steps, after saving.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 orrery.seed(13)
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
 
 local function new(options)
   options = options or {}

@@ -1,13 +1,10 @@
 -- Rewards that are learned: from labels of many tasks, from examples of success; calibration; words as identifiers.
 local orrery = require "orrery"
 local calibration = require "orrery.calibration"
+local fails = require "tests.lua.fails"
 
 local function near(a, b, tolerance, what)
   assert(math.abs(a - b) <= tolerance, ("%s: %g, not %g"):format(what or "", a, b))
-end
-local function fails(message, f, ...)
-  local ok, problem = pcall(f, ...)
-  assert(not ok and tostring(problem):find(message, 1, true), problem)
 end
 local function apart(a, b) return (a - b):abs():max() end
 

@@ -1,5 +1,6 @@
 -- .npy and safetensors from Lua.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 
 local path = os.tmpname()
 local guard <close> = setmetatable({}, { __close = function() os.remove(path) end })
@@ -20,11 +21,6 @@ end
 local first, many = content(), {}
 orrery.save_tensors(path, { ["b.1"] = orrery.tensor({ 1, 2 }, "int"), w = x }, { kind = "test" })
 assert(content() == first)
-
-local function fails(pattern, f, ...)
-  local good, message = pcall(f, ...)
-  assert(not good and tostring(message):find(pattern, 1, true), tostring(message))
-end
 
 orrery.save_tensors(path, { bad = orrery.tensor { 1 / 0 } })
 fails("'bad': it holds a number that is not finite", orrery.load_tensors, path)

@@ -1,12 +1,7 @@
 -- Functions about one sample, applied to every row: what comes in, what goes out, how it is written.
 local orrery = require "orrery"
+local fails = require "tests.lua.fails"
 local T = orrery.tensor
-
-local function fails(pattern, f, ...)
-  local good, message = pcall(f, ...)
-  assert(not good, "no error, where one with '" .. pattern .. "' was due")
-  assert(tostring(message):find(pattern, 1, true), tostring(message))
-end
 
 local function near(x, expected, tolerance)
   assert(T(x):close_to(T(expected), tolerance or 1e-5), tostring(x) .. " is not " .. tostring(T(expected)))

@@ -1,14 +1,8 @@
 -- Branches on compared values: each outcome runs once, a select joins them.
 local orrery = require "orrery"
 local trace = require "orrery.trace"
+local fails = require "tests.lua.fails"
 local T = orrery.tensor
-
-local function fails(pattern, f, ...)
-  local good, message = pcall(f, ...)
-  assert(not good, "no error, where one with '" .. pattern .. "' was due")
-  assert(tostring(message):find(pattern, 1, true), tostring(message))
-  return message
-end
 
 local function exact(f, rows)
   local y = orrery.rowwise(f)(rows)

@@ -1,13 +1,8 @@
 -- Loops with carried state and derivatives, in traced functions and on plain numbers and tensors.
 local orrery = require "orrery"
 local trace = require "orrery.trace"
+local fails = require "tests.lua.fails"
 local T = orrery.tensor
-
-local function fails(pattern, f, ...)
-  local good, message = pcall(f, ...)
-  assert(not good, "no error, where one with '" .. pattern .. "' was due")
-  assert(tostring(message):find(pattern, 1, true), tostring(message))
-end
 
 local function near(x, expected, tolerance)
   assert(T(x):close_to(T(expected), tolerance or 1e-4), tostring(x) .. " is not " .. tostring(T(expected)))

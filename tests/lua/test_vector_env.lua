@@ -1,11 +1,6 @@
 -- Many copies stepped together live through what single environments do, bit for bit, on any number of threads.
 local orrery = require "orrery"
-
-local function fails(words, f, ...)
-  local done, message = pcall(f, ...)
-  assert(not done, "no error where one was expected: " .. words)
-  assert(tostring(message):find(words, 1, true), ("'%s' is not in: %s"):format(words, tostring(message)))
-end
+local fails = require "tests.lua.fails"
 
 local function same(a, b)
   assert(a:count() == b:count())

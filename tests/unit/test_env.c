@@ -2,9 +2,9 @@
    rollouts. */
 #include <criterion/criterion.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "limited_memory.h"
 #include "orrery/env.h"
 
 static orr_engine *engine;
@@ -431,24 +431,6 @@ Test(env, unknown_names_and_bad_options_are_named) {
   expect_message("max_steps is -2");
 }
 
-/* An allocator that fails at the n-th call. */
-typedef struct failing {
-  int calls, fail_at;
-  size_t live;
-} failing;
-
-static void *allocate(void *user, void *old, size_t old_size, size_t size) {
-  failing *f = user;
-  if (size == 0) {
-    f->live -= old_size;
-    free(old);
-    return NULL;
-  }
-  if (++f->calls == f->fail_at) return NULL;
-  f->live += size - old_size;
-  return realloc(old, size);
-}
-
 static bool scenario(orr_engine *e) {
   orr_env *env = orr_env_new(e, "reacher", NULL), *copy = env ? orr_env_copy(env) : NULL;
   orr_canvas *canvas = copy ? orr_canvas_new(e, 64, 64) : NULL;
@@ -480,26 +462,24 @@ static bool scenario(orr_engine *e) {
 }
 
 Test(env, no_memory_leaks_wherever_it_runs_out) {
-  for (int n = 1;; n++) {
-    failing f = {.fail_at = 0};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.threads = 1;
-    options.allocate = allocate;
-    options.allocate_user = &f;
-    orr_engine *e = orr_engine_new(&options);
-    size_t before = f.live;
-    f.calls = 0;
-    f.fail_at = n;
+  int refused = 0;
+  for (long n = 0;; n++) {
+    struct memory memory = {.left = UNLIMITED, .once = true};
+    orr_engine *e = limited_engine(&memory, 1);
+    long before = memory.live;
+    memory.left = n;
     bool done = scenario(e);
-    f.fail_at = 0;
-    cr_assert_eq(f.live, before, "allocation %d: %zu bytes were not freed", n, f.live - before);
+    memory.left = UNLIMITED;
+    cr_assert_eq(memory.live, before, "allocation %ld: %ld bytes were not freed", n,
+                 memory.live - before);
     if (!done && orr_engine_status(e) !=
                      ORR_MEMORY) /* drawing goes on without a stroke it has no memory for */
-      cr_assert(false, "allocation %d: %s", n, orr_engine_message(e));
-    bool reached = f.calls >= n;
-    cr_assert(scenario(e), "allocation %d: the engine is no longer usable", n);
+      cr_assert(false, "allocation %ld: %s", n, orr_engine_message(e));
+    cr_assert(scenario(e), "allocation %ld: the engine is no longer usable", n);
     orr_engine_free(e);
-    if (!reached) break;
+    if (memory.failed == 0) break;
+    refused += !done;
     cr_assert_lt(n, 500);
   }
+  cr_expect_gt(refused, 20, "%d", refused);
 }

@@ -1,30 +1,6 @@
 /* The mpc when memory runs out: every allocation fails in turn, and nothing is left over. */
-#include <stdlib.h>
-
 #include "drive.h"
-
-struct budget {
-  long left, live;
-};
-
-static void *limited(void *user, void *old, size_t old_size, size_t new_size) {
-  struct budget *budget = user;
-  (void)old_size;
-  if (new_size == 0) {
-    budget->live -= old != NULL;
-    free(old);
-    return NULL;
-  }
-  if (budget->left-- <= 0) return NULL;
-  void *memory = aligned_alloc(64, (new_size + 63) / 64 * 64);
-  if (old) {
-    memcpy(memory, old, old_size < new_size ? old_size : new_size);
-    free(old);
-  } else {
-    budget->live++;
-  }
-  return memory;
-}
+#include "limited_memory.h"
 
 /* Whether all went well; whatever happens, nothing may be left over. */
 static bool plan_once(orr_engine *engine) {
@@ -53,16 +29,12 @@ static bool plan_once(orr_engine *engine) {
 Test(mpc_memory, any_allocation_may_fail) {
   int failures = 0;
   for (long n = 0; n < 1000; n++) {
-    struct budget budget = {.left = 1000000};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.allocate = limited;
-    options.allocate_user = &budget;
-    options.threads = 2;
-    orr_engine *engine = orr_engine_new(&options);
-    budget.left = n;
+    struct memory memory = {.left = UNLIMITED};
+    orr_engine *engine = limited_engine(&memory, 2);
+    memory.left = n;
     bool good = plan_once(engine);
     orr_engine_free(engine);
-    cr_assert_eq(budget.live, 0, "%ld blocks left when allocation %ld failed", budget.live, n);
+    cr_assert_eq(memory.live, 0, "%ld bytes left when allocation %ld failed", memory.live, n);
     if (good) break;
     failures++;
   }
@@ -88,12 +60,8 @@ static void use_large(void *user, const void *snapshot) { (void)user, (void)snap
 
 /* A planning thread takes another objective with all that it needs, or goes on with the old one. */
 Test(mpc_memory, another_objective_is_taken_as_a_whole) {
-  struct budget budget = {.left = 1000000};
-  orr_engine_options options = orr_engine_options_defaults();
-  options.allocate = limited;
-  options.allocate_user = &budget;
-  options.threads = 1;
-  orr_engine *engine = orr_engine_new(&options);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   orr_env *env = orr_env_new(engine, "pendulum", NULL);
   orr_objective_callbacks callbacks = orr_objective_callbacks_defaults();
   callbacks.score = score_nothing;
@@ -116,9 +84,9 @@ Test(mpc_memory, another_objective_is_taken_as_a_whole) {
   int failures = 0;
   for (orr_status status = ORR_MEMORY; status; failures += status != ORR_OK) {
     orr_mpc_pause(mpc);
-    budget.left = failures;
+    memory.left = failures;
     status = orr_mpc_set_objective(mpc, large);
-    budget.left = 1000000;
+    memory.left = UNLIMITED;
     orr_mpc_resume(mpc);
     cr_assert(status == ORR_OK || status == ORR_MEMORY);
     cr_expect_eq(orr_mpc_objective(mpc), status ? small : large);
@@ -133,5 +101,5 @@ Test(mpc_memory, another_objective_is_taken_as_a_whole) {
   orr_objective_free(large);
   orr_env_free(env);
   orr_engine_free(engine);
-  cr_expect_eq(budget.live, 0);
+  cr_expect_eq(memory.live, 0);
 }

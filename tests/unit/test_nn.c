@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "limited_memory.h"
 #include "orrery/nn.h"
 
 static orr_engine *engine;
@@ -302,25 +303,7 @@ Test(nn, what_is_not_finite_is_neither_saved_nor_loaded) {
   orr_net_free(net);
 }
 
-/* ---- an allocator that fails once, at the n-th call */
-
-typedef struct failing {
-  long calls, fail_at;
-  long blocks;
-} failing;
-
-static void *allocate(void *user, void *old, size_t old_size, size_t new_size) {
-  failing *f = user;
-  (void)old_size;
-  if (new_size == 0) {
-    if (old) f->blocks--;
-    free(old);
-    return NULL;
-  }
-  if (f->calls++ == f->fail_at) return NULL;
-  if (!old) f->blocks++;
-  return realloc(old, new_size);
-}
+/* ---- memory */
 
 /* Makes, copies, saves and loads a net, and builds its update; false when a step failed. */
 static bool scenario(orr_engine *own, const char *path) {
@@ -361,23 +344,20 @@ static bool scenario(orr_engine *own, const char *path) {
 Test(nn, allocations_that_fail_leave_nothing_behind) {
   const char *path = path_of("memory");
   for (long n = 0;; n++) {
-    failing f = {0, -1, 0};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.threads = 1;
-    options.allocate = allocate;
-    options.allocate_user = &f;
-    orr_engine *own = orr_engine_new(&options);
+    struct memory memory = {.left = UNLIMITED, .once = true};
+    orr_engine *own = limited_engine(&memory, 1);
     cr_assert(own);
-    long before = f.blocks;
-    f.fail_at = f.calls + n;
+    long before = memory.live;
+    memory.left = n;
     bool good = scenario(own, path);
     if (!good)
       cr_expect_eq(orr_engine_status(own), ORR_MEMORY, "%ld: %s", n, orr_engine_message(own));
-    cr_expect_eq(f.blocks, before, "allocation %ld: %ld blocks are left", n, f.blocks - before);
-    f.fail_at = -1;
+    cr_expect_eq(memory.live, before, "allocation %ld: %ld bytes are left", n,
+                 memory.live - before);
+    memory.left = UNLIMITED;
     cr_expect(scenario(own, path), "the engine must stay usable");
     orr_engine_free(own);
-    cr_expect_eq(f.blocks, 0);
+    cr_expect_eq(memory.live, 0);
     if (good) {
       cr_expect_gt(n, 50);
       break;

@@ -49,8 +49,8 @@ static orr_status propose(orr_objective *objective, const orr_real *observation,
 }
 
 Test(plan_proposals, each_action_answers_the_observation_before_it) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   orr_env *env = orr_env_new(engine, "pendulum", NULL);
   orr_objective *objective = new_objective(engine, env, "action");
   cr_assert(objective, "%s", orr_engine_message(engine));
@@ -80,8 +80,8 @@ Test(plan_proposals, each_action_answers_the_observation_before_it) {
 Test(plan_proposals, any_allocation_may_fail) {
   int failures = 0;
   for (long n = 0; n < 1000; n++) {
-    struct memory memory = {.left = 1000000};
-    orr_engine *engine = new_engine(&memory);
+    struct memory memory = {.left = UNLIMITED};
+    orr_engine *engine = limited_engine(&memory, 1);
     orr_env *env = orr_env_new(engine, "pendulum", NULL);
     orr_real observation[3], plans[PLANS * HORIZON];
     cr_assert_eq(orr_env_reset(env, 4, observation), ORR_OK);
@@ -100,8 +100,8 @@ Test(plan_proposals, any_allocation_may_fail) {
 }
 
 Test(plan_proposals, what_does_not_fit_is_refused) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   orr_env *pendulum = orr_env_new(engine, "pendulum", NULL);
   orr_env *cartpole = orr_env_new(engine, "cartpole", NULL);
   cr_expect_null(new_objective(engine, pendulum, "plans"));

@@ -132,8 +132,8 @@ static orr_status score(orr_objective *objective, int n, uint64_t seed, orr_real
 
 /* Each member moves as many particles at each step: the mean is known, whatever the order. */
 Test(plan_steps, members_are_balanced_at_every_step) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   orr_objective *objective = new_objective(engine, NULL, 8);
   cr_assert(objective, "%s", orr_engine_message(engine));
   orr_real returns[PLANS], violations[PLANS];
@@ -150,8 +150,8 @@ Test(plan_steps, members_are_balanced_at_every_step) {
 }
 
 Test(plan_steps, particles_change_members) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   const orr_risk_options worst = {ORR_RISK_worst, 0, false};
   orr_objective *objective = new_objective(engine, &worst, 4);
   orr_real returns[PLANS], others[PLANS];
@@ -174,8 +174,8 @@ Test(plan_steps, particles_change_members) {
 
 /* Every action moves x by as much, whoever the particle is that a plan is worth. */
 Test(plan_steps, gradients_follow_particles_back) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   for (int risk = 0; risk < orr_risk_count(); risk++) {
     const orr_risk_options options = {(orr_risk)risk, 0.3, false};
     orr_objective *objective = new_objective(engine, &options, 12);
@@ -193,8 +193,8 @@ Test(plan_steps, gradients_follow_particles_back) {
 }
 
 Test(plan_steps, scoring_allocates_nothing) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   for (int risk = 0; risk < orr_risk_count(); risk++) {
     const orr_risk_options options = {(orr_risk)risk, 0.3, false};
     orr_objective *objective = new_objective(engine, &options, 12);
@@ -212,8 +212,8 @@ Test(plan_steps, scoring_allocates_nothing) {
 Test(plan_steps, any_allocation_may_fail) {
   int failures = 0;
   for (long n = 0; n < 2000; n++) {
-    struct memory memory = {.left = 1000000};
-    orr_engine *engine = new_engine(&memory);
+    struct memory memory = {.left = UNLIMITED};
+    orr_engine *engine = limited_engine(&memory, 1);
     orr_real returns[PLANS], violations[PLANS], slopes[PLANS * HORIZON];
     orr_objective *objective = new_objective_within(engine, NULL, 5, &memory, n);
     bool good =
@@ -230,8 +230,8 @@ Test(plan_steps, any_allocation_may_fail) {
 }
 
 Test(plan_steps, what_does_not_fit_is_refused) {
-  struct memory memory = {.left = 1000000};
-  orr_engine *engine = new_engine(&memory);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 1);
   const orr_risk_options over = {ORR_RISK_worst, 0, true};
   cr_expect_null(new_objective(engine, &over, 5));
   cr_expect(strstr(orr_engine_message(engine), "no member of their own"));

@@ -1,8 +1,7 @@
 /* What holds for every planner there is: bounds, bad plans, resets, threads, many states,
    constraints. */
-#include <stdlib.h>
-
 #include "bowl.h"
+#include "limited_memory.h"
 
 #define EACH_PLANNER(name)                            \
   for (int row = 0; row < orr_planner_count(); row++) \
@@ -404,25 +403,9 @@ Test(planners, proposals_that_are_not_finite_are_left_out) {
 
 /* ---- memory ---- */
 
-static int allowed;
-
-static void *allocate(void *user, void *old, size_t old_size, size_t size) {
-  (void)user;
-  (void)old_size;
-  if (size == 0) {
-    free(old);
-    return NULL;
-  }
-  if (allowed == 0) return NULL;
-  if (allowed > 0) allowed--;
-  return realloc(old, size);
-}
-
 Test(planners, without_memory_for_more_states_a_planner_is_refused_not_half_made) {
-  orr_engine_options options = orr_engine_options_defaults();
-  allowed = -1;
-  options.allocate = allocate;
-  orr_engine *engine = orr_engine_new(&options);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *engine = limited_engine(&memory, 0);
   struct bowl bowl = new_bowl();
   orr_objective *objective = new_objective(engine, &bowl);
   orr_real observations[3] = {0};
@@ -430,9 +413,9 @@ Test(planners, without_memory_for_more_states_a_planner_is_refused_not_half_made
   request.observation = observations;
   for (int limit = 0; limit < 200; limit++) {
     orr_planner *planner = new_one(engine, "cem", -1, 1);
-    allowed = limit;
+    memory.left = limit;
     orr_status status = orr_planner_set_states(planner, 3);
-    allowed = -1;
+    memory.left = UNLIMITED;
     if (status) {
       cr_expect_eq(status, ORR_MEMORY);
       orr_planner_reset(planner);

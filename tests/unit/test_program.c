@@ -5,9 +5,9 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "limited_memory.h"
 #include "orrery/program.h"
 
 #ifdef ORR_DOUBLE
@@ -486,24 +486,6 @@ Test(program, a_run_that_was_interrupted_stays_so) {
 
 /* ---- memory runs out at every point in turn: a status, no leak, a usable engine ---- */
 
-typedef struct budget {
-  long left;
-  long live;
-} budget;
-
-static void *counting(void *user, void *old, size_t old_size, size_t new_size) {
-  budget *b = user;
-  (void)old_size;
-  if (new_size == 0) {
-    if (old) b->live--;
-    free(old);
-    return NULL;
-  }
-  if (b->left-- <= 0) return NULL;
-  b->live++;
-  return malloc(new_size);
-}
-
 static bool build_and_run(orr_engine *engine) {
   orr_tensor *w = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){3, 3}),
              *rows = orr_tensor_new(engine, ORR_REAL, 2, (int64_t[]){9, 3});
@@ -537,21 +519,17 @@ static bool build_and_run(orr_engine *engine) {
 Test(program, every_allocation_may_fail) {
   long needed = 0;
   for (long allowed = 0;; allowed++) {
-    budget b = {1000, 0};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.threads = 1;
-    options.allocate = counting;
-    options.allocate_user = &b;
-    orr_engine *engine = orr_engine_new(&options);
-    long live = b.live;
-    b.left = allowed;
+    struct memory memory = {.left = UNLIMITED};
+    orr_engine *engine = limited_engine(&memory, 1);
+    long live = memory.live;
+    memory.left = allowed;
     bool ok = build_and_run(engine);
-    cr_assert_eq(b.live, live, "%ld blocks left when allocation %ld failed", b.live - live,
+    cr_assert_eq(memory.live, live, "%ld bytes left when allocation %ld failed", memory.live - live,
                  allowed);
     if (!ok)
       cr_assert_eq(orr_engine_status(engine), ORR_MEMORY, "allocation %ld: %s", allowed,
                    orr_engine_message(engine));
-    b.left = 100000;
+    memory.left = UNLIMITED;
     cr_assert(build_and_run(engine), "the engine is unusable after allocation %ld failed", allowed);
     orr_engine_free(engine);
     if (ok) {

@@ -4,26 +4,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "limited_memory.h"
 #include "orrery/priority.h"
 #include "orrery/relabel.h"
-
-typedef struct counter {
-  long blocks, calls, fail_at; /* fail_at -1: never; else the call that fails, once */
-} counter;
-
-static void *allocate(void *user, void *old, size_t old_size, size_t new_size) {
-  counter *c = user;
-  (void)old_size;
-  if (new_size == 0) {
-    c->blocks -= old != NULL;
-    free(old);
-    return NULL;
-  }
-  if (c->calls++ == c->fail_at) return NULL;
-  void *memory = realloc(old, new_size);
-  c->blocks += !old;
-  return memory;
-}
 
 static char path[64];
 
@@ -131,23 +114,18 @@ static int scenario(orr_engine *engine) {
 Test(replay_memory, every_allocation_fails_once, .timeout = 300) {
   snprintf(path, sizeof path, "/tmp/orrery_replay_%ld.memory", (long)getpid());
   long calls = 1;
-  for (long n = -1; n < calls; n++) {
-    counter c = {.fail_at = -1};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.threads = 1;
-    options.allocate = allocate;
-    options.allocate_user = &c;
-    orr_engine *engine = orr_engine_new(&options);
+  for (long n = UNLIMITED; n < calls; n++) {
+    struct memory memory = {.left = UNLIMITED, .once = true};
+    orr_engine *engine = limited_engine(&memory, 1);
     cr_assert(engine);
-    long before = c.blocks;
-    c.calls = 0;
-    c.fail_at = n;
+    long before = memory.live, asked = memory.asked;
+    memory.left = n;
     int failures = scenario(engine);
     cr_assert_eq(failures, n >= 0, "allocation %ld: %d failures seen", n, failures);
-    cr_assert_eq(c.blocks, before, "allocation %ld: %ld blocks leaked", n, c.blocks - before);
+    cr_assert_eq(memory.live, before, "allocation %ld: %ld bytes leaked", n, memory.live - before);
     orr_engine_free(engine);
-    cr_assert_eq(c.blocks, 0);
-    if (n < 0) calls = c.calls;
+    cr_assert_eq(memory.live, 0);
+    if (n < 0) calls = memory.asked - asked;
   }
   cr_assert_gt(calls, 50);
   unlink(path);

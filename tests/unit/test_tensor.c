@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "limited_memory.h"
 #include "orrery/tensor.h"
 
 static orr_engine *engine;
@@ -359,21 +360,6 @@ Test(tensor, text) {
   cr_assert_str_eq(text, "tensor 5000 real\n[   0,    1,    2, ..., 4997, 4998, 4999]");
 }
 
-/* An allocator that fails at the n-th call from now. */
-typedef struct failing {
-  long left;
-} failing;
-
-static void *allocate_or_fail(void *user, void *old, size_t old_size, size_t new_size) {
-  failing *f = user;
-  (void)old_size;
-  if (new_size == 0) {
-    free(old);
-    return NULL;
-  }
-  return f->left-- > 0 ? realloc(old, new_size) : NULL;
-}
-
 /* A bit of everything; NULL when anything failed. */
 static orr_tensor *exercise(orr_engine *e) {
   orr_tensor *a = orr_tensor_normal(e, SHAPE(6, 600), 0, 1), *b = orr_tensor_transpose(a, NULL);
@@ -392,16 +378,12 @@ static orr_tensor *exercise(orr_engine *e) {
 }
 
 Test(tensor, any_allocation_may_fail) {
-  failing f = {1000000};
-  orr_engine_options options = orr_engine_options_defaults();
-  options.allocate = allocate_or_fail;
-  options.allocate_user = &f;
-  options.threads = 1;
-  orr_engine *fragile = orr_engine_new(&options);
+  struct memory memory = {.left = UNLIMITED};
+  orr_engine *fragile = limited_engine(&memory, 1);
   size_t before = orr_engine_bytes(fragile);
   int failures = 0;
   for (long n = 0;; n++) {
-    f.left = n;
+    memory.left = n;
     orr_tensor *x = exercise(fragile);
     bool done = x != NULL;
     if (!done)

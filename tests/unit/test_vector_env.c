@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "limited_memory.h"
 #include "orrery/vector_env.h"
 
 /* ---- a slow environment, so that its steps are shared out: x' = x + action + noise */
@@ -128,24 +129,6 @@ Test(vector_env, a_failure_on_another_thread_is_told_here) {
 
 /* ---- memory */
 
-typedef struct counter {
-  long blocks, calls, fail_at; /* fail_at -1: never; else the call that fails, once */
-} counter;
-
-static void *allocate(void *user, void *old, size_t old_size, size_t new_size) {
-  counter *c = user;
-  (void)old_size;
-  if (new_size == 0) {
-    c->blocks -= old != NULL;
-    free(old);
-    return NULL;
-  }
-  if (c->calls++ == c->fail_at) return NULL;
-  void *memory = realloc(old, new_size);
-  c->blocks += !old;
-  return memory;
-}
-
 #define RETRY_MAKE(object, call)                         \
   while (!((object) = (call))) {                         \
     cr_assert_eq(orr_engine_status(engine), ORR_MEMORY); \
@@ -207,26 +190,21 @@ static double scenario(orr_engine *engine, int *failed) {
 Test(vector_env, every_allocation_fails_once, .timeout = 120) {
   long calls = 1;
   double expected = 0;
-  for (long n = -1; n < calls; n++) {
-    counter c = {.fail_at = -1};
-    orr_engine_options options = orr_engine_options_defaults();
-    options.threads = 1;
-    options.allocate = allocate;
-    options.allocate_user = &c;
-    orr_engine *engine = orr_engine_new(&options);
+  for (long n = UNLIMITED; n < calls; n++) {
+    struct memory memory = {.left = UNLIMITED, .once = true};
+    orr_engine *engine = limited_engine(&memory, 1);
     cr_assert(engine);
-    long before = c.blocks;
+    long before = memory.live, asked = memory.asked;
     int failures;
-    c.calls = 0;
-    c.fail_at = n;
+    memory.left = n;
     double total = scenario(engine, &failures);
     if (n < 0) expected = total;
     cr_assert_eq(total, expected, "allocation %ld", n);
     cr_assert_eq(failures, n >= 0, "allocation %ld: %d failures seen", n, failures);
-    cr_assert_eq(c.blocks, before, "allocation %ld: %ld blocks leaked", n, c.blocks - before);
-    if (n < 0) calls = c.calls;
+    cr_assert_eq(memory.live, before, "allocation %ld: %ld bytes leaked", n, memory.live - before);
+    if (n < 0) calls = memory.asked - asked;
     orr_engine_free(engine);
-    cr_assert_eq(c.blocks, 0);
+    cr_assert_eq(memory.live, 0);
   }
   cr_assert_gt(calls, 30);
 }
