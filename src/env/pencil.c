@@ -71,14 +71,7 @@ static void observe(const double *given, const double *state, orr_real *observat
   const settings *s = (const settings *)given;
   const pencil *p = (const pencil *)state;
   two_link arm = arm_of(s);
-  double elbow[2], tip[2];
-  two_link_find(&arm, p->angle, elbow, tip);
-  for (int i = 0; i < 2; i++) {
-    observation[i] = (orr_real)cos(p->angle[i]);
-    observation[2 + i] = (orr_real)sin(p->angle[i]);
-    observation[4 + i] = (orr_real)p->velocity[i];
-    observation[6 + i] = (orr_real)tip[i];
-  }
+  two_link_observe(&arm, p->angle, p->velocity, observation);
 }
 
 static void draw(const double *given, const double *state, orr_canvas *canvas) {

@@ -85,15 +85,8 @@ static void observe(const double *given, const double *state, orr_real *observat
   const settings *s = (const settings *)given;
   const reacher *r = (const reacher *)state;
   two_link arm = arm_of(s);
-  double elbow[2], tip[2];
-  two_link_find(&arm, r->angle, elbow, tip);
-  for (int i = 0; i < 2; i++) {
-    observation[i] = (orr_real)cos(r->angle[i]);
-    observation[2 + i] = (orr_real)sin(r->angle[i]);
-    observation[4 + i] = (orr_real)r->velocity[i];
-    observation[6 + i] = (orr_real)tip[i];
-    observation[8 + i] = (orr_real)r->goal[i];
-  }
+  two_link_observe(&arm, r->angle, r->velocity, observation);
+  for (int i = 0; i < 2; i++) observation[8 + i] = (orr_real)r->goal[i];
 }
 
 static void draw(const double *given, const double *state, orr_canvas *canvas) {

@@ -32,6 +32,18 @@ void two_link_find(const two_link *arm, const double angle[2], double elbow[2], 
 }
 
 /* Both links are as long, so the line to the tip halves the angle at the elbow. */
+void two_link_observe(const two_link *arm, const double angle[2], const double velocity[2],
+                      orr_real observation[8]) {
+  double elbow[2], tip[2];
+  two_link_find(arm, angle, elbow, tip);
+  for (int i = 0; i < 2; i++) {
+    observation[i] = (orr_real)cos(angle[i]);
+    observation[2 + i] = (orr_real)sin(angle[i]);
+    observation[4 + i] = (orr_real)velocity[i];
+    observation[6 + i] = (orr_real)tip[i];
+  }
+}
+
 void two_link_reach(const two_link *arm, double x, double y, double angle[2]) {
   double half = acos(fmin(hypot(x, y) / (2 * arm->length), 1));
   angle[0] = atan2(y, x) - half;

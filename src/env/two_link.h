@@ -20,6 +20,10 @@ void two_link_step(const two_link *arm, double angle[2], double velocity[2], con
 
 void two_link_find(const two_link *arm, const double angle[2], double elbow[2], double tip[2]);
 
+/* What is seen of it, each for both links: cosines and sines of the angles, velocities; the tip. */
+void two_link_observe(const two_link *arm, const double angle[2], const double velocity[2],
+                      orr_real observation[8]);
+
 /* Angles that put the tip to x, y, the elbow to the right of the line from shoulder to tip. What is
    out of reach is pointed at. */
 void two_link_reach(const two_link *arm, double x, double y, double angle[2]);
