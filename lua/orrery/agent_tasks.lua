@@ -14,7 +14,7 @@ local function check_fit(self, one)
   if judge.is_marked(one.given) then return end
   local function row(size) return orrery.zeros(1, size) end
   local seen, done = self.observation_space, self.action_space
-  local ok, message = pcall(function()
+  local ok, message = check.try(function()
     judge.new(one.given, seen, done, self.name)(row(seen.size), row(done.size), row(seen.size), orrery.zeros(1))
   end)
   message = tostring(message)

@@ -16,6 +16,17 @@ function check.fail(format, ...)
   error(where .. message, 0)
 end
 
+--- check.try(f, ...): what pcall gives; but that the script is to stop, by Ctrl-C, is no failure of f: it is raised.
+function check.try(f, ...)
+  local results = table.pack(pcall(f, ...))
+  local message = results[2]
+  if not results[1] and (package.loaded.orrery.system.interrupted()
+    or type(message) == "string" and message:find "interrupted!?$") then -- with "!" from the program lua
+    error(message, 0)
+  end
+  return table.unpack(results, 1, results.n)
+end
+
 -- Edit distance of two words (Levenshtein), counting a swap of neighbours as one.
 local function distance(a, b)
   local rows = { [0] = {} }

@@ -261,7 +261,7 @@ local PROBES = 64 -- rows on which a new program is compared with plain Lua
 local function verify(job, batch, draws, out, rows)
   for k = 1, math.min(batch.n, rows) do
     local random = draws_of(function(i) return draws[i][k] end, floor_numbers)
-    local plain = settle(job, job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
+    local plain = settle(job, trace.plainly(job.fn, plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
     for _, name in ipairs(parts) do
       if (plain and plain[name] ~= nil) ~= (out[name] ~= nil) then return name .. " is there only sometimes" end
       local a, b = plain and plain[name] and flat(plain[name]) or {}, out[name] and flat(out[name][k]) or {}
@@ -302,7 +302,7 @@ local function run_plain(job, batch, stream)
   local lists, kept = { goal = {} }, {}
   local random = setmetatable({ stream = stream }, Draws)
   for k = 1, batch.n do
-    local settled = settle(job, job.fn(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
+    local settled = settle(job, job.call(plain_view(job, batch, k), math.tointeger(batch.time[k]), random))
     kept[k] = settled and k or 0
     for name, value in pairs(settled or {}) do
       lists[name] = lists[name] or {}
@@ -333,7 +333,8 @@ Strategy.__index = Strategy
 local function job_of(self, replay)
   local job = self.jobs[replay]
   if not job then
-    job = { fn = self.fn, choices = self.choices, fields = fields_of(replay),
+    local function limited(...) return trace.plainly(self.fn, ...) end
+    job = { fn = self.fn, call = self.marked and self.fn or limited, choices = self.choices, fields = fields_of(replay),
             actions = record.fields(replay.action_space), programs = {} }
     self.jobs[replay] = job
   end
@@ -351,7 +352,7 @@ end
 function Strategy:choose(replay, index, stream)
   local job, batch = job_of(self, replay), batch_of(replay, index)
   if not self.plain then
-    local done, result = pcall(run_compiled, job, batch, stream)
+    local done, result = check.try(run_compiled, job, batch, stream)
     if done then return result end
     local answer = run_plain(job, batch, stream) -- what is wrong in plain Lua, too, is raised here
     self.plain = true
@@ -368,7 +369,7 @@ end
 --- choices: how many tasks it chooses among; nil: it gives goals.
 function custom.new(fn, choices)
   local plain = trace.is_interpreted(fn)
-  return setmetatable({ fn = plain or fn, choices = choices, plain = plain ~= nil,
+  return setmetatable({ fn = plain or fn, choices = choices, marked = plain ~= nil, plain = plain ~= nil,
                         jobs = setmetatable({}, { __mode = "k" }) }, Strategy)
 end
 

@@ -106,7 +106,7 @@ local function compiled_for(self, job)
   if compiled then return compiled end
   if self.count >= MOST_SIGNATURES then self.compiled, self.count = {}, 0 end
   local given = job.arguments.n
-  local ok, made = pcall(trace.build, {
+  local ok, made = check.try(trace.build, {
     fn = self.fn, name = self.name, inputs = job.inputs, arguments = job.arguments, verify = self.verify,
   })
   if not ok then
@@ -163,13 +163,15 @@ local function stack(rows)
   return orrery.stack(rows)
 end
 
+local function directly(f, ...) return f(...) end
+
 local function run_plain(self, job, ...)
-  local arguments, lists = table.pack(...), {}
+  local arguments, lists, call = table.pack(...), {}, self.marked and directly or trace.plainly
   local count
   for i = 1, job.rows or 1 do
     local row = {}
     for k = 1, arguments.n do row[k] = row_of(arguments[k], job.arguments[k], i) end
-    local results = table.pack(self.fn(table.unpack(row, 1, arguments.n)))
+    local results = table.pack(call(self.fn, table.unpack(row, 1, arguments.n)))
     if not job.rows then return table.unpack(results, 1, results.n) end
     count = count or results.n
     for k = 1, count do
@@ -241,7 +243,7 @@ local function rowwise(fn, options)
   local uniform = {}
   for _, position in ipairs(o.uniform) do uniform[position] = true end
   return setmetatable({
-    fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil,
+    fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil, marked = plain ~= nil,
     reuse = o.reuse, verify = o.verify, seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
   }, Rowwise)
 end

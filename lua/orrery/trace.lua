@@ -8,6 +8,7 @@
 local orrery = require "orrery"
 local bytecode = require "orrery.trace_bytecode"
 local capture = require "orrery.trace_capture"
+local check = require "orrery.check"
 local explore = require "orrery.trace_explore"
 local functions = require "orrery.trace_functions"
 local record = require "orrery.trace_record"
@@ -144,7 +145,7 @@ function Compiled:enter()
   if not capture.changed(self.guards) then return self.program, false end
   if not self.no_promotion and bytecode.exact then
     capture.promote(self.guards, self.promoted)
-    if next(self.promoted) and pcall(self.build, self) then return self.program, true end
+    if next(self.promoted) and check.try(self.build, self) then return self.program, true end
     self.no_promotion = next(self.promoted) ~= nil
   end
   self.promoted = {}
@@ -342,10 +343,13 @@ end
 
 --- trace.try(f, ...): f's first result; or nil and the reason, where f raises.
 function trace.try(f, ...)
-  local ok, result = pcall(f, ...)
+  local ok, result = check.try(f, ...)
   if ok then return result end
   return nil, result
 end
+
+--- trace.plainly(f, ...): what f gives in plain Lua, where nobody asked for that: an error where it does not end.
+trace.plainly = explore.plainly
 
 -- ---- the way out
 

@@ -12,7 +12,7 @@ local explore = {}
 
 local MOST_PATHS = 256
 local MOST_COMPARISONS = 128 -- on one path
-explore.MOST_INSTRUCTIONS = 10000000 -- of one trace: what runs longer will not end
+explore.MOST_INSTRUCTIONS = 10000000 -- of one trace, or a plain call: what runs longer will not end
 
 -- The exploration going on: { parent, path, position, outcomes, calls, memo }. A path is a list of steps,
 -- { condition, outcome, where }.
@@ -189,7 +189,7 @@ local function explain(message, path)
 end
 
 local function run_path(f, arguments)
-  local results = table.pack(pcall(f, table.unpack(arguments, 1, arguments.n)))
+  local results = table.pack(check.try(f, table.unpack(arguments, 1, arguments.n)))
   local ok = table.remove(results, 1)
   results.n = results.n - 1
   return ok, results
@@ -250,9 +250,14 @@ function watching.refuse(kind, detail)
     functions.refuse("uses a value of the sample as the key of a table",
       "keep the entries in a tensor and index that, or use orrery.where")
   end
-  refuse(("%s: the function does not end: %d million instructions were run"):format(where(),
-    explore.MOST_INSTRUCTIONS // 1000000))
+  local message = ("%s: the function does not end: %d million instructions were run; one that needs more can be "
+    .. "marked with orrery.interpret"):format(bytecode.words(where()), explore.MOST_INSTRUCTIONS // 1000000)
+  if kind == "plain budget" then error(message, 0) end
+  refuse(message)
 end
+
+--- explore.plainly(f, ...): what a plain function returns, that must end as one being traced must.
+function explore.plainly(f, ...) return core.limited(explore.MOST_INSTRUCTIONS, f, ...) end
 
 --- explore.watch_cell(id, name): assigning to that captured variable is refused.
 function explore.watch_cell(id, name) watching.cells[id] = name end

@@ -2,6 +2,8 @@
 --- differ the trace is refused. Probes: those given, the bounds, random samples, and around every
 --- number in the function's source, exactly on it included.
 local orrery = require "orrery"
+local check = require "orrery.check"
+local explore = require "orrery.trace_explore"
 local record = require "orrery.trace_record"
 local shapes = require "orrery.trace_shapes"
 local core = orrery.trace_core
@@ -175,7 +177,7 @@ local function run_plain(job, sample)
       return made[input], true
     end
   end)
-  local results = table.pack(pcall(job.fn, table.unpack(arguments, 1, job.arguments.n)))
+  local results = table.pack(check.try(explore.plainly, job.fn, table.unpack(arguments, 1, job.arguments.n)))
   if not results[1] then return nil, tostring(results[2]) end
   local n = results.n
   table.remove(results, 1)
@@ -331,7 +333,7 @@ function verify.check(job)
   end
   local samples, components = verify.samples(job.inputs, job.made.session.literals, job.probes)
   job.levels = levels_of(job.made.program)
-  local ran, outputs = pcall(run_program, job, samples)
+  local ran, outputs = check.try(run_program, job, samples)
   if not ran then
     if tostring(outputs):find("a parameter has %d+ members") then return end
     error(outputs, 0)

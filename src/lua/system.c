@@ -102,10 +102,17 @@ static int system_terminal(lua_State *L) {
   return 1;
 }
 
+/*** system.interrupted(): whether the engine is to stop: Ctrl-C came, or its host wants it. */
+static int system_interrupted(lua_State *L) {
+  lua_pushboolean(L, orr_interrupted(lua_engine(L)));
+  return 1;
+}
+
 static const luaL_Reg functions[] = {{"make_folder", system_make_folder},
                                      {"write", system_write},
                                      {"exists", system_exists},
                                      {"terminal", system_terminal},
+                                     {"interrupted", system_interrupted},
                                      {"limit_callbacks", lua_limit_callbacks},
                                      {NULL, NULL}};
 

@@ -38,13 +38,22 @@ enum {
 
 enum {
   FIRST_LINE = LUA_COPY_LINES,
-  SPARE_INSTRUCTIONS = 100000 /* granted after the budget is spent, to handle the error */
+  STRIDE = 10000,             /* instructions of a plain run between two looks at its limit */
+  SPARE_INSTRUCTIONS = 100000 /* granted once after the budget is spent, to handle the error */
 };
 
 typedef struct code_range {
   int first, count; /* lines first + 1 .. first + count */
   const char *code; /* of 4 bytes each */
 } code_range;
+
+/* A plain function that runs under a limit. */
+typedef struct limit {
+  struct limit *outer;
+  lua_Hook previous;
+  int previous_mask, previous_count;
+  int64_t left, spare, previous_left;
+} limit;
 
 /* Of the state being traced; its user value is the table of callbacks and constants. */
 typedef struct watcher {
@@ -53,7 +62,8 @@ typedef struct watcher {
   lua_Hook previous;
   int previous_mask, previous_count, previous_left;
   int pending; /* register to give its symbol back, or -1 */
-  int64_t budget;
+  limit *limit;
+  int64_t budget, spare;
   code_range *ranges;
   int count, room;
 } watcher;
@@ -347,7 +357,8 @@ static void hook(lua_State *L, lua_Debug *ar) {
     }
     const code_range *range = ar->currentline >= FIRST_LINE ? find_range(w, ar->currentline) : NULL;
     if (--w->budget < 0 && range) {
-      w->budget = SPARE_INSTRUCTIONS;
+      w->budget = w->spare;
+      w->spare = 0;
       lua_pushnil(L);
       refuse(L, table, "budget");
     }
@@ -366,6 +377,7 @@ static int watch(lua_State *L) {
   w->thread = L;
   w->pending = -1;
   w->budget = budget;
+  w->spare = SPARE_INSTRUCTIONS;
   w->previous = lua_gethook(L);
   w->previous_mask = lua_gethookmask(L);
   w->previous_count = w->previous_left = lua_gethookcount(L);
@@ -380,6 +392,59 @@ static int unwatch(lua_State *L) {
   lua_sethook(w->thread, w->previous, w->previous_mask, w->previous_count);
   w->thread = NULL;
   return 0;
+}
+
+/* ---- plain runs ---- */
+
+/* Looks at the limit now and then; the hook that was there before goes on. A coroutine that the
+   function made has this hook, too, and may outlive the limit. */
+static void count_down(lua_State *L, lua_Debug *ar) {
+  int top = lua_gettop(L);
+  watcher *w = push_watcher(L);
+  limit *l = w->limit;
+  if (!l) {
+    lua_sethook(L, NULL, 0, 0);
+  } else {
+    bool counts = ar->event == LUA_HOOKCOUNT;
+    int passed = lua_gethookcount(L);
+    if (counts && (l->left -= passed) < 0) {
+      /* A function that catches errors meets the next one at once, where it does not. */
+      if (!l->spare) lua_sethook(L, count_down, lua_gethookmask(L), 1);
+      l->left = l->spare;
+      l->spare = 0;
+      lua_getiuservalue(L, -1, 1);
+      lua_pushnil(L);
+      refuse(L, top + 2, "plain budget");
+    }
+    if (!counts) {
+      l->previous(L, ar);
+    } else if (l->previous_mask & LUA_MASKCOUNT && (l->previous_left -= passed) <= 0) {
+      l->previous_left = l->previous_count;
+      l->previous(L, ar);
+    }
+  }
+  lua_settop(L, top);
+}
+
+/* core.limited(instructions, f, ...): what f(...) returns, f being a plain function that may run so
+   many instructions, and a few more. */
+static int limited(lua_State *L) {
+  watcher *w = push_watcher(L);
+  lua_pop(L, 1);
+  limit l = {.outer = w->limit, .left = luaL_checkinteger(L, 1),
+             .spare = SPARE_INSTRUCTIONS};
+  l.previous = lua_gethook(L);
+  l.previous_mask = lua_gethookmask(L);
+  l.previous_left = l.previous_count = lua_gethookcount(L);
+  bool counted = l.previous_mask & LUA_MASKCOUNT && l.previous_count < STRIDE;
+  w->limit = &l;
+  lua_sethook(L, count_down, l.previous_mask | LUA_MASKCOUNT, counted ? l.previous_count : STRIDE);
+  int failed = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
+  w->limit = l.outer;
+  /* Another hook was set meanwhile, from a signal handler, to stop the script: it stays. */
+  if (lua_gethook(L) == count_down || !lua_gethook(L))
+    lua_sethook(L, l.previous, l.previous_mask, l.previous_count);
+  return failed ? lua_error(L) : lua_gettop(L) - 1;
 }
 
 /* core.add_code(first, bytes): what runs as lines first + 1 and on; ranges come in order. The bytes
@@ -423,7 +488,7 @@ static const luaL_Reg functions[] = {
     {"protect", protect},
     {"parameters", parameters},
     {"where", where}, {"watch", watch}, {"unwatch", unwatch}, {"add_code", add_code},
-    {"forget_code", forget_code}, {"on_watch", on_watch}, {NULL, NULL}};
+    {"forget_code", forget_code}, {"limited", limited}, {"on_watch", on_watch}, {NULL, NULL}};
 /* clang-format on */
 
 void lua_add_closure_functions(lua_State *L, int index) {

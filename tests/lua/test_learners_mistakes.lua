@@ -35,6 +35,14 @@ local labelled = orrery.replay { env = flip, observation_extras = { { "label", {
 dqn { task = task, replay = labelled, relabel = orrery.relabel.future { desired = "label" } }
 fails("have no 'goal'", dqn, { task = task, relabel = orrery.relabel.future { desired = "goal" } })
 
+-- ---- what does not end
+
+local endless = orrery.ddpg { env = orrery.env "point_mass", hidden = { 8 }, task = { reward = function()
+  while true do end
+  return 0
+end } }
+fails("the function does not end: 10 million instructions", function() endless:learn { steps = 10 } end)
+
 -- ---- the replay
 
 fails("beta is for a replay with priorities: replay = orrery.replay { env = env, prioritised", dqn, { beta = 0.5 })

@@ -162,6 +162,10 @@ end
 
 -- errors name the strategy's mistake
 fails("there are 1 to", sample, relabel.custom(function(episode, t) return episode:at(t + 2).achieved_goal end), 100)
+fails("the function does not end", sample, relabel.custom(function(episode, t)
+  while t > 0 do end
+  return episode:at(t).achieved_goal
+end), 5)
 fails("there are 1 to", sample, relabel.custom(function(episode) return episode:at(0).achieved_goal end), 100)
 fails("did you mean 'achieved_goal'", sample, relabel.custom(function(e, t) return e:at(t).achived_goal end), 5)
 fails("a whole observation", sample, relabel.custom(function(episode, t) return episode:at(t) end), 5)

@@ -181,3 +181,31 @@ local good, object = pcall(orrery.rowwise(function() error(thrown) end), rows)
 assert(not good and rawequal(object, thrown))
 exact(function(x) local ok, e = pcall(error, "caught") return ok and 0 or #e * x end)
 assert(orrery.rowwise(function(x) return x + 1 end)(rows)[1] == 0)
+
+-- What does not end ends in plain Lua, too, where nobody asked for that; also in a coroutine, and where it catches errors.
+local function endless(f)
+  local plainly = orrery.rowwise(f, { fallback = true })
+  assert(plainly(T { -1 })[1] == -1)
+  local done, message = pcall(plainly, T { -1, 1 })
+  assert(not done and message:find "test_trace_hazards.lua:%d+: the function does not end: 10 million", message)
+  assert(plainly(T { -1 })[1] == -1)
+end
+endless(function(x) while x > 0 do end return x end)
+endless(function(x)
+  while x > 0 do pcall(function() while true do end end) end
+  return x
+end)
+endless(function(x)
+  if x > 0 then coroutine.wrap(function() while true do end end)() end
+  return x
+end)
+assert(debug.gethook() == nil)
+-- a hook that was there goes on
+local seen = 0
+debug.sethook(function() seen = seen + 1 end, "", 1000)
+local looped = orrery.rowwise(function(x) while x > 0 do x = x - 1e-3 end return x end, { fallback = true })
+assert(looped(T { 200 })[1] <= 0 and seen > 200)
+debug.sethook()
+-- who asks for it may take longer
+local long = orrery.rowwise(orrery.interpret(function(x) for _ = 1, 11e6 do x = x + 1 end return x end))
+assert(long(T { 0 })[1] == 11e6)
