@@ -227,7 +227,7 @@ end
 
 --- agent:value(observations, z): what acting greedily is thought to be worth, discounted: [n]. Without observations: a
 --- function of a state, to be traced, for what stands at the end of a plan (TD-MPC: Hansen et al. 2022):
----   orrery.mpc { model = model, task = { reward = reward, value = agent:value(), policy = agent:policy() }, ... }
+---   orrery.mpc { model = model, task = { reward = reward, value = agent:value() } }
 --- Nets are read at every plan, as they are then. Rewards within the horizon count in full; the value of the state
 --- after them is discounted from there on, by the agent's gamma, and of sac it has the entropy to come in it. Where
 --- there are tasks with identifiers, it is for the one that agent:set_task chose last.
@@ -239,8 +239,10 @@ function Agent:value(observations, z)
 end
 
 --- agent:policy { explore = false }: a function of a state, to be traced: the best action known there; with `explore`
---- one to learn from, drawn anew, so that several proposals differ. For the task's policy of an mpc whose planner has
---- the option `proposals`.
+--- one to learn from, drawn anew, so that several proposals differ. For the task's policy of an mpc whose planner takes
+--- proposals:
+---   orrery.mpc { model = model, task = { reward = reward, policy = agent:policy() },
+---     planner = orrery.plan.cem { proposals = 20 } }
 function Agent:policy(options)
   local o = check.options("policy options", options, { explore = false })
   local see, what = seeing(self), o.explore and self.behaviour or self.greedy

@@ -17,11 +17,21 @@ local runtime = {
 -- Options that make the objective, of which some may also stand in the task.
 local scoring = { "model", "env", "particles", "propagation", "sample", "risk", "constraint", "value", "policy" }
 
+-- Refuses a policy that nothing would ever ask.
+local function check_policy(o, task, planner)
+  local has_policy = o.policy ~= nil or type(task) == "table" and task.policy ~= nil
+  if not has_policy or (planner.proposals or 0) > 0 then return end
+  check.fail("mpc: the policy proposes nothing, because the planner takes no proposals; give it some, as in "
+    .. "orrery.plan.%s { horizon = %d, proposals = 20 }, or leave the policy out", planner.planner, planner.horizon)
+end
+
 -- What makes the objective for a task and a planner.
 local function maker_of(o, task, planner)
   local given = { planner = planner }
   for _, name in ipairs(scoring) do given[name] = o[name] end
-  return objective(task, given)
+  local make, is_due, inputs = objective(task, given)
+  check_policy(o, task, planner)
+  return make, is_due, inputs
 end
 
 -- The functions behind methods that replace parts; what they replace stays when they fail.
@@ -40,6 +50,7 @@ local function functions_of(o, make, is_due, inputs)
       check.fail("set_planner: a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s", type(next))
     end
     if o.objective or o.env then
+      check_policy(o, task, next)
       core.set_planner(mpc, next)
     else -- the rollout is as long as the horizon
       local new_make, new_is_due, new_inputs = maker_of(o, task, next)
@@ -94,8 +105,8 @@ end
 ---                 all others
 ---   value         function(s): of the state at the horizon, added to the return, in which all rewards count in full;
 ---                 such as agent:value(), of a learner
----   policy        function(s): actions that a planner with the option `proposals` starts from, in the model or on the
----                 environment; such as agent:policy()
+---   policy        function(s): actions that a planner with the option `proposals`, which it needs, starts from, in the
+---                 model or on the environment; such as agent:policy()
 ---   seed          0: of the planner's own random numbers
 ---   warm_start    true: starts from the last plan, shifted
 ---   iterations    limit per plan; none, or 0: the planner's own

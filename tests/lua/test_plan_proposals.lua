@@ -44,6 +44,30 @@ local follow = orrery.mpc { env = env, planner = orrery.plan.random_shooting { h
 follow:act(observation)
 same(follow:plan(), wanted)
 
+-- a policy that nothing asks for is refused, and so are proposals without one; each can come and go
+local bare = orrery.plan.cem { horizon = H, population = 8, iterations = 1, elites = 2 }
+local words = "the policy proposes nothing, because the planner takes no proposals; give it some, as in orrery.plan.cem"
+fails(words, orrery.mpc, { env = env, task = task, planner = bare })
+fails(words, orrery.mpc, { env = env, policy = function() return 0 end, planner = bare })
+local model = orrery.model { env = env, members = 1, hidden = { 8 } }:take_as_fitted()
+fails(words, orrery.mpc, { model = model, task = task, planner = bare })
+local silent = { reward = task.reward }
+for _, world in ipairs { { env = env }, { model = model } } do
+  local function make(of, planner) return orrery.mpc { env = world.env, model = world.model, task = of, planner = planner } end
+  local changing = make(silent, bare)
+  fails(words, changing.set_task, changing, task)
+  changing:act(observation)
+  changing:set_planner(cem)
+  fails("2 proposals are wanted, but", changing.act, changing, observation)
+  changing:set_task(task)
+  changing:act(observation)
+  fails(words, changing.set_planner, changing, bare)
+  changing:act(observation)
+  changing:set_task(silent)
+  changing:set_planner(bare)
+  changing:act(observation)
+end
+
 -- drawn policies: other proposals, the same for a seed, on any number of threads
 local drawing = orrery.mpc { env = env, planner = cem, policy = function(s)
   return 0.3 * orrery.randn() + s.velocity
