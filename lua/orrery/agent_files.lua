@@ -1,5 +1,6 @@
 --- agent_files.lua - agents in files: what is needed to go on bit for bit.
 local check = require "orrery.check"
+local meaning = require "orrery.meaning"
 local orrery = require "orrery"
 
 local STREAMS = { "seeds", "draws", "choosing" }
@@ -63,6 +64,12 @@ local function state_of(self)
   return names, tensors, parts
 end
 
+-- What the numbers stand for: meaning.lua.
+local function means_of(self)
+  return meaning.add_tasks({ observation = meaning.fields(self.observation_space),
+    action = meaning.fields(self.action_space), activation = { self.options.activation } }, self.tasks, self.identifiers)
+end
+
 return function(Agent)
   --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
   --- the experience of one with a replay goes into a second file, path .. ".replay". Between two calls of
@@ -71,15 +78,16 @@ return function(Agent)
   function Agent:save(path)
     if self.replay then self.replay:save(path .. ".replay") end
     local names, tensors = state_of(self)
-    orrery.checkpoint.save(path, names, tensors)
+    meaning.save(path, names, tensors, means_of(self))
     return self
   end
 
-  --- agent:load(path): what agent:save wrote, into an agent made with the same options. Files that do not fit are
-  --- refused as a whole.
+  --- agent:load(path): what agent:save wrote, into an agent made with the same options: the same fields, and the same
+  --- tasks in the same order, unless they have identifiers z of their own. Files that do not fit are refused as a whole.
   function Agent:load(path)
     local names, tensors, parts = state_of(self)
     local replay, missing
+    meaning.check(path, means_of(self))
     if self.replay then
       local alpha = self.replay.alpha
       replay, missing = orrery.load_replay(path .. ".replay",

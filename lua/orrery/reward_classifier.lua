@@ -87,6 +87,24 @@ local function states_of(self, source, what)
   return source:reshape(source:count() // size, size):copy()
 end
 
+-- The states to learn from; NaN among them would only show as gradients that are not finite.
+local function finite_states_of(self, source, what)
+  local x = states_of(self, source, what)
+  if x:all_finite() then return x end
+  for i, row in ipairs(x:totable()) do
+    for _, field in ipairs(trace.fields(self.head.observation)) do
+      for k = 1, field.count do
+        local number = row[field.offset + k]
+        if number ~= number or math.abs(number) == math.huge then
+          check.fail("classifier:fit: %s: row %d: %s%s is %s; leave out or mend what is not finite: look for a division "
+            .. "by 0, or a root or logarithm of a negative number", what, i, field.name,
+            field.count > 1 and ("[%d]"):format(k) or "", number ~= number and "NaN" or tostring(number))
+        end
+      end
+    end
+  end
+end
+
 local function joined(a, b) return a and orrery.concat({ a, b }, 1) or b end
 
 -- ---- training
@@ -138,8 +156,10 @@ end
 --- Answers { train }: the mean losses of every 200 updates.
 function Classifier:fit(successes, states, options)
   local o, head = check_fit(options), self.head
-  if successes ~= nil then self.yes = joined(self.yes, states_of(self, successes, "successes")) end
-  if states ~= nil then self.no = joined(self.no, states_of(self, states, "states")) end
+  local yes = successes ~= nil and finite_states_of(self, successes, "successes")
+  local no = states ~= nil and finite_states_of(self, states, "states")
+  if yes then self.yes = joined(self.yes, yes) end
+  if no then self.no = joined(self.no, no) end
   if not self.yes or not self.no then
     check.fail("classifier:fit: %s are needed, as in classifier:fit(successes, states)",
       self.yes and "states of the agent's own" or "examples of success")

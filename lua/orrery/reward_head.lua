@@ -1,6 +1,7 @@
 --- reward_head.lua - what learned rewards share: which numbers of (s, a, next) and z they see, brought to mean 0 and
 --- deviation 1; their nets; training; files.
 local check = require "orrery.check"
+local meaning = require "orrery.meaning"
 local orrery = require "orrery"
 local trace = require "orrery.trace"
 local training = require "orrery.model_training"
@@ -33,7 +34,7 @@ end
 --- activation, members, seed. parts: which of s, a and next it sees, and the size of z: { s = true, z = 8 }.
 function Head.new(who, o, parts)
   local self = setmetatable({ who = who, parts = parts, observation = space_of(who, o, "observation"),
-    action = space_of(who, o, "action"), nets = {} }, Head)
+    action = space_of(who, o, "action"), nets = {}, fields = o.fields, activation = o.activation }, Head)
   if math.type(o.members) ~= "integer" or o.members < 1 then
     check.fail("%s options: members must be a whole number, 1 or more, not %s", who, o.members)
   end
@@ -181,16 +182,28 @@ local function tensors_of(self, more)
   return names, tensors
 end
 
---- head:save(path, more): nets and normaliser, and tensors by name, as safetensors, whole or not at all.
-function Head:save(path, more)
-  self:need_fitted()
-  orrery.checkpoint.save(path, tensors_of(self, more))
+-- What the numbers stand for: meaning.lua. more: lists of words of the owner's own.
+local function means_of(self, more)
+  local means = { ["fields seen"] = meaning.fields(self.observation, self.fields),
+    observation = meaning.fields(self.observation), action = self.parts.a and meaning.fields(self.action) or {},
+    activation = { self.activation } }
+  for name, list in pairs(more or {}) do means[name] = list end
+  return means
 end
 
---- head:load(path, more): what head:save wrote; a file that does not fit is refused as a whole.
-function Head:load(path, more)
+--- head:save(path, more, means): nets and normaliser, and tensors by name, as safetensors, whole or not at all; and what
+--- they stand for, of which `means` may hold more.
+function Head:save(path, more, means)
+  self:need_fitted()
+  local names, tensors = tensors_of(self, more)
+  meaning.save(path, names, tensors, means_of(self, means))
+end
+
+--- head:load(path, more, means): what head:save wrote; a file that does not fit is refused as a whole.
+function Head:load(path, more, means)
   if orrery.planning() > 0 then check.fail("%s: load: an mpc plans in the background; pause it first", self.who) end
-  orrery.checkpoint.load(path, tensors_of(self, more))
+  local names, tensors = tensors_of(self, more)
+  meaning.load(path, names, tensors, means_of(self, means))
   self.fitted = true
 end
 

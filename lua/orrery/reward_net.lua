@@ -7,18 +7,26 @@ local check = require "orrery.check"
 local calibration = require "orrery.calibration"
 local Head = require "orrery.reward_head"
 local judge = require "orrery.judge"
+local meaning = require "orrery.meaning"
 local orrery = require "orrery"
 local agent_tasks = require "orrery.agent_tasks"
+local task_module = require "orrery.task"
 local trace = require "orrery.trace"
 
 local Net = {}
 Net.__index = Net
 
--- The tasks, each with its identifier; of those that have no reward yet, labels come with the data.
+-- The tasks, each with its identifier; of a single one without a reward, labels come with the data.
 local function read_tasks(self, given)
   local known = {}
   for i, task in ipairs(given or {}) do
     if type(task) ~= "table" then check.fail("reward.net options: task %d must be a table { name =, reward =, z = }", i) end
+    task_module.check(task, "reward.net options")
+    if task.reward == nil and #given > 1 then
+      check.fail("reward.net options: %s has no reward, a function(s, a, next, t), and of several tasks each needs one; "
+        .. "rewards that were recorded with identifiers are for a net without tasks, as in z = %d",
+        task.name and ("the task '%s'"):format(task.name) or ("task %d"):format(i), self.head.parts.z)
+    end
     known[i] = { name = task.name, z = task.z, reward = task.reward or function() return 0 end }
   end
   local list = agent_tasks.read({ name = "reward.net" }, { tasks = given and known })
@@ -39,9 +47,10 @@ end
 
 --- orrery.reward.net(options): a net for the rewards of one task or many.
 ---   env         whose observations and actions it sees; or the spaces `observation` and `action`
----   tasks       { { name =, reward =, z = }, ... }: z is a task's identifier, one-hot where none has one; tasks whose
----               reward is a function label every transition, others those that were recorded with their z
----   z           0: without tasks: how many numbers an identifier has; 0: there is one reward
+---   tasks       { { name =, reward =, z = }, ... }: z is a task's identifier, one-hot where none has one; each labels
+---               every transition by its reward, a function, which a single task may lack: it has what was recorded
+---   z           0: without tasks: how many numbers an identifier has, which is recorded with every reward; 0: there
+---               is one reward
 ---   next        false; true: it sees the state after the step too, which a model has to predict
 ---   fields      none: all; a list of the observation's fields that it may see
 ---   binary      false; { low, high }: the reward is one of two numbers, and what is learned is how likely it is the
@@ -215,8 +224,7 @@ local function new_validation(self, labels, held, y)
 end
 
 --- reward_net:fit(source, options): learns from where it stands. source: a replay, or a table of tensors observation,
---- action, next_observation, and reward and z where labels were recorded. Every transition is labelled by every task
---- that has a reward function.
+--- action, next_observation, and reward and z where labels were recorded. Every transition is labelled by every task.
 ---   updates        4000 at most, of `batch` (256) labels each, drawn evenly from all, with replacement
 ---   validation     0.1: share of the transitions held out; 0: none, and the last parameters stay
 ---   every          200 updates between looks at these; it ends after `patience` (10) of them without a better one
@@ -306,13 +314,20 @@ function Net:calibrate(source, options)
     y = self.options.binary and "happened, %" or "true reward, mean" })
 end
 
---- reward_net:save(path), reward_net:load(path): nets and normaliser as safetensors, for a net of the same options.
+-- What a file has besides the nets, and what that stands for.
+local function kept(self)
+  local means = { rewards = { self.options.binary and "one of two" or "any number" } }
+  return { middle = self.middle, reach = self.reach }, meaning.add_tasks(means, self.tasks, self.head.parts.z)
+end
+
+--- reward_net:save(path), reward_net:load(path): nets and normaliser as safetensors, for a net of the same options: the
+--- same fields, and the same tasks in the same order.
 function Net:save(path)
-  self.head:save(path, { middle = self.middle, reach = self.reach })
+  self.head:save(path, kept(self))
   return self
 end
 function Net:load(path)
-  self.head:load(path, { middle = self.middle, reach = self.reach })
+  self.head:load(path, kept(self))
   return self
 end
 

@@ -191,7 +191,8 @@ larger.replay:add_episode { observation = orrery.zeros(3, 3), action = orrery.ze
 larger.replay:save(path .. ".replay")
 fails("the experience beside it has 2 steps; 0 were saved with it", function() small(orrery.sac):load(path) end)
 small(orrery.sac):save(path)
-fails("actor.parameter.1", function() small(orrery.sac, { hidden = { 8 } }):load(path) end)
+fails("activation: relu in the file, but tanh here", function() small(orrery.sac, { activation = "tanh" }):load(path) end)
+fails("which is not known here", function() small(orrery.sac, { hidden = { 8 } }):load(path) end)
 os.remove(path)
 os.remove(path .. ".replay")
 orrery.threads(2)
@@ -219,6 +220,14 @@ for i = 1, 6 do
   assert(episode.terminated == (which == 2))
 end
 assert(lengths[1][1] == 200 and lengths[2][1] == 50)
+-- a file of the same tasks in another order has the same shapes
+many:save(path)
+small(orrery.sac, { tasks = tasks, copies = 3 }):load(path)
+fails("tasks: up, still in the file, but still, up here", function()
+  small(orrery.sac, { tasks = { tasks[2], tasks[1] }, copies = 3 }):load(path)
+end)
+os.remove(path)
+os.remove(path .. ".replay")
 many:set_task "still"
 many:act { cos = 1, sin = 0, velocity = 0 }
 fails("there is no 'stil'; did you mean 'still'", many.set_task, many, "stil")

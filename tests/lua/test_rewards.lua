@@ -92,7 +92,40 @@ net:save(path)
 local again = new_net { seed = 9 }:load(path)
 assert(apart(again:predict(fresh, 1), net:predict(fresh, 1)) == 0)
 fails("", function() new_net { hidden = { 8 } }:load(path) end)
+-- what fits by its shape and stands for something else
+fails("fields seen: x, noise in the file, but x here", function() new_net { fields = { "x" } }:load(path) end)
+fails("tasks: left, right, still in the file, but right, left, still here", function()
+  new_net { tasks = { tasks[2], tasks[1], tasks[3] } }:load(path)
+end)
+fails("rewards: any number in the file, but one of two here", function() new_net { binary = { 0, 1 } }:load(path) end)
+fails("fields seen: x, noise in the file, but noise, x here", function()
+  new_net { observation = orrery.space { { "noise", low = -1, high = 1 }, { "x", low = -2, high = 2 } } }:load(path)
+end)
+orrery.save_tensors(path, { mean = orrery.zeros(3) })
+fails("it does not say what its numbers stand for", function() new_net():load(path) end)
+-- with identifiers of their own tasks may come and go, but not change
+local function own(...)
+  local list = {}
+  for i, z in ipairs { ... } do list[i] = { name = tasks[i].name, reward = tasks[i].reward, z = { z, 1 - z } } end
+  return new_net { tasks = list, hidden = { 8 } }
+end
+local of_two = own(0, 1)
+of_two:fit(data, { updates = 1 })
+of_two:save(path)
+own(0, 1, 0.5):load(path)
+fails("identifier of task left: 0, 1 in the file, but 0.5, 0.5 here", function() own(0.5, 1):load(path) end)
+fails("tasks: identifiers of their own in the file, but left, right here", function()
+  new_net { tasks = { tasks[1], tasks[2] }, hidden = { 8 } }:load(path)
+end)
 os.remove(path)
+
+-- tasks are read as learners read them
+local function rewrd() return 7 end
+fails("a task has no 'rewrd'; did you mean 'reward'?", new_net, { tasks = { { name = "a", rewrd = rewrd } } })
+fails("'planner' is no part", new_net, { tasks = { { name = "a", reward = rewrd, planner = 3 } } })
+fails("a function `reward`", new_net, { tasks = { { name = "a", reward = 3 } } })
+fails("the task 'b' has no reward", new_net, { tasks = { tasks[1], { name = "b" } } })
+fails("nothing is labelled", function() new_net { tasks = { { name = "a" } } }:fit(data) end)
 
 -- labels that were recorded, for tasks that no function tells: each row's own z
 local z = orrery.less(orrery.rand(1500, 1), 0.5)
@@ -171,7 +204,14 @@ for x = -1.5, 0.75, 0.25 do
   last = here
 end
 fails("mixup must be a share", mixed.fit, mixed, nil, nil, { mixup = 2 })
+local holes = examples:copy()
+holes[{ 7, 2 }] = 0 / 0
+fails("successes: row 7: noise is NaN", mixed.fit, mixed, holes)
+fails("states: row 2: x is inf", mixed.fit, mixed, nil, { { x = 0, noise = 0 }, { x = math.huge, noise = 0 } })
 classifier:save(path)
+fails("fields seen: x in the file, but noise here", function()
+  orrery.reward.classifier { observation = seen, action = done, fields = { "noise" } }:load(path)
+end)
 local loaded = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 4 }:load(path)
 assert(loaded:predict({ { 1, 0 } })[1] == p_at(1))
 os.remove(path)
