@@ -23,8 +23,7 @@ local function check_fit(self, one)
   local source = debug.getinfo(task.functions(one.given, self.name).reward, "S").source
   if number or source:find("lua/orrery/", 1, true) then message = message:gsub("^%S+:%d+: ", "") end
   message = message:gsub("^" .. self.name .. ": ", ""):gsub("; the task '.-' reads it: .*$", "")
-  check.fail("%s options: the task '%s' does not fit the environment '%s': %s", self.name, one.name, self.env.name,
-    message)
+  check.fail("%s options: %s does not fit the environment '%s': %s", self.name, one.called, self.env.name, message)
 end
 
 local function read(self, o)
@@ -38,7 +37,8 @@ local function read(self, o)
   for i, given in ipairs(o.tasks or { o.task }) do
     local name = task.functions(given, self.name .. " options").name
     local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
-    list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
+    list[i] = { name = name or ("task %d"):format(i), given = given, z = z,
+                called = name and ("the task '%s'"):format(name) or o.tasks and ("task %d"):format(i) or "the task" }
     if names[list[i].name] then
       check.fail("%s options: tasks %d and %d are both called '%s'; reports and set_task tell them apart by name",
         self.name, names[list[i].name], i, list[i].name)

@@ -229,6 +229,9 @@ function sampler.sample(replay, n, options)
   if o.steps ~= math.floor(o.steps) or o.steps < 1 then
     check.fail("sample options: steps must be a whole number, 1 or more, got %s", o.steps)
   end
+  if o.gamma and not (o.gamma >= 0 and o.gamma <= 1) then
+    check.fail("sample options: gamma must be 0 to 1, not %g", o.gamma)
+  end
   local fields, stream = fields_of(replay, "sample", o.fields), stream_of(o)
   local index
   if replay.prioritised then
