@@ -223,7 +223,7 @@ many:set_task "still"
 many:act { cos = 1, sin = 0, velocity = 0 }
 fails("there is no 'stil'; did you mean 'still'", many.set_task, many, "stil")
 fails("all of them must have one, or none", small, orrery.sac, { tasks = { { reward = print, z = { 1 } }, { reward = print } } })
-fails("the identifier z of task 2 has 2 numbers", small, orrery.sac,
+fails("z of task 2 has 2 numbers", small, orrery.sac,
   { tasks = { { reward = print, z = { 1 } }, { reward = print, z = { 1, 2 } } } })
 
 -- ---- a time limit is no end: targets of its steps go on, those of terminations do not
