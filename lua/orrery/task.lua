@@ -174,11 +174,11 @@ end
 
 --- task.holds(value, f, name, who): whether what the task's function f, its "termination" or "success", gave for a
 --- real step means yes: true, or a number above 0.5, as of probabilities. Anything less means no, also 0, which Lua
---- alone would take for true, and NaN.
+--- alone would take for true, and NaN. value: of any of these kinds, or a symbol.
 function task.holds(value, f, name, who)
   if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if value == nil or type(value) == "boolean" then return value == true end
-  if type(value) ~= "number" then task.refuse_value(who, f, name, value) end
+  if type(value) ~= "number" and not trace.is_symbol(value) then task.refuse_value(who, f, name, value) end
   return value > 0.5
 end
 
