@@ -13,9 +13,9 @@
 ---   tasks       instead: several, { { name =, reward =, success =, z = { 1, 0 } }, ... }; every episode has the next in
 ---               turn. Nets see the identifier z behind the observation; where no task has one they are one-hot. Names
 ---               must differ; agent:set_task(name) chooses what agent:act acts for
----   copies      1; on policy 8: of the environment, that act at the same time. One written in Lua is made anew from its
----               definition for each of them, and they are stepped one after the other, while it itself is that of the
----               evaluations; what its functions keep outside of `self` is common to all
+---   copies      1; on policy 8: of the environment, that act at the same time. One written in Lua is made anew from
+---               its definition for each of them, and they are stepped one after the other, while it itself is that of
+---               the evaluations; what its functions keep outside of `self` is common to all
 ---   hidden      { 256, 256 }; on policy { 64, 64 }: sizes of the hidden layers of all nets
 ---   activation  "relu"; on policy "tanh"
 ---   gamma       0.99: discount
@@ -212,10 +212,9 @@ function Agent:reset() end
 
 --- agent:play { episodes = 100, seed = 1, task = nil, steps = nil }: plays whole episodes with its best actions, all at
 --- once, in copies of its environment: for thousands of episodes where orrery.evaluate plays one after the other. In an
---- environment that cannot be copied, such as one written in Lua, play does that, too, from other starts. task: none: the
---- agent's own; steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode, returns and
---- lengths; where the task tells success also success, the share of episodes with a success at any step, and
---- success_at_end.
+--- environment that cannot be copied, such as one written in Lua, play does that, too. task: none: the agent's own;
+--- steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode, returns and lengths;
+--- where the task tells success also success, the share of episodes with a success at any step, and success_at_end.
 function Agent:play(options) return evaluation.play(self, options) end
 
 --- agent:set_task(which): the task, by its place or name, that agent:act acts for.
@@ -322,8 +321,8 @@ end
 --- and the learner's own diagnostics, means since the last report.
 ---
 --- Ctrl-C ends it with the error "interrupted", as it ends everything. A pcall around it is no way to go on or to save:
---- the error is raised again by what learns, plans, waits or saves a replay after it. But what was learned until then is
---- in the agent, and what run:finally was given is still called:
+--- the error is raised again by what learns, plans, waits or saves a replay after it. But what was learned until then
+--- is in the agent, and what run:finally was given is still called:
 ---
 ---   local run <close> = orrery.run { name = "reach" }
 ---   run:finally(function() agent:save(run:path "agent") end)

@@ -48,8 +48,8 @@ local SHARES = { tau = true, random = true }
 function checks.options(self, o)
   for i, size in ipairs(o.hidden) do
     if not (math.type(size) and size == math.floor(size) and size >= 1) then
-      check.fail("%s options: hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number %d is %s",
-        self.name, i, tostring(size))
+      check.fail("%s options: hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number %d is "
+        .. "%s", self.name, i, tostring(size))
     end
   end
   for _, name in ipairs(check.sorted_keys(o)) do
@@ -100,8 +100,8 @@ local function names_of(s)
   return table.concat(names, ", ")
 end
 
---- checks.state_reader(self, who): a function of a state, a record, vector or symbol, that gives it as a flat vector and
---- refuses one of another environment.
+--- checks.state_reader(self, who): a function of a state, a record, vector or symbol, that gives it as a flat vector
+--- and refuses one of another environment.
 function checks.state_reader(self, who)
   local expected = table.concat(self.observation_space.names, ", ")
   return function(s)
@@ -131,23 +131,27 @@ function checks.observation(self, observation)
     (tostring(row):gsub("^.-flatten: ", "", 1)))
 end
 
+local function described(x)
+  if orrery.is_tensor(x) then return "one of " .. table.concat({ x:shape() }, " x ") end
+  return x == nil and "nothing" or "a " .. type(x)
+end
+
 --- checks.batch(self, who, observations, z): refuses what is no batch of the agent's observations, and identifiers that
 --- are missing or not wanted.
 function checks.batch(self, who, observations, z)
   local call = ("agent:%s"):format(who)
   if not orrery.is_tensor(observations) or observations:axes() ~= 2 or observations:size(2) ~= self.states then
     check.fail("%s: observations must be a tensor of n x %d: %s; not %s", call, self.states, of_agent(self),
-      orrery.is_tensor(observations) and "one of " .. table.concat({ observations:shape() }, " x ")
-      or observations == nil and "nothing" or "a " .. type(observations))
+      described(observations))
   end
   local rows, size = observations:size(1), self.identifiers
   if size == 0 and z ~= nil then
     check.fail("%s: z tells tasks apart, and this agent has none with identifiers; leave it out", call)
   end
   if size == 0 or orrery.is_tensor(z) and z:axes() == 2 and z:size(1) == rows and z:size(2) == size then return end
-  check.fail("%s: z is needed, as in agent:%s(observations, z): the identifiers of the tasks that the %s of observations "
-    .. "are for, a tensor of %d x %d, not %s", call, who, rows == 1 and "row" or ("%d rows"):format(rows), rows, size,
-    orrery.is_tensor(z) and "one of " .. table.concat({ z:shape() }, " x ") or z == nil and "nothing" or "a " .. type(z))
+  check.fail("%s: z is needed, as in agent:%s(observations, z): the identifiers of the tasks that the %s of "
+    .. "observations are for, a tensor of %d x %d, not %s", call, who, rows == 1 and "row" or ("%d rows"):format(rows),
+    rows, size, described(z))
 end
 
 return checks

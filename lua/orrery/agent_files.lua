@@ -70,8 +70,8 @@ end
 -- The replay in the file, and what is missing in it, or nil.
 local function load_experience(self, path)
   if not orrery.system.exists(path) then
-    check.fail("agent:load: there is no file '%s', the experience that agent:save writes beside the nets; both are needed",
-      path)
+    check.fail("agent:load: there is no file '%s', the experience that agent:save writes beside the nets; both are "
+      .. "needed", path)
   end
   local alpha = self.replay.alpha
   local done, replay, missing = pcall(orrery.load_replay, path,
@@ -114,8 +114,8 @@ return function(Agent)
     end
     local done, message = pcall(orrery.checkpoint.load, path, names, tensors)
     if not done then
-      check.fail("agent:load: %s (was it saved by an agent made with other options, such as hidden or tasks, or by another learner?)",
-        without_place(message))
+      check.fail("agent:load: %s (was it saved by an agent made with other options, such as hidden or tasks, or by "
+        .. "another learner?)", without_place(message))
     end
     unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end

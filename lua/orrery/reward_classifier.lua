@@ -90,7 +90,8 @@ end
 local History = { __name = "classifier history" }
 
 function History:__tostring()
-  return ("%d updates: loss %.4g at first, %.4g at the end"):format(self.updates, self.train[1], self.train[#self.train])
+  local losses = self.train
+  return ("%d updates: loss %.4g at first, %.4g at the end"):format(self.updates, losses[1], losses[#losses])
 end
 
 local Mined = { __name = "mine report" }

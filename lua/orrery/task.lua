@@ -214,8 +214,8 @@ function task.functions(given, who)
   if given.success ~= nil and not function_of(given.success) then
     check.fail("%s: success must be a function of (s, a, next, t), not a %s", who, type(given.success))
   end
-  return { name = given.name, reward = function_of(given.reward), termination = real_termination(given.termination, who),
-           success = function_of(given.success), inputs = inputs }
+  return { name = given.name, reward = function_of(given.reward), success = function_of(given.success),
+           termination = real_termination(given.termination, who), inputs = inputs }
 end
 
 --- task.weighs_risk(risk): whether an option `risk` asks for more than the mean over particles.

@@ -236,10 +236,10 @@ static int advance(lua_State *L) {
 }
 
 /*** many:settle { reward = r, terminated = d, success = w }: the second half: keeps the step and
-starts anew what has ended. reward takes the place of the environment's own, terminated ends episodes
-too, success is told by many:finished, both where they are above 0.5, and not where they are less or
-NaN; n numbers each, and each may be left out. Returns what many:step does. After an error it may be
-called again. */
+starts anew what has ended. reward takes the place of the environment's own, terminated ends
+episodes too, success is told by many:finished, both where they are above 0.5, and not where they
+are less or NaN; n numbers each, and each may be left out. Returns what many:step does. After an
+error it may be called again. */
 static int settle(lua_State *L) {
   orr_vector_env *many = check_many(L);
   lua_settop(L, 2);

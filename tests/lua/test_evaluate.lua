@@ -87,13 +87,14 @@ fails("take its number, as in net(s)[1]", orrery.mpc, { model = model, task = st
 fails("a planner is wanted", orrery.mpc, { env = env, planner = orrery.plan.cem })
 
 -- what is no environment
-fails("evaluate: an environment is needed, as in orrery.evaluate(orrery.env \"point_mass\", policy), not the text 'point_mass'",
+fails("an environment is needed, as in orrery.evaluate(orrery.env \"point_mass\", policy), not the text 'point_mass'",
   orrery.evaluate, "point_mass", random)
 fails("evaluate: the environment comes first, then the policy", orrery.evaluate, random, env)
 fails("not the table that defines one; wrap it: orrery.evaluate(orrery.env(t), policy)", orrery.evaluate,
   { observation = { "x" }, action = { "u" }, reset = still, step = still }, random)
 fails("evaluate: an environment is needed", orrery.evaluate, nil, random)
-fails("evaluate: progress must be a function(fraction, text) or a run", orrery.evaluate, env, random, { progress = "x" })
+fails("evaluate: progress must be a function(fraction, text) or a run", orrery.evaluate, env, random,
+  { progress = "x" })
 
 -- yes is true, or above 0.5; NaN and less are no, of an end and of a success, everywhere; other values are refused
 for _, case in ipairs { { 0.3, false }, { 0 / 0, false }, { 0.6, true }, { 2, true }, { -1, false } } do

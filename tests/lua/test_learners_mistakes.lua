@@ -72,7 +72,8 @@ local function pendulum_with(more)
   for name, value in pairs(more) do o[name] = value end
   return orrery.ddpg(o)
 end
-fails("ddpg options: the task does not fit the environment 'pendulum': the reward of", pendulum_with, { task = wordless })
+fails("ddpg options: the task does not fit the environment 'pendulum': the reward of", pendulum_with,
+  { task = wordless })
 fails("ddpg options: task 2 does not fit", pendulum_with, { tasks = { function() return 1 end, wordless } })
 fails("the termination of tests/lua/test_learners_mistakes.lua:", pendulum_with,
   { task = { reward = function() return 1 end, termination = function() return orrery.zeros(3) end } })
@@ -114,8 +115,8 @@ fails("as in { env = orrery.env \"pendulum\" }, not the text 'penguin'", orrery.
 fails("an environment is needed, as in { env = orrery.env \"pendulum\" }, not a userdata", orrery.ppo, { env = replay })
 fails("model options: an environment is needed, not the table that defines one", orrery.model, { env = boat })
 local function learn(options, more) return pendulum_with(more or {}):learn(options) end
-fails("learn options: run must be one as orrery.run makes it, as in run = orrery.run { name = \"reach\" }, not the text 'x'",
-  learn, { steps = 10, run = "x" })
+fails("run must be one as orrery.run makes it, as in run = orrery.run { name = \"reach\" }, not the text 'x'", learn,
+  { steps = 10, run = "x" })
 fails("not a table", learn, { steps = 10, run = {} })
 fails("steps must be 0 or more, not -5", learn, { steps = -5 })
 fails("episodes, of each evaluation, must be a whole number, 0 or more, not -1", learn, { episodes = -1 })
@@ -157,7 +158,8 @@ do
   local model = orrery.model { env = orrery.env(other), members = 1, hidden = { 4 } }
   fails("the state given (a, b, c) has 3 numbers", orrery.mpc,
     { model = model, task = zero, value = agent:value(), planner = orrery.plan.cem { horizon = 2 } })
-  fails(("agent:act: %s; of the observation given it is said: no such field"):format(whose), orrery.evaluate, point, agent)
+  fails(("agent:act: %s; of the observation given it is said: no such field"):format(whose), orrery.evaluate, point,
+    agent)
   fails("agent:act: the agent is of 'pendulum'", agent.act, agent, orrery.zeros(2))
   fails("agent:decide: observations must be a tensor of n x 3: " .. whose .. "; not one of 2 x 4", agent.decide, agent,
     orrery.zeros(2, 4))
