@@ -178,13 +178,14 @@ static const char *const transition_fields[] = {"observation",      "action",   
                                                 "next_observation", "terminated", NULL};
 
 /*** replay:sample(n, { fields = nil, stream = nil, into = nil, relabel = nil, task = nil, anew =
-false, steps = 1, gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table of tensors by
-field, n first. Without `fields`: observation, action, reward, next_observation, terminated, and the
-extra fields. `stream` is an orrery.stream to draw from; `into` an earlier batch, whose tensors are
-written again. With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and
-terminated are those of the new goal by `task` (or the strategy's own), and `relabeled` is 1 where
-that was done. With a task and no strategy, or with anew = true, the task gives reward and terminated
-of all transitions, one replay serving many tasks; ends that are recorded stay. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
+false, steps = 1, gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table
+of tensors by field, n first. Without `fields`: observation, action, reward, next_observation,
+terminated, and the extra fields. `stream` is an orrery.stream to draw from; `into` an earlier
+batch, whose tensors are written again. With `relabel`, a strategy of orrery.relabel, goals are
+replaced, reward and terminated are those of the new goal by `task` (or the strategy's own), and
+`relabeled` is 1 where that was done. With a task and no strategy, or with anew = true, the task
+gives reward and terminated of all transitions, one replay serving many tasks; ends that are
+recorded stay. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
 of n > 1, and gamma of 0.99 unless it is given, reward is the discounted sum of n rewards,
 next_observation and all else that is "next" are n steps on, or as many as there are to the end, and
 discount is gamma to that number. From a replay that is prioritised the batch also has `index`, for
