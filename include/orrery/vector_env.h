@@ -95,9 +95,10 @@ ORR_API orr_status orr_vector_env_advance(orr_vector_env *many, const orr_real *
 
 /* What a task says of the step, [n] each; NULL: nothing. */
 typedef struct orr_vector_env_verdict {
-  const orr_real *reward;     /* takes the place of the environment's own */
-  const orr_real *terminated; /* not 0: the episode is over, besides those the environment ends */
-  const orr_real *success;    /* not 0: the state reached is a success */
+  const orr_real *reward; /* takes the place of the environment's own */
+  /* Above 0.5 means yes; anything less, and NaN, no. */
+  const orr_real *terminated; /* the episode is over, besides those that the environment ends */
+  const orr_real *success;    /* the state reached is a success */
 } orr_vector_env_verdict;
 
 /* Ends the step: records it, starts anew what has ended, and makes `observation` what comes next.

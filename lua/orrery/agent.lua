@@ -8,11 +8,14 @@
 --- Options of all learners (for other defaults see each):
 ---   env         the environment
 ---   task        { reward =, termination =, success = }, or the reward alone, functions of (s, a, next, t): its rewards
----               take the place of the environment's, its success is told in reports; none: the environment's own
+---               take the place of the environment's, its success is told in reports; none: the environment's own.
+---               Termination and success mean yes by true or a number above 0.5; anything less, and NaN, is no
 ---   tasks       instead: several, { { name =, reward =, success =, z = { 1, 0 } }, ... }; every episode has the next in
 ---               turn. Nets see the identifier z behind the observation; where no task has one they are one-hot. Names
 ---               must differ; agent:set_task(name) chooses what agent:act acts for
----   copies      1; on policy 8: of the environment, that act at the same time
+---   copies      1; on policy 8: of the environment, that act at the same time. One written in Lua is made anew from
+---               its definition for each of them, and they are stepped one after the other, while it itself is that of
+---               the evaluations; what its functions keep outside of `self` is common to all
 ---   hidden      { 256, 256 }; on policy { 64, 64 }: sizes of the hidden layers of all nets
 ---   activation  "relu"; on policy "tanh"
 ---   gamma       0.99: discount
@@ -26,6 +29,7 @@
 --- and in plain Lua:
 ---   advance()            lets the copies of the environment act, and learns from that
 local check = require "orrery.check"
+local checks = require "orrery.agent_check"
 local evaluation = require "orrery.agent_evaluation"
 local orrery = require "orrery"
 local trace = require "orrery.trace"
@@ -65,60 +69,6 @@ local function read_actions(self)
   self.middle, self.reach = 0.5 * (self.low + self.high), 0.5 * (self.high - self.low)
 end
 
--- Refuses actions that the learner cannot give. kind: "choices", "numbers", or "any" of the two.
-local function check_actions(self, kind)
-  local env, space = self.env.name, self.action_space
-  local names = table.concat(space.names, ", ")
-  if self.discrete and not self.choices then
-    check.fail("%s: the actions of '%s' (%s) have a discrete field '%s' among others; a single one, or none, can be "
-      .. "learnt", self.name, env, names, self.discrete.name)
-  end
-  if kind == "choices" and not self.choices then
-    check.fail("%s: it chooses among discrete actions, and the action of '%s' (%s) is continuous; use orrery.sac, td3, "
-      .. "ddpg or ppo", self.name, env, names)
-  end
-  if self.choices then
-    if kind ~= "numbers" then return end
-    check.fail("%s: it needs continuous actions, and the action of '%s' (%s) is one of %d choices; use orrery.dqn or "
-      .. "ppo", self.name, env, names, self.choices)
-  end
-  for i = 1, space.size do
-    if not (self.reach[i] < math.huge) then
-      check.fail("%s: the actions of '%s' (%s) need bounds; give their fields low and high", self.name, env, names)
-    end
-  end
-end
-
-local function is_env(env)
-  local known, space = pcall(function() return env.action_space end)
-  return known and type(env) == "userdata" and space ~= nil
-end
-
--- Options that are whole numbers, and the least that each can be.
-local WHOLE = { copies = 1, batch = 1, train_every = 1, updates = 1, start = 0, delay = 1, target_interval = 1,
-  n_steps = 1, epochs = 1, iterations = 1, grow = 1 }
-
-local function check_numbers(self, o)
-  for i, size in ipairs(o.hidden) do
-    if not (math.type(size) and size == math.floor(size) and size >= 1) then
-      check.fail("%s options: hidden is the sizes of the hidden layers, as in { 64, 64 }, each 1 or more; number %d is %s",
-        self.name, i, tostring(size))
-    end
-  end
-  for _, name in ipairs(check.sorted_keys(o)) do
-    if name == "gamma" and not (o.gamma >= 0 and o.gamma <= 1) then
-      check.fail("%s options: gamma must be 0 to 1, not %g", self.name, o.gamma)
-    end
-    if name == "tau" and not (o.tau >= 0 and o.tau <= 1) then
-      check.fail("%s options: tau must be a share, 0 to 1, not %g", self.name, o.tau)
-    end
-    local least = WHOLE[name]
-    if least and (o[name] ~= math.floor(o[name]) or o[name] < least) then
-      check.fail("%s options: %s must be a whole number, %d or more, not %g", self.name, name, least, o[name])
-    end
-  end
-end
-
 local COMMON = {
   env = "any", task = "any", tasks = "optional table", copies = 1, hidden = { 256, 256 }, activation = "relu",
   gamma = 0.99, seed = 0,
@@ -131,19 +81,17 @@ function agent.new(Class, options, defaults, actions)
     if defaults[name] == nil then defaults[name] = value end
   end
   local o = check.options(Class.name .. " options", options, defaults)
-  if not is_env(o.env) then
-    check.fail("%s options: an environment is needed, as in { env = orrery.env \"pendulum\" }", Class.name)
-  end
+  check.env(Class.name .. " options", o.env, "{ env = %s }")
   if not math.tointeger(o.seed) then check.fail("%s options: seed must be a whole number, not %g", Class.name, o.seed) end
   local self = setmetatable({ options = o, env = o.env, gamma = o.gamma, seed = math.tointeger(o.seed),
     copies = o.copies, observation_space = o.env.observation_space, action_space = o.env.action_space,
     steps = 0, acts = 0, seconds = 0, settings = {}, programs = {}, sums = {}, updates = {},
     -- apart, so that one more draw of one kind moves none of the others
     seeds = orrery.stream(o.seed, 1), draws = orrery.stream(o.seed, 2), choosing = orrery.stream(o.seed, 3) }, Class)
-  check_numbers(self, o)
+  checks.options(self, o)
   self.states = self.observation_space.size
   read_actions(self)
-  check_actions(self, actions)
+  checks.actions(self, actions)
   self.tasks = tasks.read(self, o)
   self.identifiers = self.tasks[1] and self.tasks[1].z and self.tasks[1].z:size(1) or 0
   self.inputs = self.states + self.identifiers
@@ -193,7 +141,8 @@ local function program_of(self, what)
   return self.programs[what]
 end
 
-local function run(self, what, observations, z)
+local function run(self, what, who, observations, z)
+  checks.batch(self, who, observations, z)
   local values = { observation = observations, z = z }
   for name, value in pairs(self.settings) do values[name] = value end
   return program_of(self, what):run(values,
@@ -201,11 +150,11 @@ local function run(self, what, observations, z)
 end
 
 -- A function of a state, as other programs have it, that gives what the nets see: for the task chosen now.
-local function seeing(self)
+local function seeing(self, who)
   local z = self.identifiers > 0 and self.tasks[self.task or 1].z or nil
+  local read = checks.state_reader(self, who)
   return function(s)
-    local x = trace.vector(s)
-    if not trace.is_symbol(x) then x = orrery.tensor(x) end
+    local x = read(s)
     return z and orrery.concat { x, z } or x
   end
 end
@@ -215,13 +164,13 @@ end
 --- program gives. z: [n, size] where there are tasks with identifiers. Every call draws anew.
 function Agent:explore(observations, z)
   self.acts = self.acts + 1
-  local outputs = run(self, "behaviour", observations, z)
+  local outputs = run(self, "behaviour", "explore", observations, z)
   return self.choices and outputs.action:to("int") or outputs.action, outputs
 end
 
---- agent:decide(observations, z): as agent:explore, the best actions that it knows.
+--- agent:decide(observations, z): as agent:explore, the best actions that it knows. agent:act chooses z by itself.
 function Agent:decide(observations, z)
-  local action = run(self, "greedy", observations, z).action
+  local action = run(self, "greedy", "decide", observations, z).action
   return self.choices and action:to("int") or action
 end
 
@@ -233,8 +182,8 @@ end
 --- there are tasks with identifiers, it is for the one that agent:set_task chose last.
 function Agent:value(observations, z)
   if not self.worth then check.fail("%s: it has no value function", self.name) end
-  if observations ~= nil then return run(self, "worth", observations, z) end
-  local see = seeing(self)
+  if observations ~= nil then return run(self, "worth", "value", observations, z) end
+  local see = seeing(self, "agent:value()")
   return function(s) return self:worth(see(s)) end
 end
 
@@ -245,14 +194,14 @@ end
 ---     planner = orrery.plan.cem { proposals = 20 } }
 function Agent:policy(options)
   local o = check.options("policy options", options, { explore = false })
-  local see, what = seeing(self), o.explore and self.behaviour or self.greedy
+  local see, what = seeing(self, "agent:policy()"), o.explore and self.behaviour or self.greedy
   return function(s) return what(self, see(s), self.settings).action end
 end
 
 --- agent:act(observation, context): the best action that it knows, as policies give it. Where there are several tasks,
 --- for that by which orrery.evaluate judges, else for the one that agent:set_task chose, else for the first.
 function Agent:act(observation, context)
-  local row = orrery.is_tensor(observation) and observation or self.observation_space:flatten(observation)
+  local row = checks.observation(self, observation)
   local which = self.identifiers > 0 and tasks.match(self, context and context.task)
   local z = which and self.tasks[which].z:insert_axis(1) or nil
   local action = self:decide(row:reshape(1, self.states), z)
@@ -264,10 +213,10 @@ end
 function Agent:reset() end
 
 --- agent:play { episodes = 100, seed = 1, task = nil, steps = nil }: plays whole episodes with its best actions, all at
---- once, in copies of its environment: for thousands of episodes where orrery.evaluate plays one after the other. task:
---- none: the agent's own; steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode,
---- returns and lengths; where the task tells success also success, the share of episodes with a success at any step, and
---- success_at_end.
+--- once, in copies of its environment: for thousands of episodes where orrery.evaluate plays one after the other. In an
+--- environment that cannot be copied, such as one written in Lua, play does that, too. task: none: the agent's own;
+--- steps: most of an episode, none: the environment's limit. Answers mean, and lists by episode, returns and lengths;
+--- where the task tells success also success, the share of episodes with a success at any step, and success_at_end.
 function Agent:play(options) return evaluation.play(self, options) end
 
 --- agent:set_task(which): the task, by its place or name, that agent:act acts for.
@@ -349,7 +298,7 @@ function History:__tostring()
       local value, known = i == 0 and name or self[i][name], #self > 0 and self[#self][name] ~= nil
       if type(value) == "number" then value = ("%.4g"):format(value) end
       if name == "steps" and i > 0 then value = ("%d"):format(self[i].steps) end
-      if known then line[#line + 1] = ("%9s"):format(value or "") end
+      if known then line[#line + 1] = ("%10s"):format(value or "") end
     end
     lines[#lines + 1] = table.concat(line)
   end
@@ -357,9 +306,9 @@ function History:__tostring()
 end
 
 --- agent:learn(options): acts and learns; called again it goes on, with new episodes.
----   steps     10000, of the environment, of all copies together
+---   steps     10000, of the environment, of all copies together: how long it learns, not how long an episode is
 ---   every     1000: a report after so many steps, and at the end
----   episodes  10, of each evaluation, played greedily; 0: none
+---   episodes  10, of each evaluation, played greedily; 0: none, as an environment without max_steps needs it
 ---   run       an orrery.run, in which every report is a line of metrics
 ---   log       function(entry, agent), called with every report; learning ends where it answers true
 --- Answers the list of reports, which print shows as lines. Of each:
@@ -373,8 +322,9 @@ end
 ---                     policy_gradient, or q_gradient of dqn and fqi
 --- and the learner's own diagnostics, means since the last report.
 ---
---- Ctrl-C ends it with the error "interrupted", as it ends everything. What was learned until then is in the agent, and
---- what run:finally was given is still called:
+--- Ctrl-C ends it with the error "interrupted", as it ends everything. A pcall around it is no way to go on or to save:
+--- the error is raised again by what learns, plans, waits or saves a replay after it. But what was learned until then
+--- is in the agent, and what run:finally was given is still called:
 ---
 ---   local run <close> = orrery.run { name = "reach" }
 ---   run:finally(function() agent:save(run:path "agent") end)
@@ -382,7 +332,7 @@ end
 function Agent:learn(options)
   local o = check.options("learn options", options,
     { steps = 10000, every = 1000, episodes = 10, run = "any", log = "optional function" })
-  if not (o.every > 0) then check.fail("learn options: every must be more than 0, not %g", o.every) end
+  checks.learning(self, o)
   local history, goal = setmetatable({}, History), self.steps + o.steps
   local due = (self.steps // o.every + 1) * o.every
   self.many = vector_env(self)

@@ -91,18 +91,26 @@ local function first_episodes(agent, many, steps, which)
   return first
 end
 
+-- One after the other, in the agent's environment itself.
+local function play_in_turn(agent, o, given, steps)
+  local found = orrery.evaluate(agent.env, agent, { task = given, episodes = o.episodes, seed = o.seed, steps = steps })
+  return { returns = found.returns, lengths = found.lengths, mean = found.mean, success = found.success,
+           success_at_end = found.success_at_end }
+end
+
 --- evaluation.play(agent, options): see agent:play.
 function evaluation.play(agent, options)
   local o = check.options("play options", options, { episodes = 100, seed = 1, task = "any", steps = "optional number" })
   local env = agent.env
-  if not env.thread_safe then
-    check.fail("play: '%s' cannot be copied, so its episodes cannot be played at once; use orrery.evaluate", env.name)
+  if not (o.episodes >= 1 and o.episodes == math.floor(o.episodes)) then
+    check.fail("play options: episodes must be a whole number, 1 or more, not %g", o.episodes)
   end
   local steps = o.steps or (env.max_steps > 0 and env.max_steps)
   if not steps then check.fail("play: '%s' has no limit of steps; give one, as in { steps = 200 }", env.name) end
   local which, given = tasks.match(agent, o.task), o.task
   local chosen = agent.tasks[which]
   if given == nil and chosen then given = chosen.given end
+  if not env.thread_safe then return play_in_turn(agent, o, given, steps) end
   local many = orrery.vector_env(env, o.episodes, { task = given, max_steps = steps })
   many:reset(o.seed)
   local result = { returns = {}, lengths = {} }

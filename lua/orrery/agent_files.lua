@@ -24,10 +24,14 @@ local function pack(self)
   return orrery.tensor(list, "int")
 end
 
+-- A message without the script's line in front, which check.fail tells again.
+local function without_place(message) return (tostring(message):gsub("^[^\n]-:%d+: ", "", 1)) end
+
 -- How many transitions were saved beside the file.
 local function experience_of(path)
-  local packed = orrery.load_tensors(path).agent
-  return packed and packed[packed:count()]
+  local done, tensors = pcall(orrery.load_tensors, path)
+  if not done then check.fail("agent:load: %s", without_place(tensors)) end
+  return tensors.agent and tensors.agent[tensors.agent:count()]
 end
 
 local function unpack_into(self, packed)
@@ -70,6 +74,23 @@ local function means_of(self)
     action = meaning.fields(self.action_space), activation = { self.options.activation } }, self.tasks, self.identifiers)
 end
 
+-- The replay in the file, and what is missing in it, or nil.
+local function load_experience(self, path)
+  if not orrery.system.exists(path) then
+    check.fail("agent:load: there is no file '%s', the experience that agent:save writes beside the nets; both are "
+      .. "needed", path)
+  end
+  local alpha = self.replay.alpha
+  local done, replay, missing = pcall(orrery.load_replay, path,
+    { env = self.env, capacity = self.replay.capacity, prioritised = alpha and { alpha = alpha } or nil })
+  if done then return replay, missing end
+  local message = without_place(replay):gsub("^load_replay: ", "")
+  if message:find("is not that of the environment", 1, true) then
+    message = "it is of an agent for another environment: " .. message
+  end
+  check.fail("agent:load: %s", message)
+end
+
 return function(Agent)
   --- agent:save(path): its nets, the state of their optimisers, and where its random numbers are, as safetensors;
   --- the experience of one with a replay goes into a second file, path .. ".replay". Between two calls of
@@ -78,7 +99,7 @@ return function(Agent)
   function Agent:save(path)
     if self.replay then self.replay:save(path .. ".replay") end
     local names, tensors = state_of(self)
-    meaning.save(path, names, tensors, means_of(self))
+    meaning.save("agent:save", path, names, tensors, means_of(self))
     return self
   end
 
@@ -87,21 +108,22 @@ return function(Agent)
   function Agent:load(path)
     local names, tensors, parts = state_of(self)
     local replay, missing
-    meaning.check(path, means_of(self))
+    if not orrery.system.exists(path) then
+      check.fail("agent:load: there is no file '%s'; the path is that which agent:save was given", path)
+    end
     if self.replay then
-      local alpha = self.replay.alpha
-      replay, missing = orrery.load_replay(path .. ".replay",
-        { env = self.env, capacity = self.replay.capacity, prioritised = alpha and { alpha = alpha } or nil })
-      if missing then check.fail("%s: %s", path, missing) end
+      replay, missing = load_experience(self, path .. ".replay")
+      if missing then check.fail("agent:load: %s", missing) end
       local saved = experience_of(path)
       if saved and saved ~= #replay then
-        check.fail("%s: the experience beside it has %d steps; %d were saved with it", path, #replay, saved)
+        check.fail("agent:load: %s: the experience beside it has %d steps; %d were saved with it", path, #replay, saved)
       end
     end
+    meaning.check("agent:load", path, means_of(self))
     local done, message = pcall(orrery.checkpoint.load, path, names, tensors)
     if not done then
-      check.fail("%s (was it saved by an agent made with other options, such as hidden or tasks, or by another learner?)",
-        (tostring(message):gsub("^[^\n]-:%d+: ", "")))
+      check.fail("agent:load: %s (was it saved by an agent made with other options, such as hidden or tasks, or by "
+        .. "another learner?)", without_place(message))
     end
     unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end

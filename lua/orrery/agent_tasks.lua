@@ -1,6 +1,7 @@
 --- agent_tasks.lua - the tasks of a learner: whose reward a step brings, and the identifier z that its nets see. A
 --- single task is given to the vector environment; of several, every episode of every copy has the next in turn.
 local check = require "orrery.check"
+local identifiers = require "orrery.identifiers"
 local judge = require "orrery.judge"
 local orrery = require "orrery"
 local task = require "orrery.task"
@@ -23,8 +24,7 @@ local function check_fit(self, one)
   local source = debug.getinfo(task.functions(one.given, self.name).reward, "S").source
   if number or source:find("lua/orrery/", 1, true) then message = message:gsub("^%S+:%d+: ", "") end
   message = message:gsub("^" .. self.name .. ": ", ""):gsub("; the task '.-' reads it: .*$", "")
-  check.fail("%s options: the task '%s' does not fit the environment '%s': %s", self.name, one.name, self.env.name,
-    message)
+  check.fail("%s options: %s does not fit the environment '%s': %s", self.name, one.called, self.env.name, message)
 end
 
 local function read(self, o)
@@ -34,33 +34,20 @@ local function read(self, o)
   if o.tasks and #o.tasks == 0 then
     check.fail("%s options: tasks must be a list of at least one, as in { { name =, reward =, z = }, ... }", self.name)
   end
-  local list, known, names = {}, 0, {}
+  local list, has_z, names = {}, false, {}
   for i, given in ipairs(o.tasks or { o.task }) do
     local name = task.functions(given, self.name .. " options").name
-    local z = type(given) == "table" and given.z ~= nil and orrery.tensor(given.z):reshape(-1) or nil
-    list[i] = { name = name or ("task %d"):format(i), given = given, z = z }
+    list[i] = { name = name or ("task %d"):format(i), given = given,
+                called = name and ("the task '%s'"):format(name) or o.tasks and ("task %d"):format(i) or "the task" }
     if names[list[i].name] then
       check.fail("%s options: tasks %d and %d are both called '%s'; reports and set_task tell them apart by name",
         self.name, names[list[i].name], i, list[i].name)
     end
     names[list[i].name] = i
-    if z then known = known + 1 end
+    has_z = has_z or type(given) == "table" and given.z ~= nil
   end
-  if #list < 2 and known == 0 then return list end
-  if known > 0 and known < #list then
-    check.fail("%s options: %d of %d tasks have an identifier z; all of them must have one, or none", self.name, known,
-      #list)
-  end
-  for i, one in ipairs(list) do
-    if known == 0 then
-      one.z = orrery.zeros(#list)
-      one.z[i] = 1
-    end
-    if one.z:size(1) ~= list[1].z:size(1) then
-      check.fail("%s options: the identifier z of task %d has %d numbers, that of task 1 has %d", self.name, i,
-        one.z:size(1), list[1].z:size(1))
-    end
-  end
+  if #list < 2 and not has_z then return list end
+  for i, z in ipairs(identifiers.read(o.tasks or { o.task }, self.name .. " options")) do list[i].z = z end
   return list
 end
 

@@ -109,4 +109,49 @@ function check.options(what, given, defaults)
   return result
 end
 
+-- ---- what is given in place of an environment or a run
+
+--- check.is_env(value): whether it is an environment, as orrery.env makes them.
+function check.is_env(value)
+  local known, safe = pcall(function() return value.thread_safe end)
+  return type(value) == "userdata" and known and type(safe) == "boolean"
+end
+
+local function is_definition(value)
+  if type(value) ~= "table" then return false end
+  local known, found = pcall(function() return type(value.step) == "function" and value.act == nil end)
+  return known and found
+end
+
+-- A built-in environment of that name, or else one of any name.
+local function example_of(name)
+  for _, known in ipairs(require("orrery").environments()) do
+    if known.name == name then return name end
+  end
+  return "pendulum"
+end
+
+--- check.env(who, value, form): raises where the value is no environment, and says how one is given there: form, as
+--- "{ env = %s }".
+function check.env(who, value, form)
+  if check.is_env(value) then return end
+  if is_definition(value) then
+    check.fail("%s: an environment is needed, not the table that defines one; wrap it: %s, where t is the table", who,
+      form:format("orrery.env(t)"))
+  end
+  local made = form:format(("orrery.env \"%s\""):format(example_of(value)))
+  local instead = type(value) == "string" and (", not the text '%s'"):format(value)
+    or value ~= nil and (", not a %s"):format(type(value)) or ""
+  check.fail("%s: an environment is needed, as in %s%s", who, made, instead)
+end
+
+--- check.run(who, run): raises where it is neither nil nor a run, as orrery.run makes them.
+function check.run(who, run)
+  if run == nil then return end
+  local known, found = pcall(function() return type(run.log) == "function" and type(run.progress) == "function" end)
+  if known and found then return end
+  check.fail("%s: run must be one as orrery.run makes it, as in run = orrery.run { name = \"reach\" }, not %s", who,
+    type(run) == "string" and ("the text '%s'"):format(run) or "a " .. type(run))
+end
+
 return check

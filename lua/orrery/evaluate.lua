@@ -112,11 +112,12 @@ local function play(env, policy, task, context, seed, steps, pace, recorder, fra
       local a = guarded(action, done, "action")
       reward = number_of(task_module.blame(task.name, task.reward, s, a, next, step - 1, task.inputs), task, step)
       if success then
-        success.at_end = task_module.holds(task.success(s, a, next, step - 1, task.inputs))
+        success.at_end = task_module.holds(task.success(s, a, next, step - 1, task.inputs), task.success, "success",
+          "evaluate")
         if success.at_end and not success.first then success.first = step end
       end
       local ends = task.termination and task.termination(s, a, next, step - 1, task.inputs)
-      if task_module.holds(ends) then terminated = true end
+      if task_module.holds(ends, task.termination, "termination", "evaluate") then terminated = true end
     end
     rewards[step] = reward
     if recorder then recorder:step(action, own, observation) end
@@ -129,11 +130,19 @@ local function play(env, policy, task, context, seed, steps, pace, recorder, fra
   end
 end
 
+local function check_env(env, policy)
+  if not check.is_env(env) and check.is_env(policy) then
+    check.fail("evaluate: the environment comes first, then the policy: orrery.evaluate(env, policy)")
+  end
+  check.env("evaluate", env, "orrery.evaluate(%s, policy)")
+end
+
 --- orrery.evaluate(env, policy, options): plays whole episodes and adds up the rewards. Starts and
 --- noise depend on the seed alone, so that policies can be compared.
 ---   policy    an mpc, or a policy as orrery.policy has them; its reset(seed) is called for each episode
 ---   task      { reward = function(s, a, next, t), termination = function(s, a, next, t), success =
----             function(s, a, next, t) }, or the reward alone, t from 0; none: the environment's own reward
+---             function(s, a, next, t) }, or the reward alone, t from 0; none: the environment's own reward.
+---             Termination and success mean yes by true or a number above 0.5; anything less, and NaN, is no
 ---   episodes  5
 ---   seed      1: of starts and noise
 ---   steps     most steps of an episode; none: the environment's own limit
@@ -152,6 +161,7 @@ end
 return function(env, policy, options)
   local given = check.options("evaluate", options, { task = "any", episodes = 5, seed = 1,
     steps = "optional number", film = "any", replay = "any", progress = "any", pace = "any" })
+  check_env(env, policy)
   local task = task_module.functions(given.task, "evaluate")
   local limit = given.steps or (env.max_steps > 0 and env.max_steps)
   if not limit then
@@ -162,7 +172,7 @@ return function(env, policy, options)
   end
   policy = orrery.policy.of(policy, "evaluate")
   local pace = pace_of(given.pace, policy)
-  local tell = orrery.policy.teller(given.progress)
+  local tell = orrery.policy.teller(given.progress, "evaluate")
   local seeds = orrery.stream(given.seed, 1)
   local result = setmetatable({ returns = {}, lengths = {}, rewards = {}, last = {}, successes = {}, notes = {} }, Result)
   if given.film then result.frames = {} end

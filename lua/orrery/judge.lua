@@ -7,7 +7,8 @@ local trace = require "orrery.trace"
 
 local judge = {}
 
--- A function of the task in a trace, or for a row in plain Lua: a number; 1 or 0 of an end or a success.
+-- A function of the task in a trace, or for a row in plain Lua: a number; of an end or a success 1 or 0, as
+-- task.holds has it.
 local function value_of(who, f, name, arguments, given)
   if trace.is_active() then
     local value = task_module.call(f, name, arguments, given)
@@ -34,12 +35,12 @@ end
 --- tensors are overwritten by the next call.
 function judge.new(given, seen, done, who)
   local task = task_module.functions(given, who)
-  local parts = { reward = task.reward, terminated = task.termination, success = task.success }
-  local names = check.sorted_keys(parts)
+  local parts = { reward = task.reward, termination = task.termination, success = task.success }
+  local names, keys = check.sorted_keys(parts), { reward = "reward", termination = "terminated", success = "success" }
   local function verdict(s, a, next, t, inputs)
     local arguments = { trace.record(seen, s, "s"), trace.record(done, a, "a"), trace.record(seen, next, "next"), t }
     local results = {}
-    for _, name in ipairs(names) do results[name] = value_of(who, parts[name], name, arguments, inputs) end
+    for _, name in ipairs(names) do results[keys[name]] = value_of(who, parts[name], name, arguments, inputs) end
     return results
   end
   local all = orrery.rowwise(judge.is_marked(given) and orrery.interpret(verdict) or verdict,

@@ -157,7 +157,12 @@ local known = {
 
 local function prepare(what, given, model, planner)
   local o = check.options(what .. " options", given, known)
-  if not o.env then check.fail("%s options: an environment is needed, as in { env = env }", what) end
+  check.env(what .. " options", o.env, "{ env = %s }")
+  check.run(what .. " options", o.run)
+  if o.env.max_steps == 0 then
+    check.fail("%s options: '%s' has no limit of steps, and whole episodes are played: give the environment max_steps",
+      what, o.env.name)
+  end
   if not o.task then
     check.fail("%s options: a task is needed, as in { task = { reward = function(s, a, next) ... end } }: "
       .. "a model does not know the environment's own reward", what)

@@ -37,48 +37,48 @@ function meaning.add_tasks(means, list, size)
   return means
 end
 
--- f(...), whose errors, of a file, are told at the script's line.
-local function of_file(f, ...)
+-- f(...), whose errors, of a file, are told at the script's line. who: what the script called.
+local function of_file(who, f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
-  check.fail("%s", (tostring(results[2]):gsub("^[^\n]-:%d+: ", "")))
+  check.fail("%s: %s", who, (tostring(results[2]):gsub("^[^\n]-:%d+: ", "", 1)))
 end
 
---- meaning.save(path, names, tensors, means): as orrery.checkpoint.save, with the lists of words in `means` by name.
-function meaning.save(path, names, tensors, means)
+--- meaning.save(who, path, names, tensors, means): as orrery.checkpoint.save, with the lists of words in `means` by name.
+function meaning.save(who, path, names, tensors, means)
   local by_name, texts = {}, {}
   for i, name in ipairs(names) do
     if not tensors[i]:all_finite() then
-      check.fail("%s: %s holds a value that is not finite, nothing is saved", path, name)
+      check.fail("%s: %s: %s holds a value that is not finite, nothing is saved", who, path, name)
     end
     by_name[name] = tensors[i]
   end
   for name, list in pairs(means) do texts[name] = table.concat(list, "\n") end
-  of_file(orrery.save_tensors, path, by_name, texts)
+  of_file(who, orrery.save_tensors, path, by_name, texts)
 end
 
 local function words(text) return text == "" and "none" or (text:gsub("\n", ", ")) end
 
---- meaning.check(path, means): refuses a file that meaning.save wrote with other words, or that has none.
-function meaning.check(path, means)
-  local _, texts = of_file(orrery.load_tensors, path)
+--- meaning.check(who, path, means): refuses a file that meaning.save wrote with other words, or that has none.
+function meaning.check(who, path, means)
+  local _, texts = of_file(who, orrery.load_tensors, path)
   for _, name in ipairs(check.sorted_keys(means)) do
     local here, there = table.concat(means[name], "\n"), texts[name]
     local may_lack = name:sub(1, #IDENTIFIER) == IDENTIFIER -- a task that is new to what was saved
     if not there and not may_lack then
-      check.fail("%s: it does not say what its numbers stand for (no '%s'): it is a file of something else, or of an "
-        .. "earlier version, which kept no names; learn and save anew", path, name)
+      check.fail("%s: %s: it does not say what its numbers stand for (no '%s'): it is a file of something else, or of an "
+        .. "earlier version, which kept no names; learn and save anew", who, path, name)
     elseif there and there ~= here then
-      check.fail("%s: the numbers in it stand for something else: %s: %s in the file, but %s here", path, name,
-        words(there), words(here))
+      check.fail("%s: %s: the numbers in it stand for something else: %s: %s in the file, but %s here", who, path,
+        name, words(there), words(here))
     end
   end
 end
 
---- meaning.load(path, names, tensors, means): meaning.check, then orrery.checkpoint.load.
-function meaning.load(path, names, tensors, means)
-  meaning.check(path, means)
-  of_file(orrery.checkpoint.load, path, names, tensors)
+--- meaning.load(who, path, names, tensors, means): meaning.check, then orrery.checkpoint.load.
+function meaning.load(who, path, names, tensors, means)
+  meaning.check(who, path, means)
+  of_file(who, orrery.checkpoint.load, path, names, tensors)
 end
 
 return meaning

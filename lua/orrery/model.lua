@@ -24,6 +24,7 @@ end
 local function space_of(o, name)
   local space = o[name] or o.env and o.env[name .. "_space"]
   if not space then
+    if o.env ~= nil then check.env("model options", o.env, "{ env = %s }") end
     check.fail("model options: an environment is needed, as in { env = env }, or the space '%s'",
       name)
   end

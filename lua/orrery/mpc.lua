@@ -88,7 +88,7 @@ end
 ---                              them, and the probabilities of learned events, in a table as their last
 ---                              argument: reward = function(s, a, next, t, given) return -(s.x - given.goal)^2
 ---                              end
----                 constraint, value, policy, as below
+---                 constraint, value, policy, as below, which win where they are given in both places
 ---   planner       orrery.plan.cem {}
 ---   particles     of each plan: 20 for a model that predicts a distribution; else one for each elite, or 1
 ---   propagation   "ts_infinity": each particle keeps an elite of the model for the whole plan; "ts1": it has

@@ -8,8 +8,9 @@
 ---                                                                                         -- shared among tasks
 ---
 --- Options of dqn, ddpg, td3 and sac, besides those of all learners:
----   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to; of
----                one that is prioritised the priorities are the errors of the values. With tasks it needs room for
+---   replay       none: one of its own, of `capacity` (1e6) transitions; a given one is learned from, and added to: with a
+---                task or tasks of the learner's, these reward all that is in it, and ends that are recorded stay; of one
+---                that is prioritised the priorities are the errors of the values. With tasks it needs room for
 ---                their identifiers: observation_extras = { { "z", { 2 } } }
 ---   beta         0.4, rising evenly to 1 over beta_steps (1e5): how far, with priorities, weights make up for them
 ---   relabel      none; how batches are relabeled, as in replay:sample: orrery.relabel.future { k = 4 }. Rewards are
@@ -111,8 +112,12 @@ function off_policy.new(Class, options, defaults, actions)
     check.fail("%s options: q_range must be { low, high }, two numbers in that order", self.name)
   end
   if o.relabel or o.n_steps > 1 then self.sampling.steps, self.sampling.gamma = o.n_steps, o.gamma end
-  if o.relabel and #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
-  if o.relabel and not o.relabel.task and #self.tasks > 1 then self.sampling.tasks = tasks.with_identifiers(self) end
+  local anew = o.replay ~= nil and #self.tasks > 0 -- whoever collected it had perhaps another task
+  self.sampling.anew = anew or nil
+  if not (o.relabel and o.relabel.task) and (o.relabel or anew) then
+    if #self.tasks == 1 then self.sampling.task = self.tasks[1].given end
+    if #self.tasks > 1 then self.sampling.tasks = tasks.with_identifiers(self) end
+  end
   return self
 end
 

@@ -21,8 +21,7 @@ end
 function policy.random(env)
   local known, space = pcall(function() return env.action_space end)
   if not known or space == nil then
-    check.fail("policy.random: an environment is needed, as orrery.env makes it, not %s",
-      type(env) == "string" and ("the text '%s'"):format(env) or env == nil and "nothing" or "a " .. type(env))
+    check.env("policy.random", env, "orrery.policy.random(%s)")
   end
   local stream
   local function reset(_, seed) stream = seed and orrery.stream(seed, 1) end
@@ -108,10 +107,14 @@ function policy.action(space, action)
   check.fail("the policy's action: %s", (tostring(clipped):gsub("^.-clip: ", "", 1)))
 end
 
---- policy.teller(progress): a function(fraction, text) out of such a function, a run, or nil.
-function policy.teller(progress)
+--- policy.teller(progress, who): a function(fraction, text) out of such a function, a run, or nil; `who` wants it.
+function policy.teller(progress, who)
   if not progress then return function() end end
   if type(progress) == "function" then return progress end
+  if not has(progress, "progress") then
+    check.fail("%s: progress must be a function(fraction, text) or a run, as orrery.run makes it, not a %s", who,
+      type(progress))
+  end
   return function(fraction, text) progress:progress(fraction, text) end
 end
 

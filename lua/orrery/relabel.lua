@@ -7,16 +7,20 @@
 --- share of the transitions by one that was achieved (Andrychowicz et al., "Hindsight experience replay",
 --- 2017), in the field `desired_goal`, in `next_desired_goal`, and where they lie in the flat `observation` and
 --- `next_observation`. Reward and terminated of these are computed anew by the task, from where the step led;
---- without a termination of the task, they are not terminated. All other transitions keep what was recorded.
+--- without a termination of the task, they are not terminated. All other transitions keep what was recorded, unless
+--- replay:sample is told to compute all of them anew.
 ---
 --- Options that all strategies take:
 ---   task      { reward =, termination = }, functions of (s, a, next, t): what rewards are computed by; it may
 ---             also be given to replay:sample, and there instead tasks, a list of { reward =, termination =, z = }:
 ---             each transition is rewarded by the one whose z the replay holds for it, in the extra field z
 ---   share     of transitions that are relabeled, 0 to 1
+---   keep_ends true: an end that was recorded stays with another goal, which is right where the environment ends
+---             episodes by accidents, and wrong where it ends them at the goal; without it, it says once what it drops
 ---   desired   "desired_goal": the field that is replaced
 ---   achieved  "achieved_goal": the field that its new value is taken from
 local check = require "orrery.check"
+local identifiers = require "orrery.identifiers"
 local orrery = require "orrery"
 
 local relabel = {}
@@ -29,7 +33,8 @@ function Relabel:__tostring() return "relabeling " .. self.name end
 --- relabel.is(x): library code: whether it is a relabeling.
 function relabel.is(x) return getmetatable(x) == Relabel end
 
-local common = { task = "any", share = "optional number", desired = "desired_goal", achieved = "achieved_goal" }
+local common = { task = "any", share = "optional number", keep_ends = "optional boolean",
+                 desired = "desired_goal", achieved = "achieved_goal" }
 
 local function read_options(name, given, more)
   local defaults = {}
@@ -43,7 +48,7 @@ local function read_options(name, given, more)
 end
 
 local function new(name, o, rest)
-  rest.name, rest.task, rest.desired, rest.achieved = name, o.task, o.desired, o.achieved
+  rest.name, rest.task, rest.desired, rest.achieved, rest.keep_ends = name, o.task, o.desired, o.achieved, o.keep_ends
   return setmetatable(rest, Relabel)
 end
 
@@ -121,7 +126,7 @@ function relabel.mix(given)
     for k = 1, #part.parts, 2 do
       parts[#parts + 1], parts[#parts + 2] = part.parts[k], weight * part.parts[k + 1] / total
     end
-    for _, key in ipairs { "task", "desired", "achieved" } do -- one for all, given with the mix or with parts
+    for _, key in ipairs { "task", "keep_ends", "desired", "achieved" } do -- one for all, the mix's or that of parts
       local own = part[key]
       if own ~= nil and part.name ~= "none" and named[key] == nil then
         if seen[key] ~= nil and seen[key] ~= own then
@@ -171,8 +176,8 @@ end
 
 --- relabel.tasks { tasks = { { name =, reward =, z = }, ... }, choose = nil, share = 1, field = "z" }:
 --- transitions collected for one task become those of another: its identifier is written over the field z, its
---- reward and termination are computed. An end that was recorded where none of the tasks ends was the environment's,
---- and stays. choose: function(episode, t, random), as of relabel.custom, which gives
+--- reward and termination are computed. Where no task has an identifier, they are one-hot, in this order. An end that
+--- was recorded where none of the tasks ends was the environment's, and stays. choose: function(episode, t, random), as of relabel.custom, which gives
 --- the number of a task; without one, each is equally likely.
 function relabel.tasks(given)
   local o = check.options("relabel.tasks", given,
@@ -180,16 +185,7 @@ function relabel.tasks(given)
   if type(o.tasks) ~= "table" or #o.tasks == 0 then
     check.fail("relabel.tasks: a list of tasks is needed, as in { tasks = { { reward =, z = }, ... } }")
   end
-  local rows = {}
-  for i, task in ipairs(o.tasks) do
-    if type(task) ~= "table" or task.z == nil then
-      check.fail("relabel.tasks: task %d has no identifier z", i)
-    end
-    rows[i] = orrery.tensor(task.z):reshape(-1)
-    if #rows[i] ~= #rows[1] then
-      check.fail("relabel.tasks: z of task %d has %d numbers, that of task 1 has %d", i, #rows[i], #rows[1])
-    end
-  end
+  local rows = identifiers.read(o.tasks, "relabel.tasks")
   if not (o.share >= 0 and o.share <= 1) then check.fail("relabel.tasks: share must be 0 to 1, got %s", o.share) end
   return new("tasks", { desired = o.field }, {
     tasks = o.tasks, values = orrery.stack(rows), share = o.share,

@@ -66,22 +66,21 @@ local function call_task(read, arguments, given)
 end
 
 -- Inputs that no field of an environment can be mistaken for.
-local RELABELED, NUMBER = "row is relabeled", "row's task"
+local ANEW, KEEPS, NUMBER = "row is rewarded anew", "row keeps its end", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
--- Whether a recorded end stays one for any other task: it does where it was the environment's, which knows no tasks;
--- that is where none of the tasks ends. Goals are the environment's business, so that there no recorded end stays.
+-- Whether a recorded end was the environment's, which knows no tasks: that is where none of the tasks ends.
 local function ends_that_stay(own_terminated, results)
   local any = trace.number(0)
   for _, result in ipairs(results) do any = orrery.max(any, result[2]) end
   return own_terminated * (1 - any)
 end
 
-local function program_of(replay, reads, keeps_ends)
+local function program_of(replay, reads)
   local fields, actions = record.fields(replay.observation_space), record.fields(replay.action_space)
   local inputs = {
-    { name = "action", space = actions }, { name = "time" }, { name = RELABELED }, { name = NUMBER },
-    { name = "reward" }, { name = "terminated" },
+    { name = "action", space = actions }, { name = "time" }, { name = ANEW }, { name = KEEPS },
+    { name = NUMBER }, { name = "reward" }, { name = "terminated" },
   }
   local values = {}
   for i, read in ipairs(reads) do
@@ -92,7 +91,7 @@ local function program_of(replay, reads, keeps_ends)
   end
   local compiled = trace.program {
     name = "relabeled reward", inputs = inputs,
-    fn = function(action, time, relabeled, number, own_reward, own_terminated, ...)
+    fn = function(action, time, anew, keeps, number, own_reward, own_terminated, ...)
       local arguments = { sample_of(fields, "s", ""), action, sample_of(fields, "next", "next_"), time - 1 }
       local reward, ended, at, extra, results = own_reward, own_terminated, 0, { ... }, {}
       for i, read in ipairs(reads) do
@@ -103,9 +102,9 @@ local function program_of(replay, reads, keeps_ends)
         end
         results[i] = { call_task(read, arguments, given) }
       end
-      local stays = keeps_ends and ends_that_stay(own_terminated, results) or trace.number(0)
+      local stays = keeps * ends_that_stay(own_terminated, results)
       for i, result in ipairs(results) do
-        local chosen = #reads == 1 and relabeled or relabeled * orrery.equal(number, i)
+        local chosen = #reads == 1 and anew or anew * orrery.equal(number, i)
         reward = orrery.where(chosen, result[1], reward)
         ended = orrery.where(chosen, orrery.max(result[2], stays), ended)
       end
@@ -126,7 +125,7 @@ local function is_plain(reads)
 end
 
 -- The fields of the replay that a program reads, by the names of its inputs.
-local own = { [RELABELED] = true, [NUMBER] = true, reward = true, terminated = true }
+local own = { [ANEW] = true, [KEEPS] = true, [NUMBER] = true, reward = true, terminated = true }
 local function fields_of(compiled, values)
   local names = {}
   for _, name in ipairs(check.sorted_keys(compiled.program:inputs())) do
@@ -157,7 +156,7 @@ local function same(a, b)
   return true
 end
 
-local function job_of(key, tasks, replay, keeps_ends)
+local function job_of(key, tasks, replay)
   local of_key = cache[key] or setmetatable({}, { __mode = "k" })
   cache[key] = of_key
   local reads = {}
@@ -171,7 +170,7 @@ local function job_of(key, tasks, replay, keeps_ends)
   end
   job = { functions = functions, reads = reads, scratch = {}, values = {} }
   if is_plain(reads) then job.plain = true
-  else job.compiled, job.values = program_of(replay, reads, keeps_ends) end
+  else job.compiled, job.values = program_of(replay, reads) end
   of_key[replay] = job
   return job
 end
@@ -207,9 +206,10 @@ local function run_compiled(job, replay, index, batch, options)
   local inputs = {}
   for name, value in pairs(job.values) do inputs[name] = value end
   for _, name in ipairs(job.names) do inputs[name] = rows_of(data[name], n, length) end
-  local relabeled = spread(options.relabeled, n, length)
-  if length then relabeled = relabeled * batch.mask:reshape(n * length) end
-  inputs[RELABELED], inputs[NUMBER] = relabeled, options.task and spread(options.task, n, length) or relabeled
+  local anew = spread(options.rows, n, length)
+  if length then anew = anew * batch.mask:reshape(n * length) end
+  inputs[ANEW], inputs[KEEPS] = anew, spread(options.keeps, n, length)
+  inputs[NUMBER] = options.task and spread(options.task, n, length) or anew
   inputs.reward, inputs.terminated = rows_of(batch.reward, n, length), rows_of(batch.terminated, n, length)
   local out = compiled:run(inputs, { rows = n * (length or 1) })
   local function write(field) batch[field]:assign(length and out[field]:reshape(n, length) or out[field]) end
@@ -242,20 +242,37 @@ local function run_plain(job, replay, index, batch, options)
   local data = read_fields(job, replay, index, { "observation", "action", "next_observation", "time" }, options)
   local function rows(name) return rows_of(data[name], n, length) end
   local s, a, after, t = rows "observation", rows "action", rows "next_observation", rows "time"
-  local relabeled = spread(options.relabeled, n, length)
+  local anew, keeps = spread(options.rows, n, length), spread(options.keeps, n, length)
   local number = options.task and spread(options.task, n, length)
   local reward, terminated = batch.reward:reshape(-1), batch.terminated:reshape(-1)
   local mask = length and batch.mask:reshape(-1)
   local seen, done = replay.observation_space, replay.action_space
   for k = 1, n * (length or 1) do
-    if relabeled[k] ~= 0 and (not mask or mask[k] ~= 0) then
+    if anew[k] ~= 0 and (not mask or mask[k] ~= 0) then
       local read = job.reads[number and number[k] or 1]
       local arguments = { record.new(seen, s[k]:totable(), "s"), record.new(done, a[k]:totable(), "a"),
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
       reward[k] = call_plain(read, read.reward, "reward", arguments)
-      local stays = options.keeps_ends and terminated[k] ~= 0
+      local stays = keeps[k] ~= 0 and terminated[k] ~= 0
       for _, other in ipairs(stays and job.reads or {}) do stays = stays and not ends(other, arguments) end
       terminated[k] = (stays or ends(read, arguments)) and 1 or 0
+    end
+  end
+end
+
+-- Recorded rewards are finite, so that a task gave this one.
+local function refuse_bad(reads, rewards_of, options)
+  local flat = rewards_of:reshape(-1)
+  for k = 1, #flat do
+    local x = flat[k]
+    if x ~= x or x == math.huge or x == -math.huge then
+      local row = (k - 1) // (options.length or 1) + 1
+      local read = reads[options.task and options.task[row] or 1]
+      local _, _, source, line = core.info(trace.is_interpreted(read.reward) or read.reward)
+      local whose = read.name and (" of the task '%s'"):format(read.name) or ""
+      check.fail("sample: the reward%s of %s:%d is %s for transition %d of the batch, with the goal and the task that "
+        .. "it got; rewards must be finite: see orrery.clamp and orrery.max", whose, source, line,
+        x ~= x and "NaN" or "infinite", row)
     end
   end
 end
@@ -263,12 +280,21 @@ end
 --- rewards.write(key, tasks, replay, index, batch, options): batch.reward and batch.terminated of these
 --- transitions, read with the same goals, become those of their new goals. key: what a program is kept by,
 --- as long as the functions stay the same; tasks: a list. options: length (of windows; then batch.mask is
---- read), goals (as of replay:read), relabeled (1 where so), task (numbers of tasks, real; nil: the only one),
---- keeps_ends (recorded ends that no task tells of stay; always the same for a key).
+--- read), goals (as of replay:read), rows (1 where that is to be done), task (numbers of tasks, real; nil: the only
+--- one), keeps (1 where recorded ends stay that no task tells of).
 function rewards.write(key, tasks, replay, index, batch, options)
-  local job = job_of(key, tasks, replay, options.keeps_ends)
+  local job = job_of(key, tasks, replay)
   local run = job.plain and run_plain or run_compiled
   run(job, replay, index, batch, options)
+  if not batch.reward:all_finite() then refuse_bad(job.reads, batch.reward, options) end
+end
+
+--- rewards.know_ends(tasks): whether a task says when an episode is over.
+function rewards.know_ends(tasks)
+  for _, task in ipairs(tasks) do
+    if #rewards.read(task).terminations > 0 then return true end
+  end
+  return false
 end
 
 return rewards

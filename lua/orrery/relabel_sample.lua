@@ -5,8 +5,11 @@ local orrery = require "orrery"
 local record = require "orrery.trace_record"
 local relabel = require "orrery.relabel"
 local rewards = require "orrery.relabel_rewards"
+local trace = require "orrery.trace"
 
 local sampler = {}
+
+local SAME_Z = 1e-9 -- squared distance of identifiers that are the same
 
 -- ---- which goal for which transition
 
@@ -118,9 +121,9 @@ local function has(fields, ...)
   return false
 end
 
--- Of each transition the number of the task whose identifier it has.
-local function own_task(tasks, replay, index)
-  local z, number, nearest = replay:read(index, { fields = { "z" } }).z, orrery.zeros(#index), nil
+-- Of each transition the number of the task whose identifier it has, as it was recorded.
+local function own_task(tasks, replay, index, field)
+  local z, number, nearest = replay:read(index, { fields = { field } })[field], orrery.zeros(#index), nil
   z = z:reshape(#index, -1)
   for i, task in ipairs(tasks) do
     local off = orrery.sum(orrery.square(z - orrery.tensor(task.z):reshape(1, -1)), 2)
@@ -128,39 +131,69 @@ local function own_task(tasks, replay, index)
     number = orrery.where(better, i, number)
     nearest = nearest and orrery.min(off, nearest) or off
   end
+  if orrery.max_along(nearest) > SAME_Z then
+    check.fail("sample: a transition's z is that of none of the %d tasks; a learner of these tasks writes it as it "
+      .. "acts, and an episode that is added has it in its field z", #tasks)
+  end
   return number
+end
+
+-- Ends that a relabeling drops without having been told to: said once of each.
+local function tell_dropped(r, tasks, data, relabeled)
+  if r.keep_ends ~= nil or r.told or rewards.know_ends(tasks) then return end
+  local dropped = (data.terminated:reshape(#relabeled, -1) * relabeled:reshape(-1, 1)):sum()
+  if dropped == 0 then return end
+  r.told = true
+  trace.notice(("relabel.%s: an end that was recorded does not count with another goal, as the task has no "
+    .. "termination; keep_ends = true keeps it, for environments that end episodes by accidents, keep_ends = false "
+    .. "is silent"):format(r.name))
+end
+
+-- Which transitions are rewarded by the task, and which of these keep an end that the environment recorded: it does not
+-- care for tasks, but for its goal.
+local function rows_of(r, anew, relabeled, n)
+  local all = orrery.ones(n)
+  if not relabeled then return all, all end
+  return anew and all or relabeled, (r.tasks or r.keep_ends) and all or 1 - relabeled
 end
 
 -- reward and terminated of what `data` holds of these transitions, or of windows of `length`.
 local function write_rewards(r, o, replay, index, data, length, goals, relabeled, more)
-  local tasks = r.tasks or o.tasks or { o.task or r.task }
+  local tasks = r and r.tasks or o.tasks or { o.task or r and r.task }
   if #tasks > 0 then
     local task = tasks[1]
-    local number = more.task or o.tasks and own_task(o.tasks, replay, index) or nil
-    local key = r.tasks or o.tasks or type(task) == "table" and task.reward or task -- not a table that is made anew each time
+    local rows, keeps = rows_of(r, o.anew, relabeled, #index)
+    local number = o.tasks and not (r and r.tasks) and own_task(o.tasks, replay, index, "z") or nil
+    if more and more.task then
+      local own = o.anew and own_task(tasks, replay, index, r.desired)
+      number = own and orrery.where(relabeled, more.task, own) or more.task
+    end
+    if r and goals and not r.tasks then tell_dropped(r, tasks, data, relabeled) end
+    local key = r and r.tasks or o.tasks or type(task) == "table" and task.reward or task -- not a table made each time
     rewards.write(key, tasks, replay, index, data, {
-      length = length, goals = goals, relabeled = relabeled, task = number, keeps_ends = r.tasks ~= nil,
+      length = length, goals = goals, rows = rows, task = number, keeps = keeps,
     })
-  elseif not more.reward then
+  elseif not (more and more.reward) then
     check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
       .. "{ reward = function(s, a, next) ... end } }")
   end
   for from, to in pairs { reward = "reward", done = "terminated" } do
-    if more[from] then
+    if more and more[from] then
       if length and length > 1 then
         check.fail("sample: a strategy that gives %s itself works for single steps, not for windows or steps > 1", from)
       end
       put(data, to, orrery.where(relabeled, more[from]:reshape(-1), data[to]:reshape(-1)):reshape(data[to]:shape()))
     end
   end
-  if #tasks == 0 and not more.done then -- nobody says that it is over
+  if #tasks == 0 and not more.done and not r.keep_ends then -- nobody says that it is over
     put(data, "terminated", orrery.where(relabeled, 0, data.terminated:reshape(-1)):reshape(data.terminated:shape()))
   end
 end
 
 local function check_relabel(o)
-  if o.task ~= nil and o.relabel == nil then
-    check.fail("sample: a task is for transitions whose goal is replaced, and nothing says how; give relabel, too")
+  if o.anew and o.task == nil and o.tasks == nil and not (o.relabel and (o.relabel.task or o.relabel.tasks)) then
+    check.fail("sample: anew = true computes all rewards by a task; give task = { reward = function(s, a, next) ... "
+      .. "end }")
   end
   if o.relabel ~= nil and not relabel.is(o.relabel) then
     check.fail("sample: relabel must be a strategy, as orrery.relabel.future {} makes it, not a %s", type(o.relabel))
@@ -184,6 +217,11 @@ local function finish(o, batch, relabeled, more, n)
   return batch
 end
 
+-- Whether rewards are computed: of what got another goal, or of everything.
+local function is_rewarded(o, goals)
+  return goals or o.anew or not o.relabel and (o.task or o.tasks)
+end
+
 -- Of single steps.
 local function single(replay, index, o, fields, stream)
   local goals, relabeled, more = goals_of(o, replay, index, stream)
@@ -193,7 +231,9 @@ local function single(replay, index, o, fields, stream)
     if wants and not has(fields, name) then list[#list + 1] = name end
   end
   local batch = replay:read(index, { fields = list, into = o.into, goals = goals })
-  if goals and wants then write_rewards(o.relabel, o, replay, index, batch, nil, goals, relabeled, more) end
+  if wants and is_rewarded(o, goals) then
+    write_rewards(o.relabel, o, replay, index, batch, nil, goals, relabeled, more)
+  end
   if o.gamma then put(batch, "discount", o.gamma * (1 - batch.terminated)) end
   return finish(o, batch, relabeled, more, #index)
 end
@@ -202,7 +242,9 @@ end
 local function several(replay, index, o, fields, stream)
   local goals, relabeled, more = goals_of(o, replay, index, stream)
   local data = replay:read(index, { length = o.steps, fields = { "reward", "terminated", "mask" }, goals = goals })
-  if goals then write_rewards(o.relabel, o, replay, index, data, o.steps, goals, relabeled, more) end
+  if is_rewarded(o, goals) then
+    write_rewards(o.relabel, o, replay, index, data, o.steps, goals, relabeled, more)
+  end
   local reward, discount, terminated, last =
     replay:returns(index, data.reward, data.terminated, data.mask, o.gamma or 0.99)
   local here, there = {}, {}
@@ -224,10 +266,13 @@ local function stream_of(o) return o.stream or orrery.stream(orrery.random(1 << 
 function sampler.sample(replay, n, options)
   local o = check.options("sample options", options,
     { fields = "any", into = "any", stream = "any", relabel = "any", task = "any", tasks = "optional table", steps = 1,
-      gamma = "optional number", beta = "optional number" })
+      anew = false, gamma = "optional number", beta = "optional number" })
   check_relabel(o)
   if o.steps ~= math.floor(o.steps) or o.steps < 1 then
     check.fail("sample options: steps must be a whole number, 1 or more, got %s", o.steps)
+  end
+  if o.gamma and not (o.gamma >= 0 and o.gamma <= 1) then
+    check.fail("sample options: gamma must be 0 to 1, not %g", o.gamma)
   end
   local fields, stream = fields_of(replay, "sample", o.fields), stream_of(o)
   local index
@@ -251,10 +296,12 @@ function sampler.windows(replay, n, length, options)
   local goals, relabeled, more = goals_of(o, replay, index, stream)
   local list, wants = table.move(fields, 1, #fields, 1, {}), has(fields, "reward", "terminated")
   for _, name in ipairs { "reward", "terminated", "mask" } do
-    if goals and wants and not has(fields, name) then list[#list + 1] = name end
+    if wants and is_rewarded(o, goals) and not has(fields, name) then list[#list + 1] = name end
   end
   local batch = replay:read(index, { fields = list, into = o.into, length = length, goals = goals })
-  if goals and wants then write_rewards(o.relabel, o, replay, index, batch, length, goals, relabeled, more) end
+  if wants and is_rewarded(o, goals) then
+    write_rewards(o.relabel, o, replay, index, batch, length, goals, relabeled, more)
+  end
   return finish(o, batch, relabeled, more, n)
 end
 

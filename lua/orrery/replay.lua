@@ -87,7 +87,7 @@ function replay:collect(policy, options)
   end
   policy = orrery.policy.of(policy, "collect")
   local seeds = orrery.stream(given.seed or orrery.random(1 << 53), 0)
-  local tell, stop = orrery.policy.teller(given.progress), given.on_error == "stop"
+  local tell, stop = orrery.policy.teller(given.progress, "collect"), given.on_error == "stop"
   local report = { steps = 0, episodes = 0, returns = {}, mean = 0, errors = {} }
   setmetatable(report, Report)
   local context, failures, sum = { env = env }, 0, 0

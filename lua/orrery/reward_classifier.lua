@@ -105,14 +105,30 @@ local function finite_states_of(self, source, what)
   end
 end
 
+local History = { __name = "classifier history" }
+
+function History:__tostring()
+  local losses = self.train
+  return ("%d updates: loss %.4g at first, %.4g at the end"):format(self.updates, losses[1], losses[#losses])
+end
+
+local Mined = { __name = "mine report" }
+
+function Mined:__tostring()
+  return ("%d of %d states claimed as successes; of %d asked about %d are, %d are not"):format(self.claimed, self.seen,
+    self.asked, self.right, self.wrong)
+end
+
 local function joined(a, b) return a and orrery.concat({ a, b }, 1) or b end
 
 -- ---- training
 
 local function check_fit(options)
   local o = check.options("fit options", options, { updates = 1000, batch = 64, learning_rate = 1e-3,
-    weight_decay = 1e-3, mined = 0.25, mixup = 0, every = 200, patience = math.huge })
+    weight_decay = 1e-3, mined = 0.25, mixup = 0, every = 200 })
   if o.updates < 1 or o.batch < 2 then check.fail("fit options: updates must be 1 or more, batch 2 or more") end
+  if not (o.every >= 1) then check.fail("fit options: every must be 1 or more, not %g", o.every) end
+  o.patience = math.huge -- nothing is held out, by which a fit could tell that it no longer gets better
   for _, name in ipairs { "mined", "mixup" } do
     if not (o[name] >= 0 and o[name] <= 1) then
       check.fail("fit options: %s must be a share, 0 to 1, not %g", name, o[name])
@@ -153,7 +169,8 @@ end
 ---                 instead of only at its border, and short plans find it; but probabilities are no longer those of
 ---                 success
 ---   learning_rate 1e-3; weight_decay 1e-3
---- Answers { train }: the mean losses of every 200 updates.
+---   every         200: updates over which a loss in the answer is the mean
+--- Answers { train }, a list of mean losses, which print shows in a line. All updates are done: no states are held out.
 function Classifier:fit(successes, states, options)
   local o, head = check_fit(options), self.head
   local yes = successes ~= nil and finite_states_of(self, successes, "successes")
@@ -179,8 +196,8 @@ function Classifier:fit(successes, states, options)
       return sum / #head.nets
     end }
   local history = head:train(o, function() return (update:step(draw(self, sets, o, stream))) end)
-  history.best, history.validation = nil, nil
-  return history
+  history.best, history.validation, history.updates = nil, nil, o.updates
+  return setmetatable(history, History)
 end
 
 --- classifier:predict(states): the probability of success of each, a tensor [n]; states as for classifier:fit.
@@ -226,7 +243,7 @@ end
 ---   most       100: states that are asked about: of those it claims, evenly picked by how sure it is, the surest first
 ---   threshold  0.5: from which probability on it claims a success
 ---   episodes   2 that a policy plays, from `seed` (1) on, with `steps` at most; none: the environment's limit
---- Answers { seen, claimed, asked, right, wrong }: numbers of states.
+--- Answers { seen, claimed, asked, right, wrong }: numbers of states, which print shows in a line.
 function Classifier:mine(source, options)
   local o = check.options("mine options", options, { ask = "any", most = 100, threshold = 0.5, episodes = 2, seed = 1,
     steps = "optional number" })
@@ -237,7 +254,8 @@ function Classifier:mine(source, options)
     if chance > o.threshold then claimed[#claimed + 1] = i end
   end
   table.sort(claimed, function(a, b) return p[a] > p[b] or p[a] == p[b] and a < b end)
-  local report = { seen = x:size(1), claimed = #claimed, asked = math.min(#claimed, o.most), right = 0, wrong = 0 }
+  local report = setmetatable({ seen = x:size(1), claimed = #claimed, asked = math.min(#claimed, o.most), right = 0,
+    wrong = 0 }, Mined)
   if report.asked == 0 then return report end
   local picked = {} -- the surest alone would be the same place over and over: where the planner came to rest
   for k = 1, report.asked do picked[k] = claimed[1 + (k - 1) * #claimed // report.asked] end

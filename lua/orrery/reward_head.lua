@@ -196,14 +196,14 @@ end
 function Head:save(path, more, means)
   self:need_fitted()
   local names, tensors = tensors_of(self, more)
-  meaning.save(path, names, tensors, means_of(self, means))
+  meaning.save(self.who, path, names, tensors, means_of(self, means))
 end
 
 --- head:load(path, more, means): what head:save wrote; a file that does not fit is refused as a whole.
 function Head:load(path, more, means)
   if orrery.planning() > 0 then check.fail("%s: load: an mpc plans in the background; pause it first", self.who) end
   local names, tensors = tensors_of(self, more)
-  meaning.load(path, names, tensors, means_of(self, means))
+  meaning.load(self.who, path, names, tensors, means_of(self, means))
   self.fitted = true
 end
 

@@ -67,7 +67,7 @@ local function new(options)
   self.tasks = read_tasks(self, o.tasks)
   self.middle, self.reach = orrery.full(0), orrery.full(1) -- of the rewards
   if o.binary then
-    local low, high = table.unpack(type(o.binary) == "table" and o.binary or { 0, 1 })
+    local low, high = table.unpack(type(o.binary) == "table" and o.binary or {})
     if type(low) ~= "number" or type(high) ~= "number" or low >= high then
       check.fail("reward.net options: binary must be { low, high }, two numbers, as in { -1, 0 }")
     end

@@ -81,7 +81,9 @@ function run:save(name, value, about)
 end
 
 --- run:finally(f): calls f() when the run closes, also after an error or Ctrl-C: saves what there is.
---- The last one given runs first.
+--- The last one given runs first. After Ctrl-C this, and what `local x <close>` closes, is the place to
+--- save, and no pcall: it holds the error "interrupted", but whatever learns, plans, waits or saves a
+--- replay after it raises it again.
 function run:finally(f) self.finals[#self.finals + 1] = f end
 
 local function wipe(self)

@@ -143,14 +143,16 @@ function task.read(given, events, extra)
   }
 end
 
---- task.refuse_value(who, f, name, value): raises that the task's function f, its reward or so, gave no number.
+--- task.refuse_value(who, f, name, value): raises that the task's function f, its "reward", "termination" or
+--- "success", gave no number.
 function task.refuse_value(who, f, name, value)
   local _, _, source, line = core.info(trace.is_interpreted(f) or f)
   local what = value == nil and "nothing" or "a " .. type(value)
   if orrery.is_tensor(value) then
     what = ("values of shape [%s]; join them, as in (x - y):abs():sum()"):format(table.concat({ value:shape() }, ", "))
   end
-  check.fail("%s: the %s of %s:%d must return a number, not %s", who, name, source, line, what)
+  check.fail("%s: the %s of %s:%d must return a number%s, not %s", who, name, source, line,
+    name == "reward" and "" or ", or true or false", what)
 end
 
 --- task.blame(name, f, ...): f(...), of a task's functions; a field that is not there is told with the task's name.
@@ -170,30 +172,33 @@ local function function_of(f)
   return type(f) == "table" and trace.is_interpreted(f) or nil
 end
 
---- task.holds(value): whether what a function gave for a real step, a success or an end, means yes: true, or a number
---- above 0.5, as of probabilities. 0 means no, which Lua alone would take for true.
-function task.holds(value)
-  if orrery.is_tensor(value) then value = value:item() end
+--- task.holds(value, f, name, who): whether what the task's function f, its "termination" or "success", gave for a
+--- real step means yes: true, or a number above 0.5, as of probabilities. Anything less means no, also 0, which Lua
+--- alone would take for true, and NaN. value: of any of these kinds, or a symbol.
+function task.holds(value, f, name, who)
+  if orrery.is_tensor(value) and value:count() == 1 then value = value:item() end
   if value == nil or type(value) == "boolean" then return value == true end
+  if type(value) ~= "number" and not trace.is_symbol(value) then task.refuse_value(who, f, name, value) end
   return value > 0.5
 end
 
 -- Of one thing or a list what a real episode may end by: what a model learned, a name, tells nothing of that.
-local function real_termination(given)
+local function real_termination(given, who)
   if type(given) ~= "table" or function_of(given) then return function_of(given) end
   local list = {}
   for _, entry in ipairs(given) do list[#list + 1] = function_of(entry) end
   if #list < 2 then return list[1] end
   return function(...)
     for _, f in ipairs(list) do
-      if task.holds(f(...)) then return true end
+      if task.holds(f(...), f, "termination", who) then return true end
     end
     return false
   end
 end
 
 --- task.functions(given, who): what there is to say of real steps: { name, reward, termination, success,
---- inputs }, plain functions or nil; an empty table without a task. given: a task, or its reward alone.
+--- inputs }, plain functions or nil; an empty table without a task. given: a task, or its reward alone. What
+--- termination and success answer is read by task.holds.
 function task.functions(given, who)
   if given == nil then return {} end
   check_called(given, who)
@@ -209,8 +214,8 @@ function task.functions(given, who)
   if given.success ~= nil and not function_of(given.success) then
     check.fail("%s: success must be a function of (s, a, next, t), not a %s", who, type(given.success))
   end
-  return { name = given.name, reward = function_of(given.reward), termination = real_termination(given.termination),
-           success = function_of(given.success), inputs = inputs }
+  return { name = given.name, reward = function_of(given.reward), success = function_of(given.success),
+           termination = real_termination(given.termination, who), inputs = inputs }
 end
 
 --- task.weighs_risk(risk): whether an option `risk` asks for more than the mean over particles.

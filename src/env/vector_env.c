@@ -336,10 +336,10 @@ static orr_status record_copy(orr_vector_env *many, int64_t i, const orr_vector_
   c->length++;
   if (v && v->success) {
     c->judged = true;
-    c->success_at_end = v->success[i] != 0;
+    c->success_at_end = v->success[i] > (orr_real)0.5;
     c->success = c->success || c->success_at_end;
   }
-  if (v && v->terminated && v->terminated[i] != 0) *terminated = 1;
+  if (v && v->terminated && v->terminated[i] > (orr_real)0.5) *terminated = 1;
   bool late = (many->max_steps && c->length >= many->max_steps) ||
               (many->replay && c->length >= orr_replay_capacity(many->replay));
   *truncated = *terminated == 0 && (*truncated != 0 || late);

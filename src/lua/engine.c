@@ -73,7 +73,8 @@ static int wall_clock(lua_State *L) {
 #define SLICE 0.02
 
 /*** orrery.sleep(seconds): waits that long, without using the processor; not at all for 0 or less.
-Ctrl-C ends it with the error "interrupted". */
+Ctrl-C ends it with the error "interrupted", which a pcall holds no further than to the next line:
+see run:finally. */
 static int sleep_for(lua_State *L) {
   orr_engine *engine = lua_engine(L);
   lua_Number seconds = luaL_checknumber(L, 1);

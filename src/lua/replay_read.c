@@ -126,15 +126,16 @@ static int finish_request(lua_State *L, request *r, orr_replay *replay, int64_t 
   return 1;
 }
 
-static const char *const sample_options[] = {"beta",  "fields", "gamma", "into", "relabel",
-                                             "steps", "stream", "task",  NULL};
+static const char *const sample_options[] = {"anew",    "beta",  "fields", "gamma", "into",
+                                             "relabel", "steps", "stream", "task",  NULL};
 static const char *const window_options[] = {"fields", "into", "partial", "relabel",
                                              "stream", "task", NULL};
 static const char *const all_options[] = {"fields", "into", NULL};
 
 /* Options that lua/orrery/relabel_sample.lua reads: then its `function` answers the call. */
 static bool asks_for_more(lua_State *L, int index, bool found) {
-  static const char *const more[] = {"relabel", "task", "steps", "gamma", "beta", NULL};
+  static const char *const more[] = {"relabel", "task",  "tasks", "anew",
+                                     "steps",   "gamma", "beta",  NULL};
   for (int i = 0; lua_istable(L, index) && more[i] && !found; i++) {
     found = lua_option_push(L, index, more[i]) != LUA_TNIL;
     lua_pop(L, 1);
@@ -176,13 +177,15 @@ int64_t *lua_new_indices(lua_State *L, int64_t count) {
 static const char *const transition_fields[] = {"observation",      "action",     "reward",
                                                 "next_observation", "terminated", NULL};
 
-/*** replay:sample(n, { fields = nil, stream = nil, into = nil, relabel = nil, task = nil, steps =
-1, gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table of tensors by
-field, n first. Without `fields`: observation, action, reward, next_observation, terminated, and the
-extra fields. `stream` is an orrery.stream to draw from; `into` an earlier batch, whose tensors are
-written again. With `relabel`, a strategy of orrery.relabel, goals are replaced, reward and
-terminated are those of the new goal by `task` (or the strategy's own), and `relabeled` is 1 where
-that was done. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
+/*** replay:sample(n, { fields = nil, stream = nil, into = nil, relabel = nil, task = nil, anew =
+false, steps = 1, gamma = nil, beta = 0.4 }): a batch of n transitions, each equally likely: a table
+of tensors by field, n first. Without `fields`: observation, action, reward, next_observation,
+terminated, and the extra fields. `stream` is an orrery.stream to draw from; `into` an earlier
+batch, whose tensors are written again. With `relabel`, a strategy of orrery.relabel, goals are
+replaced, reward and terminated are those of the new goal by `task` (or the strategy's own), and
+`relabeled` is 1 where that was done. With a task and no strategy, or with anew = true, the task
+gives reward and terminated of all transitions, one replay serving many tasks; ends that are
+recorded stay. With `gamma` the batch has a `discount`: gamma, and 0 where terminated; with `steps`
 of n > 1, and gamma of 0.99 unless it is given, reward is the discounted sum of n rewards,
 next_observation and all else that is "next" are n steps on, or as many as there are to the end, and
 discount is gamma to that number. From a replay that is prioritised the batch also has `index`, for

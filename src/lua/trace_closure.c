@@ -431,8 +431,7 @@ static void count_down(lua_State *L, lua_Debug *ar) {
 static int limited(lua_State *L) {
   watcher *w = push_watcher(L);
   lua_pop(L, 1);
-  limit l = {.outer = w->limit, .left = luaL_checkinteger(L, 1),
-             .spare = SPARE_INSTRUCTIONS};
+  limit l = {.outer = w->limit, .left = luaL_checkinteger(L, 1), .spare = SPARE_INSTRUCTIONS};
   l.previous = lua_gethook(L);
   l.previous_mask = lua_gethookmask(L);
   l.previous_left = l.previous_count = lua_gethookcount(L);

@@ -55,10 +55,11 @@ static orr_env **read_list(lua_State *L, int index, int64_t *count) {
 /*** orrery.vector_env(env, copies, options): many copies of an environment, stepped together in C
 on all threads. A copy whose episode has ended starts the next one by itself. Environments written
 in Lua cannot be copied: give a list of them, orrery.vector_env({ a, b }, options), which are
-stepped in turn. The options:
+stepped in turn, each with a self of its own. The options:
   replay     every episode is kept there; none: nothing is
   task       its reward takes the place of the environment's, its termination ends episodes too, its
-             success is told by many:finished; computed for all copies at once
+             success is told by many:finished; computed for all copies at once. Termination and
+             success mean yes by true or a number above 0.5; anything less, and NaN, is no
   max_steps  an episode is truncated after so many steps at the latest; none: the environment's own
              limit
 What copy i lives through depends on the seed and i alone, and is what env:reset(seed) and env:step
@@ -235,9 +236,10 @@ static int advance(lua_State *L) {
 }
 
 /*** many:settle { reward = r, terminated = d, success = w }: the second half: keeps the step and
-starts anew what has ended. reward takes the place of the environment's own, terminated (not 0) ends
-episodes too, success (not 0) is told by many:finished; n numbers each, and each may be left out.
-Returns what many:step does. After an error it may be called again. */
+starts anew what has ended. reward takes the place of the environment's own, terminated ends
+episodes too, success is told by many:finished, both where they are above 0.5, and not where they
+are less or NaN; n numbers each, and each may be left out. Returns what many:step does. After an
+error it may be called again. */
 static int settle(lua_State *L) {
   orr_vector_env *many = check_many(L);
   lua_settop(L, 2);

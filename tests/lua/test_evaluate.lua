@@ -85,3 +85,37 @@ local score = mpc:objective():score(s, orrery.full(0.25, 1, 1, 1))
 assert(math.abs(score[1] - net(after)[1]) < 1e-5)
 fails("take its number, as in net(s)[1]", orrery.mpc, { model = model, task = still, value = function(x) return net(x) end })
 fails("a planner is wanted", orrery.mpc, { env = env, planner = orrery.plan.cem })
+
+-- what is no environment
+fails("an environment is needed, as in orrery.evaluate(orrery.env \"point_mass\", policy), not the text 'point_mass'",
+  orrery.evaluate, "point_mass", random)
+fails("evaluate: the environment comes first, then the policy", orrery.evaluate, random, env)
+fails("not the table that defines one; wrap it: orrery.evaluate(orrery.env(t), policy)", orrery.evaluate,
+  { observation = { "x" }, action = { "u" }, reset = still, step = still }, random)
+fails("evaluate: an environment is needed", orrery.evaluate, nil, random)
+fails("evaluate: progress must be a function(fraction, text) or a run", orrery.evaluate, env, random,
+  { progress = "x" })
+
+-- yes is true, or above 0.5; NaN and less are no, of an end and of a success, everywhere; other values are refused
+for _, case in ipairs { { 0.3, false }, { 0 / 0, false }, { 0.6, true }, { 2, true }, { -1, false } } do
+  local function answer(_, _, next) return case[1] + 0 * next.velocity end
+  local task = { reward = still, termination = answer, success = answer }
+  local one = evaluate(task)
+  assert(one.lengths[1] == (case[2] and 1 or 5) and one.success == (case[2] and 1 or 0), case[1])
+  local plain = { reward = orrery.interpret(still), termination = answer, success = answer }
+  for _, given in ipairs { task, plain } do
+    local many = orrery.vector_env(env, 1, { task = given, max_steps = 5 })
+    many:reset(1)
+    local length, ended = 0, nil
+    repeat
+      many:step { 0 }
+      length, ended = length + 1, many:finished()[1]
+    until ended
+    assert(length == (case[2] and 1 or 5) and ended.success == case[2] and ended.terminated == case[2], case[1])
+  end
+end
+local function text() return "x" end
+fails("evaluate: the success of tests/lua/test_evaluate.lua:", evaluate, { reward = still, success = text })
+fails("evaluate: the termination of tests/lua/test_evaluate.lua:", evaluate, { reward = still, termination = text })
+fails("must return a number, or true or false, not a string", evaluate,
+  { reward = still, termination = { text, function() return false end } })

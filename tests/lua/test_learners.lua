@@ -232,7 +232,7 @@ many:set_task "still"
 many:act { cos = 1, sin = 0, velocity = 0 }
 fails("there is no 'stil'; did you mean 'still'", many.set_task, many, "stil")
 fails("all of them must have one, or none", small, orrery.sac, { tasks = { { reward = print, z = { 1 } }, { reward = print } } })
-fails("the identifier z of task 2 has 2 numbers", small, orrery.sac,
+fails("z of task 2 has 2 numbers", small, orrery.sac,
   { tasks = { { reward = print, z = { 1 } }, { reward = print, z = { 1, 2 } } } })
 
 -- ---- a time limit is no end: targets of its steps go on, those of terminations do not
@@ -312,3 +312,38 @@ local best = 0
 for _, entry in ipairs(reports) do best = math.max(best, entry.mean) end
 assert(best > 100, ("DQN balances for %g steps; at random it is 22"):format(best))
 assert(reports[4].training and reports[4].q and reports[4].overestimation and reports[4].q_gradient > 0)
+
+-- ---- an environment written in Lua: made anew for every copy and stepped in turn; play plays one after the other
+
+do
+  local made = 0
+  local line = orrery.env { name = "line", observation = { "x" }, action = { { "push", low = -1, high = 1 } },
+    max_steps = 6,
+    reset = function(self, random)
+      if not self.known then made, self.known = made + 1, true end
+      self.x = random:uniform(-1, 1)
+      return { x = self.x }
+    end,
+    step = function(self, action)
+      self.x = self.x + action.push
+      return { x = self.x }, -self.x ^ 2, self.x > 3
+    end }
+  local task = { reward = function(_, _, next) return next.x end, success = function(_, _, next) return next.x > 0 end }
+  local agent = orrery.ddpg { env = line, hidden = { 8 }, copies = 2, start = 8, batch = 4, task = task }
+  local history = agent:learn { steps = 24, every = 12, episodes = 1 }
+  assert(made == 3 and #history == 2 and agent.steps == 24 and #agent.replay == 24 and agent.replay.episodes == 4)
+  local played = agent:play { episodes = 7, seed = 3 }
+  local found = orrery.evaluate(line, agent, { episodes = 7, seed = 3, task = task })
+  assert(#played.returns == 7 and played.mean == found.mean and played.success == found.success)
+  for i, length in ipairs(played.lengths) do
+    assert(length == found.lengths[i] and length <= 6 and played.returns[i] == found.returns[i])
+  end
+  local own = agent:play { episodes = 2, steps = 3, task = function() return 1 end }
+  assert(own.mean == 3 and own.lengths[2] == 3 and own.success == nil and made == 3)
+  local keys, copied = {}, {}
+  for name in pairs(played) do keys[name] = true end
+  local built_in = small(orrery.ddpg, { env = orrery.env "point_mass", task = orrery.tasks.point_mass() })
+  for name in pairs(built_in:play { episodes = 2 }) do copied[name] = true end
+  for name in pairs(copied) do assert(keys[name], name) end
+  for name in pairs(keys) do assert(copied[name], name) end
+end

@@ -145,3 +145,8 @@ fails("a task is needed", orrery.loop.replan, { env = env })
 fails("did you mean 'episodes'", orrery.loop.replan, { env = env, task = task, episods = 1 })
 fails("fit must be a table", orrery.loop.replan, { env = env, task = task, fit = 3 })
 fails("rounds must be a whole number", orrery.loop.plan_once, { env = env, task = task, rounds = 0 })
+fails("an environment is needed, as in { env = orrery.env \"pendulum\" }", orrery.loop.replan,
+  { env = "pendulum", task = task })
+fails("run must be one as orrery.run makes it", orrery.loop.replan, { env = env, task = task, run = "x" })
+fails("'pendulum' has no limit of steps, and whole episodes are played: give the environment max_steps",
+  orrery.loop.replan, { env = orrery.env("pendulum", { max_steps = 0 }), task = task })

@@ -377,7 +377,7 @@ do
   local kept = relabel.mix { { 1, relabel.none {} }, { 1, relabel.final { desired = "speed", achieved = "key", task = task } } }
   assert(kept.desired == "speed" and kept.achieved == "key" and kept.task == task)
   assert(relabel.mix({ { 1, relabel.final { task = other } }, task = task }).task == task)
-  fails("nothing says how", function() new_replay():sample(4, { task = task }) end)
+  fails("anew = true computes all rewards by a task", function() new_replay():sample(4, { anew = true }) end)
   fails("entry 1", relabel.mix, { { relabel.final {}, 1 } })
   fails("not built in", relabel.mix, { { 1, relabel.custom(function() return 1 end) } })
   fails("did you mean 'achieved_goal'", replay.sample, replay, 5,

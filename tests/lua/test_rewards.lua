@@ -153,6 +153,7 @@ assert(found.auroc > 0.98 and found.calibration < 0.05 and found.brier < 0.2 * f
 local low, high = binary:predict(fresh, 1):min(), binary:predict(fresh, 1):max()
 assert(low >= -1 and low < -0.95 and high <= 0 and high > -0.05)
 fails("every reward must be one of the two", function() new_net { binary = { -1, 0 } }:fit(data) end)
+fails("binary must be { low, high }, two numbers, as in { -1, 0 }", new_net, { binary = true })
 
 -- ---- a classifier from examples of success
 
@@ -167,7 +168,8 @@ end
 own = data.next_observation:gather(orrery.tensor(own, "int"))
 local classifier = orrery.reward.classifier { observation = seen, action = done, fields = { "x" }, seed = 1 }
 fails("are needed", classifier.fit, classifier, examples)
-classifier:fit(nil, own)
+assert(tostring(classifier:fit(nil, own)):find("^1000 updates: loss [%d.e-]+ at first, [%d.e-]+ at the end$"))
+fails("fit options: every must be 1 or more, not 0", classifier.fit, classifier, nil, nil, { every = 0 })
 local everywhere = 4 * orrery.rand(3000, 2) - 2
 local before = classifier:calibrate(everywhere, { ask = succeeded })
 assert(tostring(before):find("success: rate 0.5", 1, true) and before:plot().width == 960)
@@ -185,6 +187,8 @@ fails("did you mean 'log'?", classifier.of, classifier, "lgo")
 
 -- the planner goes where it says yes; mined, it says no there
 local claims = classifier:mine(everywhere, { ask = succeeded, most = 200 })
+assert(tostring(claims):find(("^%d of %d states claimed as successes; of %d asked about %d are, %d are not$"):format(
+  claims.claimed, claims.seen, claims.asked, claims.right, claims.wrong)))
 assert(claims.seen == 3000 and claims.asked == 200 and claims.right + claims.wrong == 200 and claims.wrong > 50)
 classifier:fit()
 assert(p_at(2) < 0.3 and p_at(1) > 0.6, p_at(2))

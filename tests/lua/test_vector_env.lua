@@ -280,6 +280,14 @@ do
   assert(observation[1][1] == many.final_observation[1][1] and observation[2][1] ~= many.final_observation[2][1])
   local episode = many:finished()[1]
   assert(episode.copy == 2 and episode["return"] == 6 and episode.success == false and episode.terminated)
+  -- above 0.5 is yes
+  many:advance(orrery.zeros(2, 1))
+  many:settle { terminated = { 0.3, 0 / 0 }, success = { 0.3, 0 / 0 } }
+  assert(#many:finished() == 0)
+  many:advance(orrery.zeros(2, 1))
+  many:settle { terminated = { 0.6, 2 }, success = { 0.6, 0.5 } }
+  local two = many:finished()
+  assert(#two == 2 and two[1].success and not two[2].success)
 end
 
 -- ---- extra fields, and cutting what is under way
