@@ -71,7 +71,8 @@ end
 -- What the numbers stand for: meaning.lua.
 local function means_of(self)
   return meaning.add_tasks({ observation = meaning.fields(self.observation_space),
-    action = meaning.fields(self.action_space), activation = { self.options.activation } }, self.tasks, self.identifiers)
+    action = meaning.fields(self.action_space), activation = { self.options.activation } }, self.tasks,
+    self.identifiers)
 end
 
 -- The replay in the file, and what is missing in it, or nil.
@@ -104,7 +105,8 @@ return function(Agent)
   end
 
   --- agent:load(path): what agent:save wrote, into an agent made with the same options: the same fields, and the same
-  --- tasks in the same order, unless they have identifiers z of their own. Files that do not fit are refused as a whole.
+  --- tasks in the same order, unless they have identifiers z of their own. Files that do not fit are refused as a
+  --- whole.
   function Agent:load(path)
     local names, tensors, parts = state_of(self)
     local replay, missing

@@ -20,8 +20,8 @@ function meaning.fields(space, seen)
   return list
 end
 
---- meaning.add_tasks(means, list, size): adds what identifiers of `size` numbers stand for: the place of a task among all,
---- whose names then count; or a task's own z, which is then the same for tasks of the same name.
+--- meaning.add_tasks(means, list, size): adds what identifiers of `size` numbers stand for: the place of a task among
+--- all, whose names then count; or a task's own z, which is then the same for tasks of the same name.
 function meaning.add_tasks(means, list, size)
   local has_own = size > 0 and #list == 0
   for _, one in ipairs(list) do
@@ -44,7 +44,8 @@ local function of_file(who, f, ...)
   check.fail("%s: %s", who, (tostring(results[2]):gsub("^[^\n]-:%d+: ", "", 1)))
 end
 
---- meaning.save(who, path, names, tensors, means): as orrery.checkpoint.save, with the lists of words in `means` by name.
+--- meaning.save(who, path, names, tensors, means): as orrery.checkpoint.save, with the lists of words in `means`, by
+--- name.
 function meaning.save(who, path, names, tensors, means)
   local by_name, texts = {}, {}
   for i, name in ipairs(names) do
@@ -66,8 +67,8 @@ function meaning.check(who, path, means)
     local here, there = table.concat(means[name], "\n"), texts[name]
     local may_lack = name:sub(1, #IDENTIFIER) == IDENTIFIER -- a task that is new to what was saved
     if not there and not may_lack then
-      check.fail("%s: %s: it does not say what its numbers stand for (no '%s'): it is a file of something else, or of an "
-        .. "earlier version, which kept no names; learn and save anew", who, path, name)
+      check.fail("%s: %s: it does not say what its numbers stand for (no '%s'): it is a file of something else, or of "
+        .. "an earlier version, which kept no names; learn and save anew", who, path, name)
     elseif there and there ~= here then
       check.fail("%s: %s: the numbers in it stand for something else: %s: %s in the file, but %s here", who, path,
         name, words(there), words(here))

@@ -96,8 +96,8 @@ local function finite_states_of(self, source, what)
       for k = 1, field.count do
         local number = row[field.offset + k]
         if number ~= number or math.abs(number) == math.huge then
-          check.fail("classifier:fit: %s: row %d: %s%s is %s; leave out or mend what is not finite: look for a division "
-            .. "by 0, or a root or logarithm of a negative number", what, i, field.name,
+          check.fail("classifier:fit: %s: row %d: %s%s is %s; leave out or mend what is not finite: look for a "
+            .. "division by 0, or a root or logarithm of a negative number", what, i, field.name,
             field.count > 1 and ("[%d]"):format(k) or "", number ~= number and "NaN" or tostring(number))
         end
       end

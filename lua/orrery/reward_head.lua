@@ -191,8 +191,8 @@ local function means_of(self, more)
   return means
 end
 
---- head:save(path, more, means): nets and normaliser, and tensors by name, as safetensors, whole or not at all; and what
---- they stand for, of which `means` may hold more.
+--- head:save(path, more, means): nets and normaliser, and tensors by name, as safetensors, whole or not at all; and
+--- what they stand for, of which `means` may hold more.
 function Head:save(path, more, means)
   self:need_fitted()
   local names, tensors = tensors_of(self, more)

@@ -23,8 +23,8 @@ local function read_tasks(self, given)
     if type(task) ~= "table" then check.fail("reward.net options: task %d must be a table { name =, reward =, z = }", i) end
     task_module.check(task, "reward.net options")
     if task.reward == nil and #given > 1 then
-      check.fail("reward.net options: %s has no reward, a function(s, a, next, t), and of several tasks each needs one; "
-        .. "rewards that were recorded with identifiers are for a net without tasks, as in z = %d",
+      check.fail("reward.net options: %s has no reward, a function(s, a, next, t), and of several tasks each needs "
+        .. "one; rewards that were recorded with identifiers are for a net without tasks, as in z = %d",
         task.name and ("the task '%s'"):format(task.name) or ("task %d"):format(i), self.head.parts.z)
     end
     known[i] = { name = task.name, z = task.z, reward = task.reward or function() return 0 end }

@@ -243,7 +243,8 @@ local function rowwise(fn, options)
   local uniform = {}
   for _, position in ipairs(o.uniform) do uniform[position] = true end
   return setmetatable({
-    fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback, interpreted = plain ~= nil, marked = plain ~= nil,
+    fn = plain or fn, name = o.name, uniform = uniform, fallback = o.fallback,
+    interpreted = plain ~= nil, marked = plain ~= nil,
     reuse = o.reuse, verify = o.verify, seed = o.seed or 0, compiled = {}, count = 0, calls = 0,
   }, Rowwise)
 end

@@ -53,8 +53,7 @@ local model = orrery.model { env = env, members = 1, hidden = { 8 } }:take_as_fi
 fails(words, orrery.mpc, { model = model, task = task, planner = bare })
 local silent = { reward = task.reward }
 for _, world in ipairs { { env = env }, { model = model } } do
-  local function make(of, planner) return orrery.mpc { env = world.env, model = world.model, task = of, planner = planner } end
-  local changing = make(silent, bare)
+  local changing = orrery.mpc { env = world.env, model = world.model, task = silent, planner = bare }
   fails(words, changing.set_task, changing, task)
   changing:act(observation)
   changing:set_planner(cem)

@@ -182,7 +182,8 @@ assert(not good and rawequal(object, thrown))
 exact(function(x) local ok, e = pcall(error, "caught") return ok and 0 or #e * x end)
 assert(orrery.rowwise(function(x) return x + 1 end)(rows)[1] == 0)
 
--- What does not end ends in plain Lua, too, where nobody asked for that; also in a coroutine, and where it catches errors.
+-- What does not end ends in plain Lua, too, where nobody asked for that; also in a coroutine, and where it catches
+-- errors.
 local function endless(f)
   local plainly = orrery.rowwise(f, { fallback = true })
   assert(plainly(T { -1 })[1] == -1)
