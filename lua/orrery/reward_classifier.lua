@@ -64,9 +64,23 @@ end
 
 -- ---- states
 
+local function zeros_of(field) return #field.shape == 0 and 0 or orrery.zeros(table.unpack(field.shape)) end
+
+-- A state given by field, as a vector: fields that the classifier does not see may be left out.
+local function flat(self, record)
+  local complete = {}
+  for name, value in pairs(record) do complete[name] = value end
+  local sees = {}
+  for _, name in ipairs(self.head.fields or self.head.observation.names) do sees[name] = true end
+  for _, field in ipairs(trace.fields(self.head.observation)) do
+    if complete[field.name] == nil and not sees[field.name] then complete[field.name] = zeros_of(field) end
+  end
+  return self.head.observation:flatten(complete)
+end
+
 -- The states of a replay (where steps led), of a tensor with the numbers of a state last, or of a list of records.
 local function states_of(self, source, what)
-  local size, space = self.head.base, self.head.observation
+  local size = self.head.base
   if type(source) == "userdata" and not orrery.is_tensor(source) and pcall(function() return source.observation_space end)
   then
     return source:transitions().next_observation:copy()
@@ -75,7 +89,7 @@ local function states_of(self, source, what)
     if source.next_observation then source = source.next_observation
     elseif type(source[1]) == "table" and type(source[1][1]) ~= "number" then
       local rows = {}
-      for i, record in ipairs(source) do rows[i] = space:flatten(record) end
+      for i, record in ipairs(source) do rows[i] = flat(self, record) end
       source = orrery.stack(rows)
     else source = orrery.tensor(source) end
   end
@@ -160,7 +174,7 @@ end
 
 --- classifier:fit(successes, states, options): learns the examples of success against the agent's own states, from
 --- where it stands. Both may be a replay (the states that its steps led to), a tensor of n observations, or a list
---- of them; they are added to what earlier calls gave and to what classifier:mine found, and either may be nil.
+--- of them, by field, which may lack those that it does not see; they are added to what earlier calls gave and to what classifier:mine found, and either may be nil.
 ---   updates       1000, of `batch` (64) states for each net, half of them successes
 ---   mined         0.25: share of the others in a batch that are mined failures, where there are any; as they lie around
 ---                 success, many of them dig a ditch there that short plans do not cross

@@ -179,6 +179,8 @@ assert(p_at(1) > 0.6 and p_at(-1) < 0.05 and p_at(0.5) < 0.4 and p_at(2) > 0.5)
 local all = classifier:predict(everywhere)
 assert(all:max() <= 1 and all:max() > 0.8 and all:min() >= 0, "a mean over nets")
 assert(p_at(1) == classifier:predict({ { 1, 0.9 } })[1], "a field that is hidden is not seen")
+assert(classifier:predict({ { x = 1 } })[1] == p_at(1), "nor need it be given")
+fails("'x'", classifier.predict, classifier, { { noise = 1 } })
 near(classifier:of()(nil, nil, orrery.tensor { 1, 0 }), p_at(1), 1e-5, "in plain Lua")
 assert(classifier:of "log"(nil, nil, orrery.tensor { 1, 0 }) <= math.log(p_at(1)) + 1e-6)
 assert(classifier:success()(nil, nil, orrery.tensor { 1, 0 }) and not classifier:success(0.9999)(nil, nil,
