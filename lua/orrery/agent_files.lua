@@ -84,6 +84,11 @@ local function load_experience(self, path)
   local alpha = self.replay.alpha
   local done, replay, missing = pcall(orrery.load_replay, path,
     { env = self.env, capacity = self.replay.capacity, prioritised = alpha and { alpha = alpha } or nil })
+  if done and (alpha == nil) == replay.prioritised then
+    check.fail("agent:load: the experience in '%s' was saved with%s priorities; make the agent with a replay that has "
+      .. "%s", path, alpha and "out" or "", alpha and "none"
+      or "them: replay = orrery.replay { env = env, prioritised = { alpha = 0.6 } }")
+  end
   if done then return replay, missing end
   local message = without_place(replay):gsub("^load_replay: ", "")
   if message:find("is not that of the environment", 1, true) then

@@ -69,18 +69,21 @@ end
 local ANEW, KEEPS, NUMBER = "row is rewarded anew", "row keeps its end", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
--- Whether a recorded end was the environment's, which knows no tasks: that is where none of the tasks ends.
-local function ends_that_stay(own_terminated, results)
+--- Which recorded ends stay beside those of the task: none, all, or those that none of the tasks tells of: these were
+--- the environment's, which knows no tasks.
+rewards.NONE, rewards.ALL, rewards.OF_NO_TASK = 0, 1, 2
+
+local function ends_that_stay(keeps, own_terminated, results)
   local any = trace.number(0)
   for _, result in ipairs(results) do any = orrery.max(any, result[2]) end
-  return own_terminated * (1 - any)
+  return own_terminated * orrery.where(orrery.equal(keeps, rewards.OF_NO_TASK), 1 - any, keeps)
 end
 
 local function program_of(replay, reads)
   local fields, actions = record.fields(replay.observation_space), record.fields(replay.action_space)
   local inputs = {
-    { name = "action", space = actions }, { name = "time" }, { name = ANEW }, { name = KEEPS },
-    { name = NUMBER }, { name = "reward" }, { name = "terminated" },
+    { name = "action", space = actions }, { name = "time" }, { name = ANEW },
+    { name = KEEPS, level = "uniform" }, { name = NUMBER }, { name = "reward" }, { name = "terminated" },
   }
   local values = {}
   for i, read in ipairs(reads) do
@@ -102,7 +105,7 @@ local function program_of(replay, reads)
         end
         results[i] = { call_task(read, arguments, given) }
       end
-      local stays = keeps * ends_that_stay(own_terminated, results)
+      local stays = ends_that_stay(keeps, own_terminated, results)
       for i, result in ipairs(results) do
         local chosen = #reads == 1 and anew or anew * orrery.equal(number, i)
         reward = orrery.where(chosen, result[1], reward)
@@ -208,7 +211,7 @@ local function run_compiled(job, replay, index, batch, options)
   for _, name in ipairs(job.names) do inputs[name] = rows_of(data[name], n, length) end
   local anew = spread(options.rows, n, length)
   if length then anew = anew * batch.mask:reshape(n * length) end
-  inputs[ANEW], inputs[KEEPS] = anew, spread(options.keeps, n, length)
+  inputs[ANEW], inputs[KEEPS] = anew, orrery.full(options.keeps)
   inputs[NUMBER] = options.task and spread(options.task, n, length) or anew
   inputs.reward, inputs.terminated = rows_of(batch.reward, n, length), rows_of(batch.terminated, n, length)
   local out = compiled:run(inputs, { rows = n * (length or 1) })
@@ -242,7 +245,7 @@ local function run_plain(job, replay, index, batch, options)
   local data = read_fields(job, replay, index, { "observation", "action", "next_observation", "time" }, options)
   local function rows(name) return rows_of(data[name], n, length) end
   local s, a, after, t = rows "observation", rows "action", rows "next_observation", rows "time"
-  local anew, keeps = spread(options.rows, n, length), spread(options.keeps, n, length)
+  local anew, keeps = spread(options.rows, n, length), options.keeps
   local number = options.task and spread(options.task, n, length)
   local reward, terminated = batch.reward:reshape(-1), batch.terminated:reshape(-1)
   local mask = length and batch.mask:reshape(-1)
@@ -253,8 +256,8 @@ local function run_plain(job, replay, index, batch, options)
       local arguments = { record.new(seen, s[k]:totable(), "s"), record.new(done, a[k]:totable(), "a"),
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
       reward[k] = call_plain(read, read.reward, "reward", arguments)
-      local stays = keeps[k] ~= 0 and terminated[k] ~= 0
-      for _, other in ipairs(stays and job.reads or {}) do stays = stays and not ends(other, arguments) end
+      local stays = keeps ~= rewards.NONE and terminated[k] ~= 0
+      for _, other in ipairs(stays and keeps == rewards.OF_NO_TASK and job.reads or {}) do stays = stays and not ends(other, arguments) end
       terminated[k] = (stays or ends(read, arguments)) and 1 or 0
     end
   end
@@ -281,7 +284,7 @@ end
 --- transitions, read with the same goals, become those of their new goals. key: what a program is kept by,
 --- as long as the functions stay the same; tasks: a list. options: length (of windows; then batch.mask is
 --- read), goals (as of replay:read), rows (1 where that is to be done), task (numbers of tasks, real; nil: the only
---- one), keeps (1 where recorded ends stay that no task tells of).
+--- one), keeps (which recorded ends stay).
 function rewards.write(key, tasks, replay, index, batch, options)
   local job = job_of(key, tasks, replay)
   local run = job.plain and run_plain or run_compiled

@@ -1,6 +1,7 @@
 --- relabel_sample.lua - how replay:sample and replay:windows answer where goals are replaced, or returns are
 --- of several steps.
 local check = require "orrery.check"
+local identifiers = require "orrery.identifiers"
 local orrery = require "orrery"
 local record = require "orrery.trace_record"
 local relabel = require "orrery.relabel"
@@ -121,12 +122,16 @@ local function has(fields, ...)
   return false
 end
 
--- Of each transition the number of the task whose identifier it has, as it was recorded.
+-- Of each transition the number of the task whose identifier it has, as it was recorded, in this field.
 local function own_task(tasks, replay, index, field)
   local z, number, nearest = replay:read(index, { fields = { field } })[field], orrery.zeros(#index), nil
   z = z:reshape(#index, -1)
-  for i, task in ipairs(tasks) do
-    local off = orrery.sum(orrery.square(z - orrery.tensor(task.z):reshape(1, -1)), 2)
+  for i, own in ipairs(identifiers.read(tasks, "sample")) do
+    if #own ~= z:size(2) then
+      check.fail("sample: the tasks' identifiers z have %d numbers, the replay's field '%s' has %d", #own, field,
+        z:size(2))
+    end
+    local off = orrery.sum(orrery.square(z - own:reshape(1, -1)), 2)
     local better = nearest and orrery.less(off, nearest) or orrery.ones(#index)
     number = orrery.where(better, i, number)
     nearest = nearest and orrery.min(off, nearest) or off
@@ -139,8 +144,8 @@ local function own_task(tasks, replay, index, field)
 end
 
 -- Ends that a relabeling drops without having been told to: said once of each.
-local function tell_dropped(r, tasks, data, relabeled)
-  if r.keep_ends ~= nil or r.told or rewards.know_ends(tasks) then return end
+local function tell_dropped(r, tasks, more, data, relabeled)
+  if r.keep_ends ~= nil or r.told or r.tasks or more.done or rewards.know_ends(tasks) then return end
   local dropped = (data.terminated:reshape(#relabeled, -1) * relabeled:reshape(-1, 1)):sum()
   if dropped == 0 then return end
   r.told = true
@@ -149,33 +154,42 @@ local function tell_dropped(r, tasks, data, relabeled)
     .. "is silent"):format(r.name))
 end
 
--- Which transitions are rewarded by the task, and which of these keep an end that the environment recorded: it does not
--- care for tasks, but for its goal.
-local function rows_of(r, anew, relabeled, n)
-  local all = orrery.ones(n)
-  if not relabeled then return all, all end
-  return anew and all or relabeled, (r.tasks or r.keep_ends) and all or 1 - relabeled
+-- The tasks that reward, and the numbers of those of each transition (nil: there is one): of what was relabeled, and of
+-- what keeps its goal and its task.
+local function tasks_of_relabeled(r, o, replay, index, more)
+  if r.tasks then return r.tasks, more.task end
+  if o.tasks then return o.tasks, own_task(o.tasks, replay, index, "z") end
+  return { o.task or r.task }
+end
+
+local function tasks_of_others(r, o, replay, index)
+  if o.tasks then return o.tasks, own_task(o.tasks, replay, index, "z") end
+  if o.task == nil and r and r.tasks then return r.tasks, own_task(r.tasks, replay, index, r.desired) end
+  return { o.task or r and r.task }
 end
 
 -- reward and terminated of what `data` holds of these transitions, or of windows of `length`.
 local function write_rewards(r, o, replay, index, data, length, goals, relabeled, more)
-  local tasks = r and r.tasks or o.tasks or { o.task or r and r.task }
-  if #tasks > 0 then
-    local task = tasks[1]
-    local rows, keeps = rows_of(r, o.anew, relabeled, #index)
-    local number = o.tasks and not (r and r.tasks) and own_task(o.tasks, replay, index, "z") or nil
-    if more and more.task then
-      local own = o.anew and own_task(tasks, replay, index, r.desired)
-      number = own and orrery.where(relabeled, more.task, own) or more.task
+  local function write(rows, keeps, tasks, number)
+    if #tasks == 0 then
+      check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
+        .. "{ reward = function(s, a, next) ... end } }")
     end
-    if r and goals and not r.tasks then tell_dropped(r, tasks, data, relabeled) end
-    local key = r and r.tasks or o.tasks or type(task) == "table" and task.reward or task -- not a table made each time
-    rewards.write(key, tasks, replay, index, data, {
-      length = length, goals = goals, rows = rows, task = number, keeps = keeps,
-    })
-  elseif not (more and more.reward) then
-    check.fail("sample: with another goal the reward is another one, too: give the task, as in { relabel = r, task = "
-      .. "{ reward = function(s, a, next) ... end } }")
+    local task = tasks[1]
+    local key = #tasks == 1 and (type(task) == "table" and task.reward or task) or tasks -- not a table made each time
+    rewards.write(key, tasks, replay, index, data,
+      { length = length, goals = goals, rows = rows, keeps = keeps, task = number })
+  end
+  local tasks, number = {}, nil
+  if relabeled then
+    tasks, number = tasks_of_relabeled(r, o, replay, index, more)
+    tell_dropped(r, tasks, more, data, relabeled)
+    if #tasks > 0 or not more.reward then
+      write(relabeled, r.tasks and rewards.OF_NO_TASK or r.keep_ends and rewards.ALL or rewards.NONE, tasks, number)
+    end
+  end
+  if o.anew or not r then
+    write(relabeled and 1 - relabeled or orrery.ones(#index), rewards.ALL, tasks_of_others(r, o, replay, index))
   end
   for from, to in pairs { reward = "reward", done = "terminated" } do
     if more and more[from] then
@@ -185,7 +199,7 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
       put(data, to, orrery.where(relabeled, more[from]:reshape(-1), data[to]:reshape(-1)):reshape(data[to]:shape()))
     end
   end
-  if #tasks == 0 and not more.done and not r.keep_ends then -- nobody says that it is over
+  if relabeled and #tasks == 0 and not more.done and not r.keep_ends then -- nobody says that it is over
     put(data, "terminated", orrery.where(relabeled, 0, data.terminated:reshape(-1)):reshape(data.terminated:shape()))
   end
 end

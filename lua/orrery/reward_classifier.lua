@@ -140,7 +140,9 @@ local function joined(a, b) return a and orrery.concat({ a, b }, 1) or b end
 local function check_fit(options)
   local o = check.options("fit options", options, { updates = 1000, batch = 64, learning_rate = 1e-3,
     weight_decay = 1e-3, mined = 0.25, mixup = 0, every = 200 })
-  if o.updates < 1 or o.batch < 2 then check.fail("fit options: updates must be 1 or more, batch 2 or more") end
+  if o.updates < 1 or o.batch < 2 or o.updates ~= math.floor(o.updates) or o.batch ~= math.floor(o.batch) then
+    check.fail("fit options: updates must be a whole number, 1 or more, and batch one of 2 or more")
+  end
   if not (o.every >= 1) then check.fail("fit options: every must be 1 or more, not %g", o.every) end
   o.patience = math.huge -- nothing is held out, by which a fit could tell that it no longer gets better
   for _, name in ipairs { "mined", "mixup" } do

@@ -256,8 +256,12 @@ function watching.refuse(kind, detail)
   refuse(message)
 end
 
---- explore.plainly(f, ...): what a plain function returns, that must end as one being traced must.
-function explore.plainly(f, ...) return core.limited(explore.MOST_INSTRUCTIONS, f, ...) end
+--- explore.plainly(f, ...): what a plain function returns, that must end as one being traced must; in a coroutine,
+--- where it may yield, it need not.
+function explore.plainly(f, ...)
+  if coroutine.isyieldable() then return f(...) end
+  return core.limited(explore.MOST_INSTRUCTIONS, f, ...)
+end
 
 --- explore.watch_cell(id, name): assigning to that captured variable is refused.
 function explore.watch_cell(id, name) watching.cells[id] = name end

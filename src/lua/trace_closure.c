@@ -47,9 +47,8 @@ typedef struct code_range {
   const char *code; /* of 4 bytes each */
 } code_range;
 
-/* A plain function that runs under a limit. */
+/* A plain function that runs under a limit; what it calls counts as its own. */
 typedef struct limit {
-  struct limit *outer;
   lua_Hook previous;
   int previous_mask, previous_count;
   int64_t left, spare, previous_left;
@@ -417,7 +416,7 @@ static void count_down(lua_State *L, lua_Debug *ar) {
       refuse(L, top + 2, "plain budget");
     }
     if (!counts) {
-      l->previous(L, ar);
+      if (l->previous) l->previous(L, ar); /* a coroutine's mask may be of an earlier limit */
     } else if (l->previous_mask & LUA_MASKCOUNT && (l->previous_left -= passed) <= 0) {
       l->previous_left = l->previous_count;
       l->previous(L, ar);
@@ -427,11 +426,15 @@ static void count_down(lua_State *L, lua_Debug *ar) {
 }
 
 /* core.limited(instructions, f, ...): what f(...) returns, f being a plain function that may run so
-   many instructions, and a few more. */
+   many instructions, and a few more. Within another limited function that one's limit goes on. */
 static int limited(lua_State *L) {
   watcher *w = push_watcher(L);
   lua_pop(L, 1);
-  limit l = {.outer = w->limit, .left = luaL_checkinteger(L, 1), .spare = SPARE_INSTRUCTIONS};
+  limit l = {.left = luaL_checkinteger(L, 1), .spare = SPARE_INSTRUCTIONS};
+  if (w->limit) {
+    lua_call(L, lua_gettop(L) - 2, LUA_MULTRET);
+    return lua_gettop(L) - 1;
+  }
   l.previous = lua_gethook(L);
   l.previous_mask = lua_gethookmask(L);
   l.previous_left = l.previous_count = lua_gethookcount(L);
@@ -439,7 +442,7 @@ static int limited(lua_State *L) {
   w->limit = &l;
   lua_sethook(L, count_down, l.previous_mask | LUA_MASKCOUNT, counted ? l.previous_count : STRIDE);
   int failed = lua_pcall(L, lua_gettop(L) - 2, LUA_MULTRET, 0);
-  w->limit = l.outer;
+  w->limit = NULL;
   /* Another hook was set meanwhile, from a signal handler, to stop the script: it stays. */
   if (lua_gethook(L) == count_down || !lua_gethook(L))
     lua_sethook(L, l.previous, l.previous_mask, l.previous_count);

@@ -52,6 +52,7 @@ char *replay_describe(const orr_replay *replay) {
   json_object_set_new(root, "real_bytes", json_integer(sizeof(orr_real)));
   json_object_set_new(root, "episodes", json_integer(replay->counts.episodes));
   json_object_set_new(root, "transitions", json_integer(replay->counts.transitions));
+  json_object_set_new(root, "first", json_integer(replay->next_first - replay->transitions));
   json_object_set_new(root, "discarded", json_integer(replay->counts.discarded));
   json_object_set_new(root, "clipped", json_integer(replay->counts.clipped));
   char *text = json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));
@@ -163,11 +164,12 @@ static orr_replay *make_replay(orr_engine *engine, const json_t *root, int64_t c
                                int *real_bytes, orr_replay_counts *counts) {
   orr_replay_options options = orr_replay_options_defaults();
   orr_space *spaces[4] = {NULL};
-  int64_t bad = 0, wide = 0;
+  int64_t bad = 0, wide = 0, first = 0;
   bool good = read_count(root, "capacity", &options.capacity) &&
               read_count(root, "bad_numbers", &bad) && read_count(root, "real_bytes", &wide) &&
               read_count(root, "episodes", &counts->episodes) &&
               read_count(root, "transitions", &counts->transitions) &&
+              (!json_object_get(root, "first") || read_count(root, "first", &first)) &&
               read_count(root, "discarded", &counts->discarded) &&
               read_count(root, "clipped", &counts->clipped) && (wide == 4 || wide == 8) &&
               bad <= ORR_BAD_CLIP;
@@ -183,6 +185,7 @@ static orr_replay *make_replay(orr_engine *engine, const json_t *root, int64_t c
     if (capacity) options.capacity = capacity;
     *real_bytes = (int)wide;
     replay = orr_replay_new(engine, &options);
+    if (replay) replay->next_first = first; /* of the transition that is read first */
   }
   for (int i = 0; i < 4; i++) orr_space_free(spaces[i]);
   return replay;

@@ -8,8 +8,8 @@
      each
                      column packed, in the order of the description: T + 1 values or T
      3 end           episodes, transitions (i64) in the file
-     4 priorities    of a prioritised replay, before the end: alpha, the greatest, and one for each
-                     transition, to the power alpha (f64)
+     4 priorities    of a prioritised replay, before the end: alpha, the greatest, how many leaves
+                     hold them, and one for each transition, to the power alpha (f64)
 
    The header's own CRC lets a reader trust the size, step over a damaged payload, and find the next
    record after a damaged header. All numbers are little-endian. */
@@ -39,7 +39,7 @@ typedef struct episode_head {
   uint32_t flags, zero;
 } episode_head;
 
-enum { PRIORITIES_HEAD = 2 }; /* doubles before those of the transitions */
+enum { PRIORITIES_HEAD = 3 }; /* doubles before those of the transitions */
 
 uint32_t record_header_crc(const record *header);
 

@@ -180,6 +180,8 @@ static orr_status take_priorities(loader *l, const uint8_t *payload, uint64_t si
   *good = head[0] >= 0 && head[0] <= PRIORITY_STEEPEST;
   if (!*good) return ORR_OK;
   orr_status status = orr_replay_prioritise(l->replay, head[0]);
+  if (!status && head[2] <= 64 * (double)(kept + 64)) /* as many leaves: draws are the same again */
+    status = priority_reserve(l->replay, head[2] > 0 ? (int64_t)head[2] : 0);
   if (!status && whole)
     *good = priority_write(l->replay, head[1],
                            payload + sizeof head + (size_t)(read - kept) * sizeof(double));

@@ -12,8 +12,9 @@
 #include "replay/replay.h"
 
 enum { FIRST_LEAVES = 64 };
-static const double LEAST = 1e-6; /* added to every priority: nothing is out of reach */
-static const double MOST = 1e290; /* of a priority to the power alpha: sums stay finite */
+static const double LEAST = 1e-6;    /* added to every priority: nothing is out of reach */
+static const double MOST = 1e290;    /* of a priority to the power alpha: sums stay finite */
+static const double FEWEST = 1e-290; /* and never 0 */
 
 static int64_t oldest(const orr_replay *replay) {
   return replay->episodes ? replay_entry(replay, 0)->first : replay->next_first;
@@ -68,7 +69,7 @@ bool priority_write(orr_replay *replay, double greatest, const void *values) {
   if (!(greatest > 0 && greatest <= MOST)) return false;
   for (int64_t i = 0; i < replay->transitions; i++) {
     memcpy(&value, (const uint8_t *)values + (size_t)i * sizeof value, sizeof value);
-    if (!(value > 0 && value <= greatest)) return false;
+    if (!(value >= FEWEST && value <= greatest)) return false;
   }
   for (int64_t i = 0; i < replay->transitions; i++)
     memcpy(leaf_of(replay, i), (const uint8_t *)values + (size_t)i * sizeof value, sizeof value);
@@ -80,15 +81,15 @@ bool priority_write(orr_replay *replay, double greatest, const void *values) {
 /* The priorities that there are, to another power. */
 static orr_status change_alpha(orr_replay *replay, double alpha) {
   double power = alpha / replay->alpha;
-  if (pow(replay->greatest, power) > MOST)
+  if (!(pow(replay->greatest, power) <= MOST))
     return engine_fail(replay->engine, ORR_NUMBER,
                        "replay: the greatest priority to the power alpha, %g, is too large to be "
                        "added up",
                        alpha);
   for (int64_t i = 0; i < replay->transitions; i++)
-    *leaf_of(replay, i) = pow(*leaf_of(replay, i), power);
+    *leaf_of(replay, i) = fmax(pow(*leaf_of(replay, i), power), FEWEST);
   add_up(replay->tree, replay->leaves, 2 * replay->leaves - 1);
-  replay->greatest = pow(replay->greatest, power);
+  replay->greatest = fmax(pow(replay->greatest, power), FEWEST);
   replay->alpha = alpha;
   return ORR_OK;
 }

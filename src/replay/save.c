@@ -74,6 +74,7 @@ static orr_status write_priorities(orr_replay *replay, file_writer *file) {
   if (!payload) return ORR_MEMORY;
   payload[0] = replay->alpha;
   payload[1] = replay->greatest;
+  payload[2] = (double)replay->leaves;
   priority_read(replay, payload + PRIORITIES_HEAD);
   write_record(file, RECORD_PRIORITIES, payload, count * sizeof *payload);
   engine_free_memory(replay->engine, payload);

@@ -8,7 +8,7 @@ local function new_replay(options)
   options = options or {}
   options.observation, options.action = { "achieved_goal", "desired_goal" }, { "row" }
   local replay = orrery.replay(options)
-  for start = 0, 2 do
+  for start = 0, options.observation_extras and -1 or 2 do
     local e = { observation = {}, action = {}, reward = {}, terminated = true }
     for x = start, 3 do table.insert(e.observation, { x, 1 }) end
     for t = 1, #e.observation - 1 do e.action[t], e.reward[t] = { 1 }, -50 end
@@ -109,3 +109,25 @@ for t = 1, 2 do rows.observation[t] = { 0, 0, 0, 0, 0, 0 } end
 store:add_episode(rows)
 local agent = orrery.ddpg { env = room, hidden = { 8 }, replay = store, tasks = { hundred, function() return 5 end } }
 fails("z is that of none of the 2 tasks", agent.sample, agent)
+
+-- ends that are recorded stay where a transition keeps its task, also where another task would end there
+do
+  local function at_3(_, _, next) return next.achieved_goal == 3 end
+  local ending = { name = "ending", reward = plain, termination = at_3 }
+  local tasks = { { name = "open", reward = plain }, ending }
+  local both = new_replay { observation_extras = { { "z", { 2 } } } }
+  local function add(z)
+    both:add_episode { observation = { { 2, 1 }, { 3, 1 } }, action = { { 1 } }, reward = { 0 }, terminated = true,
+                       z = { z, z } }
+  end
+  add { 1, 0 }
+  add { 0, 1 }
+  local function ends_of(options)
+    options.fields, options.stream = { "reward", "terminated", "z" }, orrery.stream(3)
+    return both:sample(50, options).terminated:mean()
+  end
+  assert(ends_of { tasks = tasks } == 1)
+  assert(ends_of { tasks = tasks, relabel = relabel.tasks { tasks = tasks, share = 0 }, anew = true } == 1)
+  -- what became another task's ends as that task says: here one of the two does
+  assert(ends_of { relabel = relabel.tasks { tasks = { tasks[1], ending } } } < 1)
+end

@@ -107,6 +107,25 @@ do
   local drawn_square = square:sample(500, { stream = orrery.stream(9), beta = 1 })
   for k = 1, 500 do lowest = math.min(lowest, drawn_square.weight[k]) end
   assert(square.alpha == 2 and math.abs(lowest - 1 / 9) < 1e-4)
+  -- so it is where old episodes have left, and batches go on to be the same
+  local small, number = new { prioritised = { alpha = 0.5 }, capacity = 20 }, 0
+  for _ = 1, 9 do
+    add(small, 5)
+    local b = small:sample(8, { stream = orrery.stream(number) })
+    small:set_priorities(b.index, orrery.arange(1, 8))
+    number = number + 1
+  end
+  local other_path = os.tmpname()
+  small:save(other_path)
+  local twin = orrery.load_replay(other_path)
+  os.remove(other_path)
+  for _ = 1, 3 do
+    local a, b = drawn(small), drawn(twin)
+    assert(a.observation:same(b.observation) and a.weight:same(b.weight))
+    add(small, 5)
+    made = made - 1 -- the same episode
+    add(twin, 5)
+  end
   -- what is damaged is not taken
   local file = assert(io.open(path, "rb"))
   local bytes = file:read "a"

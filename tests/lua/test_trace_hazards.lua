@@ -210,3 +210,34 @@ debug.sethook()
 -- who asks for it may take longer
 local long = orrery.rowwise(orrery.interpret(function(x) for _ = 1, 11e6 do x = x + 1 end return x end))
 assert(long(T { 0 })[1] == 11e6)
+-- one within another counts as the outer one's, which still ends
+local function plain(x) return tonumber(tostring(x)) end
+local inner = orrery.rowwise(function(x)
+  local s = plain(x)
+  for _ = 1, 20000 do s = s + 1 end
+  return s
+end, { fallback = true })
+local outer = orrery.rowwise(function(x) return inner(T { plain(x) }):item() end, { fallback = true })
+assert(outer(T { 1, 2 }):same(T { 20001, 20002 }))
+endless(function(x)
+  while x > 0 do inner(T { plain(x) }) end
+  return plain(x)
+end)
+-- in a coroutine it may yield
+local yielding = orrery.rowwise(function(x)
+  coroutine.yield(plain(x))
+  return x
+end, { fallback = true })
+local co = coroutine.wrap(function() return yielding(T { 1, 2 }) end)
+assert(co() == 1 and co() == 2 and co():same(T { 1, 2 }))
+-- a coroutine that outlives a limit, and a hook on lines, which it inherited
+debug.sethook(function() end, "l")
+local kept = orrery.rowwise(function(x)
+  if plain(x) == 1 then
+    co = coroutine.create(function() for i = 1, 100 do coroutine.yield(i) end end)
+  end
+  return select(2, coroutine.resume(co))
+end, { fallback = true })
+kept(T { 1 })
+debug.sethook()
+assert(kept(T { 2, 3 }):same(T { 2, 3 }))
