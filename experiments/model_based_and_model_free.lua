@@ -5,7 +5,7 @@
 --- learns from; is it the model that helps, or just its many updates? SAC with as many answers that: on the pendulum,
 --- it is mostly the updates. And "ultimately we will want elements of both": a planner that looks ahead a few steps
 --- only, in MBPO's model, with MBPO's critic for what comes after them and its actor for plans to start from; without
---- the two such short plans never swing up. All of it takes some 11 minutes of one core.
+--- the two such short plans never swing up. All of it takes some 10 minutes of one core.
 local orrery = require "orrery"
 
 local options = orrery.options({
