@@ -14,7 +14,7 @@ local options = orrery.options({
                    "bit_flipping", "cartpole_balance" },
   plans = 200,            -- scored at every step, by each planner
   horizon = 25,           -- steps that a plan looks ahead
-  milliseconds = 5,       -- for each plan, where time is equal
+  milliseconds = 5.0,     -- for each plan, where time is equal
   episodes = 20,          -- for each planner on the true dynamics
   learned_episodes = 5,   -- for each on the learned model, and where time is equal
   rounds = 4,             -- of collecting and refitting, to learn a model
