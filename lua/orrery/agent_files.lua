@@ -24,13 +24,10 @@ local function pack(self)
   return orrery.tensor(list, "int")
 end
 
--- A message without the script's line in front, which check.fail tells again.
-local function without_place(message) return (tostring(message):gsub("^[^\n]-:%d+: ", "", 1)) end
-
 -- How many transitions were saved beside the file.
 local function experience_of(path)
   local done, tensors = pcall(orrery.load_tensors, path)
-  if not done then check.fail("agent:load: %s", without_place(tensors)) end
+  if not done then check.fail("agent:load: %s", check.without_place(tensors)) end
   return tensors.agent and tensors.agent[tensors.agent:count()]
 end
 
@@ -90,7 +87,7 @@ local function load_experience(self, path)
       or "them: replay = orrery.replay { env = env, prioritised = { alpha = 0.6 } }")
   end
   if done then return replay, missing end
-  local message = without_place(replay):gsub("^load_replay: ", "")
+  local message = check.without_place(replay):gsub("^load_replay: ", "")
   if message:find("is not that of the environment", 1, true) then
     message = "it is of an agent for another environment: " .. message
   end
@@ -130,7 +127,7 @@ return function(Agent)
     local done, message = pcall(orrery.checkpoint.load, path, names, tensors)
     if not done then
       check.fail("agent:load: %s (was it saved by an agent made with other options, such as hidden or tasks, or by "
-        .. "another learner?)", without_place(message))
+        .. "another learner?)", check.without_place(message))
     end
     unpack_into(self, tensors[1])
     for _, part in ipairs(parts) do part.update:resume(part.tensors) end

@@ -16,6 +16,9 @@ function check.fail(format, ...)
   error(where .. message, 0)
 end
 
+--- check.without_place(message): a message without the script's line in front, which check.fail tells again.
+function check.without_place(message) return (tostring(message):gsub("^[^\n]-:%d+: ", "", 1)) end
+
 --- check.try(f, ...): what pcall gives; but that the script is to stop, by Ctrl-C, is no failure of f: it is raised.
 function check.try(f, ...)
   local results = table.pack(pcall(f, ...))

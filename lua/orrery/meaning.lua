@@ -41,7 +41,7 @@ end
 local function of_file(who, f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
-  check.fail("%s: %s", who, (tostring(results[2]):gsub("^[^\n]-:%d+: ", "", 1)))
+  check.fail("%s: %s", who, check.without_place(results[2]))
 end
 
 --- meaning.save(who, path, names, tensors, means): as orrery.checkpoint.save, with the lists of words in `means`, by

@@ -408,7 +408,7 @@ function Model:load(path)
     message = tostring(message)
     local differs = message:find(" in the file, but ", 1, true) or message:find(": has no ", 1, true)
       or message:find(", which is not known here", 1, true)
-    check.fail("%s%s", (message:gsub("^[^\n]-:%d+: ", "", 1)), not differs and "" or "; the file is of a "
+    check.fail("%s%s", check.without_place(message), not differs and "" or "; the file is of a "
       .. "model of another environment, or made with other options (hidden, members, probabilistic, "
       .. "layer_norm)")
   end

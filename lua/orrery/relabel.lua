@@ -177,7 +177,8 @@ end
 --- relabel.tasks { tasks = { { name =, reward =, z = }, ... }, choose = nil, share = 1, field = "z" }:
 --- transitions collected for one task become those of another: its identifier is written over the field z, its
 --- reward and termination are computed. Where no task has an identifier, they are one-hot, in this order. An end that
---- was recorded where none of the tasks ends was the environment's, and stays. choose: function(episode, t, random), as of relabel.custom, which gives
+--- was recorded where none of the tasks ends was the environment's, and stays. choose: function(episode, t, random), as
+--- of relabel.custom, which gives
 --- the number of a task; without one, each is equally likely.
 function relabel.tasks(given)
   local o = check.options("relabel.tasks", given,

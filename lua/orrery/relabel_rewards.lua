@@ -66,7 +66,7 @@ local function call_task(read, arguments, given)
 end
 
 -- Inputs that no field of an environment can be mistaken for.
-local ANEW, KEEPS, NUMBER = "row is rewarded anew", "row keeps its end", "row's task"
+local ANEW, KEEPS, NUMBER = "row is rewarded anew", "recorded ends that stay", "row's task"
 local function input_name(i, name) return ("task %d: %s"):format(i, name) end
 
 --- Which recorded ends stay beside those of the task: none, all, or those that none of the tasks tells of: these were
@@ -257,7 +257,8 @@ local function run_plain(job, replay, index, batch, options)
                           record.new(seen, after[k]:totable(), "next"), t[k] - 1 }
       reward[k] = call_plain(read, read.reward, "reward", arguments)
       local stays = keeps ~= rewards.NONE and terminated[k] ~= 0
-      for _, other in ipairs(stays and keeps == rewards.OF_NO_TASK and job.reads or {}) do stays = stays and not ends(other, arguments) end
+      local tell = stays and keeps == rewards.OF_NO_TASK and job.reads or {}
+      for _, other in ipairs(tell) do stays = stays and not ends(other, arguments) end
       terminated[k] = (stays or ends(read, arguments)) and 1 or 0
     end
   end

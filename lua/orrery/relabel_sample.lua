@@ -154,15 +154,8 @@ local function tell_dropped(r, tasks, more, data, relabeled)
     .. "is silent"):format(r.name))
 end
 
--- The tasks that reward, and the numbers of those of each transition (nil: there is one): of what was relabeled, and of
--- what keeps its goal and its task.
-local function tasks_of_relabeled(r, o, replay, index, more)
-  if r.tasks then return r.tasks, more.task end
-  if o.tasks then return o.tasks, own_task(o.tasks, replay, index, "z") end
-  return { o.task or r.task }
-end
-
-local function tasks_of_others(r, o, replay, index)
+-- The tasks that reward a transition for what it was recorded for, and the number of its own (nil: there is one).
+local function tasks_of(r, o, replay, index)
   if o.tasks then return o.tasks, own_task(o.tasks, replay, index, "z") end
   if o.task == nil and r and r.tasks then return r.tasks, own_task(r.tasks, replay, index, r.desired) end
   return { o.task or r and r.task }
@@ -180,16 +173,19 @@ local function write_rewards(r, o, replay, index, data, length, goals, relabeled
     rewards.write(key, tasks, replay, index, data,
       { length = length, goals = goals, rows = rows, keeps = keeps, task = number })
   end
-  local tasks, number = {}, nil
+  local everything = o.anew or not r
+  local others, own
+  if everything or not r.tasks then others, own = tasks_of(r, o, replay, index) end
+  local tasks, number = others, own
   if relabeled then
-    tasks, number = tasks_of_relabeled(r, o, replay, index, more)
+    if r.tasks then tasks, number = r.tasks, more.task end
     tell_dropped(r, tasks, more, data, relabeled)
     if #tasks > 0 or not more.reward then
       write(relabeled, r.tasks and rewards.OF_NO_TASK or r.keep_ends and rewards.ALL or rewards.NONE, tasks, number)
     end
   end
-  if o.anew or not r then
-    write(relabeled and 1 - relabeled or orrery.ones(#index), rewards.ALL, tasks_of_others(r, o, replay, index))
+  if everything then
+    write(relabeled and 1 - relabeled or orrery.ones(#index), rewards.ALL, others, own)
   end
   for from, to in pairs { reward = "reward", done = "terminated" } do
     if more and more[from] then
