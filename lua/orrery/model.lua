@@ -76,6 +76,9 @@ end
 ---                  with hardly any noise
 ---   layer_norm     false
 ---   bounded        true: predicted states stay within the observation's bounds
+---   bounded_noise  true: draws leave the range that each number had in the data only if the mean does; false: as
+---                  published. One Gaussian that has to tell both "on" and "far down" tells "far up" as well, and
+---                  plans would be after that
 ---   init           "truncated_normal": how weights start
 ---   seed           0: of first weights, bootstrap, shuffling
 ---   events         none; { fallen = function(s, a, next) return next.height < -15 end }: whether each event
@@ -88,7 +91,7 @@ local function new(options)
   local o = check.options("model options", options, {
     env = "any", observation = "any", action = "any", members = 5, hidden = { 200, 200, 200 },
     activation = "silu", probabilistic = true, log_variance = "optional table", layer_norm = false, bounded = true,
-    init = "truncated_normal", seed = 0, events = "optional table", events_hidden = { 64, 64 },
+    bounded_noise = true, init = "truncated_normal", seed = 0, events = "optional table", events_hidden = { 64, 64 },
   })
   if math.type(o.members) ~= "integer" or o.members < 1 then
     check.fail("model options: members must be a whole number, 1 or more, not %s", o.members)
@@ -107,6 +110,7 @@ local function new(options)
   self.input_mean, self.input_scale = orrery.zeros(states + actions), orrery.ones(states + actions)
   self.target_mean, self.target_scale = orrery.zeros(states), orrery.ones(states)
   self.target_inverse = orrery.ones(states)
+  self.seen_low, self.seen_high = orrery.full(-math.huge, { states }), orrery.full(math.huge, { states })
   if o.probabilistic then
     local shape = o.members > 1 and { o.members, states } or { states }
     self.low, self.high = orrery.full(log_variance[1], shape), orrery.full(log_variance[2], shape)
@@ -251,7 +255,13 @@ end
 
 --- model:drawn(mean, deviation): a draw of the next state, of which model:distribution told.
 function Model:drawn(mean, deviation)
-  return self:within_bounds(deviation and mean + deviation * trace.normal(self.states) or mean)
+  if not deviation then return self:within_bounds(mean) end
+  local next = mean + deviation * trace.normal(self.states)
+  if self.options.bounded_noise then
+    next = orrery.max(next, orrery.min(mean, self.seen_low))
+    next = orrery.min(next, orrery.max(mean, self.seen_high))
+  end
+  return self:within_bounds(next)
 end
 
 --- model:sample(s, a): in a traced function: a draw of the next state.
@@ -364,8 +374,8 @@ end
 
 -- ---- files
 
-local own_tensors = { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse",
-                      "low", "high" }
+local own_tensors = { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse", "seen_low",
+                      "seen_high", "low", "high" }
 
 -- Everything that makes the model what it is, by name.
 function Model:tensors()

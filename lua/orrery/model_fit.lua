@@ -111,7 +111,9 @@ local function inverse(x)
   return orrery.where(zero, 0, 1 / orrery.where(zero, 1, x))
 end
 
-local function normalise(model, x, y)
+local function normalise(model, x, y, next)
+  model.seen_low:assign(next:min_along(1))
+  model.seen_high:assign(next:max_along(1))
   local mean, deviation = measure(x)
   model.input_mean:assign(mean)
   model.input_scale:assign(inverse(deviation))
@@ -263,7 +265,7 @@ return function(model, replay, options)
   for i, tensor in ipairs(tensors) do before[i] = tensor:copy() end
 
   local batch = { x = x:gather(train), y = y:gather(train) }
-  normalise(model, batch.x, batch.y)
+  normalise(model, batch.x, batch.y, data.next_observation:gather(train))
   local update = training_update(model, o)
   local evaluate = held and evaluator(model, x:gather(held), y:gather(held))
   local best, watch = training.watcher(model.members, keeping.keep, o.patience, o.improvement)

@@ -123,7 +123,24 @@ for _, bounded in ipairs { true, false } do
   local out = m:rollout(start, plan, { sample = true })
   assert((inside:slice(1, 1, 3):max() <= 0.5 and out:slice(1, 1, 4):min() >= -0.5) == bounded)
 end
+
+-- ---- draws leave the range of the data only where the mean does
+
+assert(even.seen_low:same(train.next_observation:min_along(1)) and even.seen_high:same(train.next_observation:max_along(1)))
+for _, bounded in ipairs { true, false } do
+  local m = new_model { bounded_noise = bounded }
+  m:load(saved)
+  assert(m.seen_high:same(model.seen_high) and m.seen_low:same(model.seen_low))
+  m.seen_low:assign(0)
+  m.seen_high:assign(0)
+  local mean = m:rollout(start, plan:slice(1, 1, 2))
+  local out = m:rollout(start, plan:slice(1, 1, 2), { sample = true })
+  local past = orrery.max(out - orrery.max(mean, 0), orrery.min(mean, 0) - out)
+  assert((past:max() <= 1e-6) == bounded and not out:close_to(mean, 1e-3), tostring(past:max()))
+end
 os.remove(saved)
+-- and what was never fitted has seen nothing that would bound it
+assert(new_model().seen_low:max() == -math.huge and new_model().seen_high:min() == math.huge)
 
 -- ---- audit: better than no change, and the constant field exact
 
