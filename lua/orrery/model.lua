@@ -11,6 +11,8 @@ local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
 
+local UNSEEN = 3e38 -- far out, but finite: files hold no other numbers
+
 local Model = {}
 Model.__index = Model
 
@@ -110,7 +112,7 @@ local function new(options)
   self.input_mean, self.input_scale = orrery.zeros(states + actions), orrery.ones(states + actions)
   self.target_mean, self.target_scale = orrery.zeros(states), orrery.ones(states)
   self.target_inverse = orrery.ones(states)
-  self.seen_low, self.seen_high = orrery.full(-math.huge, { states }), orrery.full(math.huge, { states })
+  self.seen_low, self.seen_high = orrery.full(-UNSEEN, { states }), orrery.full(UNSEEN, { states })
   if o.probabilistic then
     local shape = o.members > 1 and { o.members, states } or { states }
     self.low, self.high = orrery.full(log_variance[1], shape), orrery.full(log_variance[2], shape)
@@ -372,66 +374,6 @@ function Model:objective(...)
   return require "orrery.model_rollout".objective(self, ...)
 end
 
--- ---- files
-
-local own_tensors = { "input_mean", "input_scale", "target_mean", "target_scale", "target_inverse", "seen_low",
-                      "seen_high", "low", "high" }
-
--- Everything that makes the model what it is, by name.
-function Model:tensors()
-  local tensors, names = self.net:parameters()
-  for i, name in ipairs(names) do names[i] = "net." .. name end
-  if self.events then
-    local parameters, of_events = self.events.net:parameters()
-    for i, tensor in ipairs(parameters) do
-      names[#names + 1], tensors[#tensors + 1] = "events." .. of_events[i], tensor
-    end
-  end
-  for _, name in ipairs(own_tensors) do
-    if self[name] then
-      names[#names + 1], tensors[#tensors + 1] = name, self[name]
-    end
-  end
-  return names, tensors
-end
-
---- model:save(path): parameters, normaliser and elites as safetensors, whole or not at all.
-function Model:save(path)
-  local names, tensors = self:tensors()
-  local chosen = {}
-  for m = 1, self.members do chosen[m] = 0 end
-  for rank, m in ipairs(self.elites) do chosen[m] = rank end
-  names[#names + 1], tensors[#tensors + 1] = "elites", orrery.tensor(chosen)
-  orrery.checkpoint.save(path, names, tensors)
-  return self
-end
-
---- model:load(path): reads what model:save wrote for a model of the same sizes. A file that does
---- not fit is refused as a whole.
-function Model:load(path)
-  Model.refuse_while_planning "load"
-  local names, tensors = self:tensors()
-  local chosen = orrery.zeros(self.members)
-  names[#names + 1], tensors[#tensors + 1] = "elites", chosen
-  local ok, message = pcall(orrery.checkpoint.load, path, names, tensors)
-  if not ok then
-    message = tostring(message)
-    local differs = message:find(" in the file, but ", 1, true) or message:find(": has no ", 1, true)
-      or message:find(", which is not known here", 1, true)
-    check.fail("%s%s", check.without_place(message), not differs and "" or "; the file is of a "
-      .. "model of another environment, or made with other options (hidden, members, probabilistic, "
-      .. "layer_norm)")
-  end
-  local ranks, elites = chosen:totable(), {}
-  for m, rank in ipairs(ranks) do
-    if rank > 0 then elites[#elites + 1] = m end
-  end
-  table.sort(elites, function(a, b) return ranks[a] < ranks[b] end)
-  if #elites > 0 then self:use_elites(elites) end
-  self.fitted = true
-  return self
-end
-
 function Model:__tostring()
   return ("model: %d members, %d + %d -> %d numbers; %s")
     :format(self.members, self.states, self.actions, self.states, tostring(self.net))
@@ -465,5 +407,7 @@ function Model:audit_spread(...)
   is_model(self, "audit_spread")
   return require "orrery.model_audit_variance".spread(self, ...)
 end
+
+require "orrery.model_files" (Model, is_model)
 
 return new

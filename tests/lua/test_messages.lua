@@ -76,7 +76,8 @@ elsewhere:collect(orrery.policy.random(cartpole), { steps = 20, seed = 1 })
 refused(function() single:fit(elsewhere) end, "another environment", "angular_velocity", "torque")
 local path = os.tmpname()
 single:save(path)
-refused(function() orrery.model { env = cartpole, members = 1, hidden = { 8 } }:load(path) end, "another environment")
+refused(function() orrery.model { env = cartpole, members = 1, hidden = { 8 } }:load(path) end,
+  "model:load:", "stand for something else: action: torque in the file, but force here")
 refused(function() orrery.model { env = env, members = 1, hidden = { 8 }, probabilistic = false }:load(path) end,
   "other options")
 os.remove(path)

@@ -94,7 +94,7 @@ local copy = new_model { seed = 77 }
 copy:load(path)
 local again = copy:predict(test.observation, test.action)
 assert(again:same(mean) and #copy.elites == 2 and copy.elites[1] == model.elites[1])
-fails("net.linear1.weight", function() new_model { hidden = { 8 } }:load(path) end)
+fails("net.linear3.bias, which is not known here", function() new_model { hidden = { 8 } }:load(path) end)
 local saved = path
 
 -- ---- rollouts follow predictions, members apart
@@ -140,7 +140,7 @@ for _, bounded in ipairs { true, false } do
 end
 os.remove(saved)
 -- and what was never fitted has seen nothing that would bound it
-assert(new_model().seen_low:max() == -math.huge and new_model().seen_high:min() == math.huge)
+assert(new_model().seen_low:max() < -1e38 and new_model().seen_high:min() > 1e38)
 
 -- ---- audit: better than no change, and the constant field exact
 

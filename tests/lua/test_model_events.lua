@@ -84,7 +84,7 @@ model:save(path)
 local loaded = new_model { fallen = { terminated = true }, right = function(_, _, next) return next.x > 1 end }
 loaded:load(path)
 assert((loaded:predict_events(fresh.observation, fresh.action).fallen - predicted):abs():max() == 0)
-fails("the file is of a model", function() new_model(nil):load(path) end)
+fails("events: fallen, right in the file, but none here", function() new_model(nil):load(path) end)
 os.remove(path)
 
 -- ---- in tasks: by hand, along the mean of the model
