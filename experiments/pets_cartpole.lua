@@ -43,7 +43,8 @@ end
 local curves = {}                        -- the rounds of every seed
 local random, exact = {}, {}             -- mean returns of the baselines, by seed
 local first_audit, last_audit            -- of the first seed's plans
-local shares, residuals, aurocs = {}, {}, {}
+local shares, residuals = {}, {}
+local aurocs, fresh_aurocs = {}, {}      -- of swinging up, against pushes that were learned from, and against others
 
 -- By episode, over the seeds: mean, lowest and highest of what `of` takes from a round.
 local function band(label, of)
@@ -99,7 +100,7 @@ for number = 1, options.seeds do
   orrery.seed(seed)
   run:progress((number - 1) / options.seeds, ("seed %d: baselines"):format(seed))
   local pushed, swung = orrery.replay { env = env }, orrery.replay { env = env } -- never trained on
-  local given = { task = task, episodes = options.baseline_episodes, seed = seed }
+  local given = { task = task, episodes = options.baseline_episodes, seed = 1000 + seed } -- not those learned from
   given.replay = pushed
   random[number] = orrery.evaluate(env, orrery.policy.random(env), given).mean
   given.replay = swung
@@ -110,6 +111,7 @@ for number = 1, options.seeds do
     return model:audit_plans(env, { task = task, planner = planner(), particles = options.particles, seed = seed })
   end
   curves[number] = {}
+  local learned -- the random episode
   local result = orrery.loop.pets { env = env, task = task, model = model, planner = planner(),
     particles = options.particles, rounds = options.rounds, seed = seed, run = run, name = "seed " .. seed,
     checkpoint = number == 1 and run.folder .. "/" or nil,
@@ -118,10 +120,14 @@ for number = 1, options.seeds do
       return { batch = 64, learning_rate = options.learning_rate, validation = 0,
         epochs = math.ceil(options.updates * 64 / steps) }
     end,
-    log = function(round)
+    log = function(round, learning)
       table.insert(curves[number], round)
+      if round.round == 0 then learned = learning.replay:transitions() end
       if round.round ~= 1 then return end
-      if options.members > 1 then aurocs[number] = model:audit_spread(pushed, swung).auroc end
+      if options.members > 1 then
+        aurocs[number] = model:audit_spread(learned, swung).auroc
+        fresh_aurocs[number] = model:audit_spread(pushed, swung).auroc
+      end
       if number == 1 then first_audit = audit() end
     end }
   if number == 1 then last_audit = audit() end
@@ -153,7 +159,13 @@ for number, rounds in ipairs(curves) do
 end
 run:say("gap between promised and realised return of plans: %.2f +- %.2f in the first model, %.2f +- %.2f in the last",
   first_audit.optimised.gap, first_audit.optimised.gap_error, last_audit.optimised.gap, last_audit.optimised.gap_error)
-run:say("spread of the ensemble, pushed about against swinging up, AUROC: %.2f +- %.2f", mean_and_deviation(aurocs))
+local function say_auroc(what, list)
+  if #list == 0 then return end -- one net
+  local mean, deviation = mean_and_deviation(list)
+  run:say("spread of the first ensemble, larger when swinging up than %s, AUROC: %.2f +- %.2f", what, mean, deviation)
+end
+say_auroc("on the pushes it learned from", aurocs)
+say_auroc("on other pushes", fresh_aurocs)
 run:say("on episodes that were never learned from:")
 run:say("%-20s %28s %24s", "field", "5-step error / deviation", "variance of residuals")
 for i, list in ipairs(shares) do
