@@ -7,9 +7,10 @@
 --- another use: with the true dynamics, in a stronger wind, it gets higher than a plan made in advance.
 --- The nets predict a distribution, the wind, and plans are scored by samples of it: a net that predicts one
 --- next state knows no wind, and may walk right up to the edge (--probabilistic=false: some seeds always
---- fall). But a net that learns the height blurs the edge, and the walker stops far from it. What closes
---- the gap is to learn apart from where a step leads how likely it is to end in a fall; risk modes tell
---- what caution adds.
+--- fall). At the edge a step ends on the hill or far below, which one Gaussian can only tell by telling far above
+--- as well; draws stay within what was seen (bounded_noise), or some seeds walk on, after heights that no one ever
+--- had. A net takes several rounds to learn where the height jumps; one that is only asked how likely a step is to
+--- end in a fall, apart from where it leads, takes one. Risk modes tell what caution adds.
 local orrery = require "orrery"
 
 local options = orrery.options({
