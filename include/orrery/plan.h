@@ -101,6 +101,7 @@ typedef struct orr_plan_result { /* arrays are lent: valid until the planner is 
   int64_t scored, non_finite;   /* plans */
   bool usable;                  /* false: no plan had a finite return, `plan` is the start's */
   double overrun;               /* seconds past the time limit; 0: in time */
+  bool shrunk; /* there was no time to score a whole population: a smaller one stood for it */
 } orr_plan_result;
 
 /* result[states], or NULL. Fails with what the objective failed with, or with ORR_INTERRUPTED; the

@@ -112,7 +112,7 @@ end
 ---   iterations    limit per plan; none, or 0: the planner's own
 ---   seconds       limit per plan; none, or 0: no limit. Planning ends before it by a margin that is learned from how
 ---                 late answers were, on a busy machine up to half of it; where not even one population fits in,
----                 as many of its plans as do are tried, and the best is executed. See mpc:statistics()
+---                 a smaller one takes its place, and `shrunk` of mpc:statistics() counts it
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
 ---                 by the steps whose time has passed; none: by one step for each act. With `background`
 ---                 orrery.evaluate keeps to it

@@ -126,6 +126,7 @@ static orr_real *room(lua_State *L, const orr_space *space, orr_real *small, siz
 static void push_note(lua_State *L, orr_status status, const orr_mpc_info *info) {
   if (info->source == ORR_MPC_LAST) lua_pushliteral(L, "last plan");
   else if (info->source == ORR_MPC_SAFE) lua_pushliteral(L, "safe action");
+  else if (info->violation > 0) lua_pushliteral(L, "breaks a constraint");
   else if (status == ORR_LATE) lua_pushliteral(L, "late");
   else lua_pushnil(L);
 }
@@ -133,8 +134,9 @@ static void push_note(lua_State *L, orr_status status, const orr_mpc_info *info)
 /*** mpc:act(observation): plans, and returns the action to take, a record as env:step takes it; and
 a note when something was the matter, the first of: "safe action", when nothing could be planned and
 the last plan is used up; "last plan", when no plan had a finite return, none could be scored before
-the deadline, or the observation was not finite, and the last plan goes on; "late", when planning
-took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error
+the deadline, or the observation was not finite, and the last plan goes on; "breaks a constraint",
+when no plan was found that keeps them all, and the one that breaks them least is executed; "late",
+when planning took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error
 in a reward function is raised. */
 static int act(lua_State *L) {
   orr_real small_seen[64], small_done[64];
@@ -344,8 +346,11 @@ static int disagreement(lua_State *L) {
   return 1;
 }
 
-/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks, plans scored, of
-these non_finite, iterations_per_plan, and the seconds of an act: p50, p99, max, mean, and `margin`,
+/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks, violations (acts by
+a plan that breaks a constraint, where none kept them), shrunk (plans for which there was no time to
+score a whole population: a smaller one stood for it, as many plans as leave time for refitting to
+them; fewer plans or steps, or more time, help), plans scored, of these non_finite,
+iterations_per_plan, and the seconds of an act: p50, p99, max, mean, and `margin`,
 the seconds before its limit at which planning ends, as learned; planned_return of the last plan;
 with option `disagreement`, its mean over all plans and max_disagreement. */
 static int statistics(lua_State *L) {
@@ -359,6 +364,8 @@ static int statistics(lua_State *L) {
                 {"iterations", s.iterations},
                 {"late", s.late},
                 {"fallbacks", s.fallbacks},
+                {"violations", s.violations},
+                {"shrunk", s.shrunk},
                 {"scored", s.scored},
                 {"non_finite", s.non_finite}};
   const struct {

@@ -130,6 +130,8 @@ static void execute(orr_mpc *mpc, bool holds, bool is_new, orr_status status, or
       bool failed = status && (mpc->batch == 1 || !mpc->attempt.plans[i].usable);
       info.source = choose(mpc, i, failed, held);
       if (info.source == ORR_MPC_PLANNED) info.planned_return = mpc->latest[i].planned_return;
+      if (info.source != ORR_MPC_SAFE) info.violation = mpc->latest[i].violation;
+      mpc->violations += info.violation > 0;
       mpc->fallbacks += info.source != ORR_MPC_PLANNED;
     }
     memcpy(actions + (size_t)i * (size_t)mpc->actions, held, bytes);

@@ -429,6 +429,8 @@ void orr_mpc_get_statistics(const orr_mpc *mpc, orr_mpc_statistics *statistics) 
                            .iterations = counts->iterations,
                            .late = mpc->late + (mpc->background ? counts->late : 0),
                            .fallbacks = mpc->fallbacks,
+                           .violations = mpc->violations,
+                           .shrunk = counts->shrunk,
                            .scored = counts->scored,
                            .non_finite = counts->non_finite,
                            .p50 = latency_quantile(seconds, 0.50),
@@ -447,7 +449,7 @@ void orr_mpc_clear_statistics(orr_mpc *mpc) {
   background_rest(mpc);
   mpc->counts = mpc->attempt.counts = (plan_counts){.planned_return = NAN};
   mpc->latency = (latency){0};
-  mpc->acts = mpc->fallbacks = mpc->late = 0;
+  mpc->acts = mpc->fallbacks = mpc->late = mpc->violations = 0;
   background_clear_counts(mpc);
   background_go_on(mpc);
 }

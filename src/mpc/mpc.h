@@ -13,7 +13,7 @@
 
 /* What happened while planning; sums since the statistics were cleared. */
 typedef struct plan_counts {
-  int64_t plans, iterations, scored, non_finite, late;
+  int64_t plans, iterations, scored, non_finite, late, shrunk;
   orr_real planned_return; /* of the last plan */
   double disagreement_sum, disagreement_max;
   int64_t disagreements; /* that the sum has */
@@ -23,6 +23,7 @@ typedef struct made_plan {
   int64_t step; /* at which it starts */
   bool usable;  /* false: there is none, planning failed */
   orr_real planned_return;
+  orr_real violation; /* by how much it breaks side constraints */
   int64_t scored, non_finite;
   orr_real *actions;     /* [horizon][actions] */
   orr_real *observation; /* [observation], that it starts from */
@@ -35,6 +36,7 @@ typedef struct attempt {
   orr_status status;
   int iterations, shift; /* shift: decisions that the warm start moved on */
   double overrun;        /* seconds past the limit */
+  bool shrunk;           /* there was no time for a whole population */
   plan_counts counts;    /* so far, this one included */
   char message[256];     /* of a planning thread */
   made_plan *plans;      /* [batch] */
@@ -68,7 +70,7 @@ struct orr_mpc {
   int64_t step;      /* of this act; -1: before the first since the reset */
   double origin;     /* the clock's time of step 0 */
   double margin;     /* seconds before its limit at which planning is to end: see act.c */
-  int64_t acts, fallbacks, late;
+  int64_t acts, fallbacks, late, violations;
   latency latency;
   background *background; /* NULL: plans are made by who acts */
   int64_t episode;

@@ -46,6 +46,7 @@ static void keep_plan(const orr_mpc *mpc, const orr_real *observation, int64_t s
   plan->step = step;
   plan->usable = result->usable;
   plan->planned_return = result->best_return;
+  plan->violation = result->best_violation;
   plan->scored = result->scored;
   plan->non_finite = result->non_finite;
   memcpy(plan->actions, result->plan, numbers * sizeof(orr_real));
@@ -62,6 +63,7 @@ static orr_status keep_plans(orr_mpc *mpc, const orr_real *observation, attempt 
     keep_plan(mpc, seen, made->step, result, &made->plans[i]);
     made->iterations = result->iterations;
     made->overrun = result->overrun;
+    made->shrunk = result->shrunk;
     bool unseen = first_unseen(mpc, seen) >= 0; /* whatever the objective makes of it */
     if (unseen) made->plans[i].usable = false;
     if (made->plans[i].usable || status) continue;
@@ -99,6 +101,7 @@ static void count_attempt(orr_mpc *mpc, const attempt *made) {
   counts->plans++;
   counts->iterations += made->iterations;
   counts->late += made->overrun > 0;
+  counts->shrunk += made->shrunk;
   for (int i = 0; i < mpc->batch; i++) {
     counts->scored += made->plans[i].scored;
     counts->non_finite += made->plans[i].non_finite;
@@ -111,6 +114,7 @@ void plan_for(orr_mpc *mpc, const orr_real *observation, int64_t step, double se
   made->step = step;
   made->iterations = 0;
   made->overrun = 0;
+  made->shrunk = false;
   for (int i = 0; i < mpc->batch; i++) {
     made->plans[i].usable = false;
     made->plans[i].scored = made->plans[i].non_finite = 0;

@@ -227,7 +227,7 @@ static void update(orr_planner *planner, search *s) {
     memcpy(s->mean, s->best, (size_t)planner->variables * sizeof(orr_real));
     return;
   }
-  int elites = planner->ranked < s->finite ? planner->ranked : s->finite;
+  int elites = s->elites;
   double keep = options->alpha, largest = 0;
   elite_moments(planner, s, elites, shared->mean, shared->variance);
   for (int v = 0; v < planner->variables; v++) {
@@ -252,4 +252,5 @@ const planner_type cem_planner = {.open = open,
                                   .batch = batch,
                                   .sample = sample,
                                   .update = update,
+                                  .shrinks = true,
                                   .discrete = true};

@@ -9,9 +9,19 @@
 typedef struct choices {
   int *values;    /* [actions]: how many each number can have */
   bool *discrete; /* [actions]: they are 0, 1, ... */
+  int64_t
+      stride; /* candidates are plans 0, stride, 2 stride ... modulo their number: all of them */
 } choices;
 
-static orr_status count_plans(orr_planner *planner, const choices *shared) {
+static int64_t greatest_divisor(int64_t a, int64_t b) { return b ? greatest_divisor(b, a % b) : a; }
+
+/* So that also the first of them, where there is no time for more, are of all kinds. */
+static void choose_stride(choices *shared, int64_t plans) {
+  shared->stride = (int64_t)(0.618 * (double)plans) + 1;
+  while (greatest_divisor(shared->stride, plans) > 1) shared->stride++;
+}
+
+static orr_status count_plans(orr_planner *planner, choices *shared) {
   const enumerated_shooting_options *options = planner->options;
   double decisions = 1, plans = 1;
   for (int a = 0; a < planner->actions; a++) decisions *= shared->values[a];
@@ -23,6 +33,7 @@ static orr_status count_plans(orr_planner *planner, const choices *shared) {
         "horizon, raise action_repeat, or take another planner",
         decisions, planner->length, options->population);
   planner->population = (int)plans;
+  choose_stride(shared, planner->population);
   return ORR_OK;
 }
 
@@ -53,7 +64,7 @@ static orr_status sample(orr_planner *planner, search *s) {
   const choices *shared = planner->shared;
   for (int i = 0; i < planner->batch; i++) {
     orr_real *plan = s->candidates + (size_t)i * (size_t)planner->variables;
-    int rest = i;
+    int rest = (int)(i * shared->stride % planner->population);
     for (int v = planner->variables; v-- > 0;) {
       int a = v % planner->actions, values = shared->values[a], digit = rest % values;
       orr_real share = values > 1 ? 2 * (orr_real)digit / (orr_real)(values - 1) - 1 : 0;
@@ -70,5 +81,9 @@ static void update(orr_planner *planner, search *s) {
   memcpy(s->mean, s->best, (size_t)planner->variables * sizeof(orr_real));
 }
 
-const planner_type enumerated_shooting_planner = {
-    .open = open, .sample = sample, .update = update, .executes_best = true, .discrete = true};
+const planner_type enumerated_shooting_planner = {.open = open,
+                                                  .sample = sample,
+                                                  .update = update,
+                                                  .shrinks = true,
+                                                  .executes_best = true,
+                                                  .discrete = true};

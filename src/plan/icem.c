@@ -133,7 +133,7 @@ static void update(orr_planner *planner, search *s) {
   const icem_shared *shared = planner->shared;
   icem_state *state = s->state;
   size_t variables = (size_t)planner->variables;
-  int elites = shared->elites < s->finite ? shared->elites : s->finite;
+  int elites = s->elites;
   double keep = options->alpha;
   elite_moments(planner, s, elites, shared->mean, shared->variance);
   for (size_t v = 0; v < variables; v++) {
@@ -170,5 +170,6 @@ const planner_type icem_planner = {.open = open,
                                    .begin = begin,
                                    .forget = forget,
                                    .shift = shift,
+                                   .shrinks = true,
                                    .executes_best = true,
                                    .repeats_last = true};

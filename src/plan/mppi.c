@@ -57,4 +57,7 @@ static void update(orr_planner *planner, search *s) {
   if (s->finite > 0) move_to_weighted_mean(planner, s, options->temperature);
 }
 
-const planner_type mppi_planner = {.open = open, .sample = sample, .update = update};
+const planner_type mppi_planner = {.open = open,
+                                   .sample = sample,
+                                   .update = update,
+                                   .shrinks = true};

@@ -45,7 +45,5 @@ static void update(orr_planner *planner, search *s) {
   move_to_weighted_mean(planner, s, options->temperature);
 }
 
-const planner_type pddm_planner = {.open = open,
-                                   .sample = sample,
-                                   .update = update,
-                                   .repeats_last = true};
+const planner_type pddm_planner = {
+    .open = open, .sample = sample, .update = update, .shrinks = true, .repeats_last = true};

@@ -50,6 +50,7 @@ typedef struct search {
   const orr_real *violations; /* [batch]; NULL: nothing can be broken */
   int *order;                 /* the `ranked` best, best first, ties by index */
   int finite;                 /* how many returns are; order has as many of them as it ranks */
+  int elites; /* of those ranked, to refit to: all, or their share of a smaller batch */
 } search;
 
 typedef struct planner_type {
@@ -71,6 +72,7 @@ typedef struct planner_type {
   bool discrete;     /* actions may be discrete */
   bool gradients;    /* of the return are wanted */
   bool derivatives;  /* of dynamics and rewards are wanted */
+  bool shrinks;      /* update() takes a batch smaller than the whole one */
   bool starts; /* candidates are where a descent starts: proposals join the first iteration only */
 } planner_type;
 
@@ -127,6 +129,8 @@ struct orr_planner {
   int batch;           /* plans of each state in it */
   double deadline;     /* by orr_clock(); 0: none */
   bool updated;        /* the mean has learned something in this call */
+  bool complete;       /* a whole batch was scored in this call */
+  int piece;           /* plans that stand for a whole batch, for which there is no time; or 0 */
 };
 
 /* Scores the batch of every search: fills returns, order and finite, and remembers the best

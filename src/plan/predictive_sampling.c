@@ -127,5 +127,9 @@ static void update(orr_planner *planner, search *s) {
          (size_t)planner->variables * sizeof(orr_real));
 }
 
-const planner_type predictive_sampling_planner = {
-    .open = open, .sample = sample, .update = update, .repeats_last = true, .executes_best = true};
+const planner_type predictive_sampling_planner = {.open = open,
+                                                  .sample = sample,
+                                                  .update = update,
+                                                  .shrinks = true,
+                                                  .repeats_last = true,
+                                                  .executes_best = true};

@@ -35,5 +35,9 @@ static void update(orr_planner *planner, search *s) {
   memcpy(s->mean, s->best, (size_t)planner->variables * sizeof(orr_real));
 }
 
-const planner_type random_shooting_planner = {
-    .open = open, .sample = sample, .update = update, .executes_best = true, .discrete = true};
+const planner_type random_shooting_planner = {.open = open,
+                                              .sample = sample,
+                                              .update = update,
+                                              .shrinks = true,
+                                              .executes_best = true,
+                                              .discrete = true};

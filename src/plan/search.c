@@ -1,7 +1,7 @@
 /* search.c - a planner at work: what is kept between calls, and the loop over iterations with its
    clock. How long a plan takes to score is learned from call to call, so that iterations end in
-   time. Where a whole population would not, pieces of it are tried: the best of some is better than
-   none. */
+   time; a few plans of the first call tell. Where a whole population would not, a smaller one that
+   does takes its place: to refit to a few plans, and more than once, is better than not at all. */
 #include <math.h>
 #include <string.h>
 
@@ -120,6 +120,8 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   planner->objective = objective;
   planner->request = request;
   planner->updated = false;
+  planner->complete = false;
+  planner->piece = 0;
   uint64_t bits[4];
   for (int i = 0; i < 4; i++) bits[i] = orr_random_bits(&planner->random);
   uint64_t key = bits[0] << 32 | bits[1];
@@ -171,18 +173,46 @@ static int whole_batch(const orr_planner *planner) {
   return planner->type->batch ? planner->type->batch(planner) : planner->population;
 }
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+
+/* Planners that follow derivatives count on all of their candidates. */
+static bool can_shrink(const orr_planner *planner) {
+  return planner->type->shrinks && !planner->wants_gradients;
+}
+
+/* Iterations that a smaller population is to leave time for. */
+enum { ROUNDS = 4 };
+
 /* How many plans of each state to score next, all of them being `whole`; 0: time is up. Pieces are
    halves of halves, so that objectives meet few sizes; the first ever finds out how long plans
-   take. */
+   take, and something is always tried. */
 static int next_batch(const orr_planner *planner, int whole) {
-  int least = planner->proposals + 1, piece = whole;
+  int least = planner->proposals + 1, piece = whole, rounds = planner->last + 1;
   if (planner->deadline <= 0) return whole;
   double left = planner->deadline - orr_clock();
   double most = planner->pace > 0 ? left / (planner->pace * planner->states) : whole / 16.0;
+  if (planner->piece) {
+    piece = smaller(planner->piece, whole);
+    return piece <= most ? piece : 0;
+  }
   if (most >= whole) return whole;
   if (planner->updated) return 0;
+  bool nothing_yet = planner->searches[0].scored == 0;
+  if (planner->pace > 0 && can_shrink(planner)) most /= smaller(rounds, ROUNDS);
   while (piece > most && piece / 2 >= least) piece /= 2;
-  return piece <= most || planner->iteration == 0 ? piece : 0;
+  return piece <= most || nothing_yet ? piece : 0;
+}
+
+/* The elites that a batch has, in proportion. */
+static int elites_of(const orr_planner *planner, int whole) {
+  return (int)((int64_t)planner->ranked * planner->batch / whole);
+}
+
+/* Whether the batch in hand can stand for a whole one. */
+static bool may_refit(const orr_planner *planner, int whole) {
+  if (planner->batch == whole) return true;
+  return can_shrink(planner) && planner->pace > 0 &&
+         elites_of(planner, whole) >= smaller(planner->ranked, 2);
 }
 
 /* The longest that a plan took lately. */
@@ -209,10 +239,13 @@ static orr_status iterate(orr_planner *planner, int whole) {
     if (planner->proposals && (!climbs || planner->iteration == 0)) add_proposals(planner, i);
   }
   orr_status status = planner_score(planner);
-  if (status || planner->batch < whole) return status;
+  if (!status && planner->batch == whole) planner->complete = true;
+  if (status || !may_refit(planner, whole)) return status;
   planner->updated = true;
+  if (planner->batch < whole) planner->piece = planner->batch;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
+    s->elites = smaller(elites_of(planner, whole), s->finite);
     if (s->finite > 0 && !s->done) type->update(planner, s);
   }
   return ORR_OK;
@@ -233,6 +266,7 @@ static orr_status search_plans(orr_planner *planner, double *overrun) {
     int whole = whole_batch(planner);
     planner->batch = next_batch(planner, whole);
     if (!planner->batch) break;
+    bool tells_pace = planner->pace <= 0 && planner->batch < whole;
     double start = planner->deadline > 0 ? orr_clock() : 0;
     status = iterate(planner, whole);
     if (start > 0) learn_pace(planner, orr_clock() - start);
@@ -242,8 +276,9 @@ static orr_status search_plans(orr_planner *planner, double *overrun) {
       break;
     }
     if (status) break;
-    planner->iteration++;
+    if (!tells_pace) planner->iteration++;
   }
+  if (!planner->iteration && planner->searches[0].scored) planner->iteration = 1;
   *overrun = planner->deadline > 0 ? orr_clock() - planner->deadline : 0;
   if (*overrun < 0) *overrun = 0;
   return status;
@@ -277,6 +312,7 @@ static void fill_result(orr_planner *planner, int state, double overrun, orr_pla
                               .scored = s->scored,
                               .non_finite = s->non_finite,
                               .usable = usable,
+                              .shrunk = s->scored > 0 && !planner->complete,
                               .overrun = overrun};
 }
 

@@ -72,6 +72,12 @@ local own = orrery.mpc { env = walker, constraint = task.constraint[1], planner 
 local returns, violations = own:objective():score(start, plans, { violations = true })
 near(returns[1], 1 + 2 + 3 + 4, 1e-5)
 near(violations[1], 0.75, 1e-5)
+-- where no plan keeps it, the note says so
+local hopeless = orrery.mpc { env = walker, constraint = { event = function() return true end, below = 0.01 },
+  planner = orrery.plan.cem { horizon = 5 } }
+assert(select(2, hopeless:act(walker:reset(1))) == "breaks a constraint" and hopeless:statistics().violations == 1)
+assert(select(2, own:act(walker:reset(1))) == nil and own:statistics().violations == 0)
+
 -- a planner keeps to the constraint: the best plan goes no further than 1
 local kept = orrery.mpc { env = walker, constraint = { event = function(_, _, next) return next.x > 1 end, below = 0.5 },
   planner = orrery.plan.cem { horizon = 5, population = 200 } }

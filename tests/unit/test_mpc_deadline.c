@@ -52,6 +52,28 @@ Test(mpc_deadline, of_a_population_that_is_too_large_as_much_is_tried_as_fits) {
   close_rig(&rig);
 }
 
+Test(mpc_deadline, a_smaller_population_is_refitted_to) {
+  struct rig rig;
+  orr_mpc_options options = orr_mpc_options_defaults();
+  options.seconds = 0.2;
+  open_rig(&rig, "cem", NULL, 0, &options);
+  rig.drive.each = 1e-3; /* 400 plans: 0.4 s, half of them would leave no time to refit */
+  orr_mpc_statistics statistics;
+  for (int i = 0; i < 3; i++) {
+    orr_real x = -9, action;
+    orr_mpc_act(rig.mpc, &x, &action, NULL);
+  }
+  orr_mpc_get_statistics(rig.mpc, &statistics);
+  cr_expect_eq(statistics.shrunk, 3);
+  cr_expect_gt(statistics.iterations, 3);
+  rig.drive.each = 0;
+  orr_mpc_set_budget(rig.mpc, 0, 1000);
+  act(&rig, -9, ORR_OK, ORR_MPC_PLANNED);
+  orr_mpc_get_statistics(rig.mpc, &statistics);
+  cr_expect(statistics.shrunk == 3 && statistics.violations == 0);
+  close_rig(&rig);
+}
+
 Test(mpc_deadline, an_iteration_that_is_cut_short_is_as_if_it_had_not_been) {
   struct rig whole, cut;
   orr_mpc_options options = orr_mpc_options_defaults();

@@ -205,6 +205,38 @@ Test(plan, a_time_limit_makes_one_iteration_at_least) {
   orr_engine_free(engine);
 }
 
+/* Its first few plans only tell how long they take. */
+Test(plan, the_first_call_with_a_limit_plans_as_one_without) {
+  orr_engine *engine = new_engine(1);
+  struct bowl bowl = new_bowl();
+  orr_objective *objective = new_objective(engine, &bowl);
+  const char *names[] = {"cem",
+                         "icem",
+                         "random_shooting",
+                         "mppi",
+                         "pddm",
+                         "predictive_sampling",
+                         "enumerated_shooting",
+                         "gradient"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    orr_planner *free = new_planner(engine, names[i], NULL, 0),
+                *limited = new_planner(engine, names[i], NULL, 0);
+    orr_plan_result wanted = run(free, objective), result;
+    orr_real observation = 0;
+    orr_plan_request request = orr_plan_request_defaults();
+    request.observation = &observation;
+    request.seconds = 1000;
+    cr_assert_eq(orr_planner_plan(limited, objective, &request, &result), ORR_OK);
+    cr_expect_arr_eq(result.plan, wanted.plan, 2 * HORIZON * sizeof(orr_real), "%s", names[i]);
+    cr_expect(result.iterations == wanted.iterations && !result.shrunk, "%s", names[i]);
+    cr_expect_gt(result.scored, wanted.scored);
+    orr_planner_free(free);
+    orr_planner_free(limited);
+  }
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
 Test(plan, a_failing_objective_and_an_interrupt_stop_planning) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
