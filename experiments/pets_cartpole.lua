@@ -100,7 +100,7 @@ for number = 1, options.seeds do
   orrery.seed(seed)
   run:progress((number - 1) / options.seeds, ("seed %d: baselines"):format(seed))
   local pushed, swung = orrery.replay { env = env }, orrery.replay { env = env } -- never trained on
-  local given = { task = task, episodes = options.baseline_episodes, seed = 1000 + seed } -- not those learned from
+  local given = { task = task, episodes = options.baseline_episodes, seed = 500 + seed } -- not those learned from
   given.replay = pushed
   random[number] = orrery.evaluate(env, orrery.policy.random(env), given).mean
   given.replay = swung

@@ -232,7 +232,8 @@ function loop.replan(options)
   return replan("loop.replan", options, {}, function() return orrery.plan.cem {} end)
 end
 
---- orrery.loop.pets(options): as loop.replan, with the defaults of PETS (Chua et al. 2018, algorithm 1):
+--- orrery.loop.pets(options): as loop.replan, with the defaults of PETS (Chua et al. 2018, algorithm 1; but for the
+--- model's bounded_noise):
 --- a bootstrap ensemble of 5 probabilistic nets, 20 particles that keep their net (TS-infinity), the
 --- cross-entropy method with 400 plans, 40 elites, 5 iterations and a horizon of 25.
 function loop.pets(options)

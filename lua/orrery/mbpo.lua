@@ -162,9 +162,10 @@ end
 
 --- mbpo:load(path): as agent:load.
 function Mbpo:load(path)
-  sac.Sac.load(self, path)
-  self.model:load(path .. ".model")
+  local take_model = self.model:read_file(path .. ".model") -- before anything is changed
   local tensors, count = orrery.load_tensors(path .. ".imagined"), nil
+  sac.Sac.load(self, path)
+  take_model()
   self.model.fits, self.refit_at, count = table.unpack(tensors.counts:totable())
   local rounds = {}
   for i = 1, count do

@@ -11,7 +11,7 @@ local orrery = require "orrery"
 local check = require "orrery.check"
 local trace = require "orrery.trace"
 
-local UNSEEN = 3e38 -- far out, but finite: files hold no other numbers
+local FAR = 3e38 -- far out, but finite: files hold no other numbers
 
 local Model = {}
 Model.__index = Model
@@ -78,9 +78,10 @@ end
 ---                  with hardly any noise
 ---   layer_norm     false
 ---   bounded        true: predicted states stay within the observation's bounds
----   bounded_noise  true: draws leave the range that each number had in the data only if the mean does; false: as
+---   bounded_noise  true: where the mean of a number is in the range that the states of the last fit had, and by 2
+---                  deviations of a step's change beyond, draws are, too; elsewhere they are the mean. false: as
 ---                  published. One Gaussian that has to tell both "on" and "far down" tells "far up" as well, and
----                  plans would be after that
+---                  plans would be after that; but far outside of the data draws know no risk
 ---   init           "truncated_normal": how weights start
 ---   seed           0: of first weights, bootstrap, shuffling
 ---   events         none; { fallen = function(s, a, next) return next.height < -15 end }: whether each event
@@ -112,7 +113,7 @@ local function new(options)
   self.input_mean, self.input_scale = orrery.zeros(states + actions), orrery.ones(states + actions)
   self.target_mean, self.target_scale = orrery.zeros(states), orrery.ones(states)
   self.target_inverse = orrery.ones(states)
-  self.seen_low, self.seen_high = orrery.full(-UNSEEN, { states }), orrery.full(UNSEEN, { states })
+  self.noise_low, self.noise_high = orrery.full(-FAR, { states }), orrery.full(FAR, { states })
   if o.probabilistic then
     local shape = o.members > 1 and { o.members, states } or { states }
     self.low, self.high = orrery.full(log_variance[1], shape), orrery.full(log_variance[2], shape)
@@ -260,8 +261,8 @@ function Model:drawn(mean, deviation)
   if not deviation then return self:within_bounds(mean) end
   local next = mean + deviation * trace.normal(self.states)
   if self.options.bounded_noise then
-    next = orrery.max(next, orrery.min(mean, self.seen_low))
-    next = orrery.min(next, orrery.max(mean, self.seen_high))
+    local inside = orrery.less_equal(self.noise_low, mean) * orrery.less_equal(mean, self.noise_high)
+    next = orrery.where(inside, orrery.clamp(next, self.noise_low, self.noise_high), mean)
   end
   return self:within_bounds(next)
 end

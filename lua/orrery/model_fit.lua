@@ -111,9 +111,11 @@ local function inverse(x)
   return orrery.where(zero, 0, 1 / orrery.where(zero, 1, x))
 end
 
+-- Of draws, by how many deviations of a step's change they may go past what was seen.
+local MARGIN = 2
+
+-- x, y: what the net learns from; next: all states that were reached.
 local function normalise(model, x, y, next)
-  model.seen_low:assign(next:min_along(1))
-  model.seen_high:assign(next:max_along(1))
   local mean, deviation = measure(x)
   model.input_mean:assign(mean)
   model.input_scale:assign(inverse(deviation))
@@ -121,6 +123,8 @@ local function normalise(model, x, y, next)
   model.target_mean:assign(mean)
   model.target_scale:assign(deviation)
   model.target_inverse:assign(inverse(deviation))
+  model.noise_low:assign(next:min_along(1) - MARGIN * deviation)
+  model.noise_high:assign(next:max_along(1) + MARGIN * deviation)
 end
 
 local function target_of(model, y) return (y - model.target_mean) * model.target_inverse end
@@ -265,7 +269,7 @@ return function(model, replay, options)
   for i, tensor in ipairs(tensors) do before[i] = tensor:copy() end
 
   local batch = { x = x:gather(train), y = y:gather(train) }
-  normalise(model, batch.x, batch.y, data.next_observation:gather(train))
+  normalise(model, batch.x, batch.y, data.next_observation)
   local update = training_update(model, o)
   local evaluate = held and evaluator(model, x:gather(held), y:gather(held))
   local best, watch = training.watcher(model.members, keeping.keep, o.patience, o.improvement)

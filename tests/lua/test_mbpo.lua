@@ -178,6 +178,11 @@ for _, other in ipairs { { trained(2) }, { trained(2, true) } } do
   end
   assert(one.imagined.next_observation:same(other[1].imagined.next_observation))
 end
+-- what does not fit changes nothing
+local other = small { model = { members = 3, hidden = { 16 }, activation = "relu" }, retain = 2 }
+local kept = other.actor:parameters()[1]:copy()
+fails("activation: silu in the file, but relu here", function() other:load(path) end)
+assert(other.actor:parameters()[1]:same(kept) and #other.replay == 0)
 for _, ending in ipairs { "", ".replay", ".model", ".imagined" } do os.remove(path .. ending) end
 
 -- ---- it learns: a cart on rails is brought to the middle and held there

@@ -124,23 +124,38 @@ for _, bounded in ipairs { true, false } do
   assert((inside:slice(1, 1, 3):max() <= 0.5 and out:slice(1, 1, 4):min() >= -0.5) == bounded)
 end
 
--- ---- draws leave the range of the data only where the mean does
+-- ---- draws stay near the data, and are the mean elsewhere
 
-assert(even.seen_low:same(train.next_observation:min_along(1)) and even.seen_high:same(train.next_observation:max_along(1)))
-for _, bounded in ipairs { true, false } do
-  local m = new_model { bounded_noise = bounded }
+-- all rows count, those held out too
+local reached, past = train.next_observation, 2 * model.target_scale
+assert(model.noise_low:close_to(reached:min_along(1) - past, 1e-5))
+assert(model.noise_high:close_to(reached:max_along(1) + past, 1e-5))
+local function inside(x) return orrery.less_equal(orrery.abs(x), 0.5) end
+for _, options in ipairs { {}, { bounded_noise = true }, { bounded_noise = false } } do
+  local m, bounded = new_model(options), options.bounded_noise ~= false
   m:load(saved)
-  assert(m.seen_high:same(model.seen_high) and m.seen_low:same(model.seen_low))
-  m.seen_low:assign(0)
-  m.seen_high:assign(0)
-  local mean = m:rollout(start, plan:slice(1, 1, 2))
-  local out = m:rollout(start, plan:slice(1, 1, 2), { sample = true })
-  local past = orrery.max(out - orrery.max(mean, 0), orrery.min(mean, 0) - out)
-  assert((past:max() <= 1e-6) == bounded and not out:close_to(mean, 1e-3), tostring(past:max()))
+  assert(m.noise_high:same(model.noise_high) and m.noise_low:same(model.noise_low))
+  m.noise_low:assign(-0.5)
+  m.noise_high:assign(0.5)
+  local mean = m:rollout(test.observation, orrery.zeros(200, 1, 1))
+  local drawn = m:rollout(test.observation, orrery.zeros(200, 1, 1), { sample = true })
+  local near, moved = inside(mean), 1 - orrery.equal(mean, drawn)
+  assert((near * moved):sum() > 100 and (1 - near):sum() > 100)
+  assert(((near * (1 - inside(drawn))):max() == 0) == bounded)
+  assert((((1 - near) * moved):max() == 0) == bounded)
 end
+assert(new_model().noise_low:max() < -1e38 and new_model().noise_high:min() > 1e38)
+
+-- ---- a file says what its numbers stand for, and whether they were ever fitted
+
+fails("activation: silu in the file, but relu here", function() new_model { activation = "relu" }:load(saved) end)
+local turned = orrery.space { { "velocity" }, { "position" }, { "mass" } }
+fails("observation: position, velocity, mass in the file, but velocity, position, mass here",
+  function() new_model { observation = turned }:load(saved) end)
+new_model():save(saved)
+local still_new = new_model():load(saved)
+assert(not still_new.fitted and #still_new.elites == 3)
 os.remove(saved)
--- and what was never fitted has seen nothing that would bound it
-assert(new_model().seen_low:max() < -1e38 and new_model().seen_high:min() > 1e38)
 
 -- ---- audit: better than no change, and the constant field exact
 

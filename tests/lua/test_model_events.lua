@@ -62,6 +62,8 @@ blurred:fit(data, training)
 local function off(m) return math.abs((m:predict({ { 1 } }, { { 0.5 } })):mean() - 1.25) end
 assert(off(model) < 0.1, off(model))
 assert(off(blurred) > 0.3, off(blurred))
+-- but draws may go where it led
+assert(orrery.less_equal(model.noise_low, data.next_observation:min_along(1)):min() == 1)
 -- both sources of labels are the same here
 local flagged = new_model({ fallen = { terminated = true }, right = function(_, _, next) return next.x > 1 end })
 flagged:fit(data, training)

@@ -74,4 +74,4 @@ local once, rows = listing:match "^once:\n(.-)\nrows:(.*)$"
 assert(once and once:find("mul [^\n]*4x32") and once:find("mul [^\n]*32x6"), listing)
 assert(not rows:find "softplus" and not rows:find " exp " and select(2, rows:gsub(" sigmoid ", "")) == 1)
 local _, products = rows:gsub(" mul [^\n]*  3\n", "")
-assert(products == 3, listing) -- exp(high) sigmoid, target_scale deviation, deviation noise
+assert(products == 4, listing) -- exp(high) sigmoid, target_scale deviation, deviation noise, both bounds of the noise
