@@ -151,7 +151,7 @@ local CHAPTERS = {
   { "Pictures", "canvas", "image" },
   { "Scripts, runs and the engine", "options", "run", "json", "engine" },
 }
-local INSIDE = { calibration = true, identifiers = true, reward_head = true, model_events = true, model_score = true,
+local INSIDE = { calibration = true, identifiers = true, reward_head = true, model_events = true, model_data = true, model_score = true,
   model_training = true, mpc_objective = true,
   relabel_custom = true, relabel_rewards = true, relabel_sample = true, agent_tasks = true, agent_evaluation = true,
   deterministic = true,

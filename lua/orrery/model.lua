@@ -325,6 +325,7 @@ end
 function Model:rollout(s, plan, options)
   is_model(self, "rollout")
   local o = check.options("rollout options", options, { sample = false, seed = 0 })
+  if plan == nil then check.fail("rollout: plans are missing: rows x steps x %d numbers", self.actions) end
   s, plan = batch_of(s, self.states, "states"), orrery.tensor(plan)
   if plan:axes() ~= 3 or plan:size(1) ~= s:size(1) or plan:size(3) ~= self.actions then
     check.fail("rollout: plans must be %d x steps x %d, not %s", s:size(1), self.actions,

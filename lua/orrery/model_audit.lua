@@ -2,6 +2,7 @@
 --- predicting no change.
 local orrery = require "orrery"
 local check = require "orrery.check"
+local model_data = require "orrery.model_data"
 
 local Audit = {}
 Audit.__index = Audit
@@ -70,6 +71,7 @@ return function(model, replay, options)
   local longest = 0
   for _, horizon in ipairs(o.horizons) do longest = math.max(longest, horizon) end
   if longest < 1 then check.fail("audit options: horizons must be 1 or more") end
+  model_data.check(model, replay, "audit")
   local data = replay
   if type(replay) ~= "table" then
     data = replay:windows(o.windows, longest, { stream = orrery.stream(o.seed) })

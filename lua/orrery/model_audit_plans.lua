@@ -3,6 +3,7 @@
 --- plans promise more than they bring, and more so than random ones: the exploitation gap.
 local orrery = require "orrery"
 local check = require "orrery.check"
+local trace = require "orrery.trace"
 
 local Audit = { __name = "audit of plans" }
 Audit.__index = Audit
@@ -68,6 +69,35 @@ local function each_state(env, policy, o, visit)
   end
 end
 
+-- The task as the world can tell it: a learned event is what its label says, and where its label is that the episode
+-- ended, the environment ends it itself. Constraints choose plans, and change no return.
+local function in_the_world(model, given)
+  if type(given) ~= "table" or trace.is_interpreted(given) or not model.events then return given end
+  local task, labels = {}, {}
+  for name, value in pairs(given) do task[name] = value end
+  for name, event in pairs(model.events.list) do labels[name] = event.label end
+  local termination = {}
+  local list = type(given.termination) == "table" and not trace.is_interpreted(given.termination) and given.termination
+    or { given.termination }
+  for _, entry in ipairs(list) do
+    if type(entry) ~= "string" or labels[entry] then termination[#termination + 1] = labels[entry] or entry end
+  end
+  task.termination, task.constraint = termination, nil
+  local reward = given.reward
+  if type(reward) ~= "function" then return task end
+  function task.reward(s, a, next, t, values)
+    local all = {}
+    for name in pairs(given.inputs or {}) do all[name] = values[name] end
+    for name, label in pairs(labels) do
+      local happened = label(s, a, next)
+      if happened == true or happened == false then happened = happened and 1 or 0 end
+      all[name] = happened
+    end
+    return reward(s, a, next, t, all)
+  end
+  return task
+end
+
 --- model:audit_plans(env, options): makes plans with the model in states of the environment, and plays
 --- each, open loop, on copies of it; random plans beside them. The environment's state must not be
 --- hidden; it is moved.
@@ -79,6 +109,7 @@ end
 ---   policy     that walks there: the planner itself, in closed loop; "random": at random
 ---   noise      8: how often each plan is played, where the environment is random
 ---   seed       0
+--- What the world pays for events that the model learns follows from their labels.
 --- Answers { optimised, random }, each with means over the states: planned and realised return, gap (the
 --- one less the other), gap_error (its standard error), and plans, a list of { planned, realised, step }.
 --- A planned return is scored anew, by other random numbers than those for which the plan was chosen.
@@ -99,7 +130,8 @@ return function(model, env, options)
     return orrery.mpc { model = model, task = o.task, planner = planner, particles = o.particles, seed = o.seed }
   end
   local mpc = controller() -- makes the plans; another one walks
-  local world = orrery.mpc { env = env, task = o.task, planner = planner, particles = o.noise, seed = o.seed }
+  local world = orrery.mpc { env = env, task = in_the_world(model, o.task), planner = planner, particles = o.noise,
+    seed = o.seed }
   local policy = o.policy == "random" and orrery.policy.random(env)
     or orrery.policy.of(o.policy or controller(), "audit_plans")
   local space, stream = env.action_space, orrery.stream(o.seed, 8)

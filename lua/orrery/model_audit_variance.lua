@@ -3,15 +3,7 @@
 --- has seen nothing.
 local orrery = require "orrery"
 local check = require "orrery.check"
-
--- Tensors observation, action and next_observation of a replay, or of a table of such tensors.
-local function transitions(data, what)
-  if type(data) == "userdata" then data = data:transitions() end
-  if type(data) ~= "table" or not data.observation or not data.action then
-    check.fail("%s: a replay is needed, or a table of tensors observation, action and next_observation", what)
-  end
-  return data
-end
+local model_data = require "orrery.model_data"
 
 -- ---- the predicted variance
 
@@ -55,7 +47,7 @@ local function variance(model, replay)
   if not model.probabilistic then
     check.fail("audit_variance: the model is deterministic; it predicts no variance")
   end
-  local data = transitions(replay, "audit_variance")
+  local data = model_data.transitions(model, replay, "audit_variance")
   local mean, deviation = model:predict(data.observation, data.action)
   local n, scale = data.observation:size(1), model.target_scale:totable()
   local rows, first = setmetatable({}, Variance), 1
@@ -142,12 +134,13 @@ end
 --- 0.5: the spread tells nothing), and the spreads, sorted: deviation over the members of the
 --- predicted change, in deviations of the change of state. print() shows a line, :plot() a picture.
 local function spread(model, seen, shifted)
+  local acts = { "observation", "action" }
   if #model.elites < 2 then
     check.fail("audit_spread: one net cannot disagree with itself; the model needs 2 members or more")
   end
   local result = setmetatable({}, Spread)
-  result.seen = disagreement(model, transitions(seen, "audit_spread"))
-  result.shifted = disagreement(model, transitions(shifted, "audit_spread"))
+  result.seen = disagreement(model, model_data.transitions(model, seen, "audit_spread", acts))
+  result.shifted = disagreement(model, model_data.transitions(model, shifted, "audit_spread", acts))
   result.auroc = area(result.seen, result.shifted)
   return result
 end

@@ -2,6 +2,7 @@
 local orrery = require "orrery"
 local calibration = require "orrery.calibration"
 local check = require "orrery.check"
+local model_data = require "orrery.model_data"
 local trace = require "orrery.trace"
 
 local function need_events(model)
@@ -15,6 +16,7 @@ end
 --- probabilities, each the mean over elites.
 local function predict(model, s, a)
   need_events(model)
+  if a == nil then check.fail("predict_events: actions are missing: rows of %d numbers", model.actions) end
   s, a = orrery.tensor(s), orrery.tensor(a)
   if s:axes() == 1 then s, a = s:insert_axis(1), a:insert_axis(1) end
   if s:axes() ~= 2 or a:axes() ~= 2 or s:size(1) ~= a:size(1) or s:size(2) ~= model.states
@@ -48,7 +50,7 @@ local function audit(model, replay, options)
   need_events(model)
   local o = check.options("audit_events options", options, { bins = 10 })
   if math.type(o.bins) ~= "integer" or o.bins < 1 then check.fail("audit_events options: bins must be 1 or more") end
-  local data = type(replay) == "table" and replay or replay:transitions()
+  local data = model_data.transitions(model, replay, "audit_events")
   local labels = model.events:labels(data)
   local probabilities = predict(model, data.observation, data.action)
   local found = {}

@@ -67,12 +67,14 @@ end
 function Events:labels(data)
   local list = {}
   for i, name in ipairs(self.names) do list[i] = label_of(self, name, self.list[name], data) end
-  local labels = orrery.stack(list, 2)
-  local wrong = orrery.less(orrery.abs(labels - 0.5), 0.5):max()
-  if wrong ~= 0 or not labels:all_finite() or labels:max() > 1 or labels:min() < 0 then
-    check.fail("events: labels must be true and false, or 1 and 0")
+  for i, label in ipairs(list) do
+    for _, value in ipairs(label:totable()) do
+      if value ~= 0 and value ~= 1 then
+        check.fail("event '%s': the label must be true or false, or 1 or 0, not %g", self.names[i], value)
+      end
+    end
   end
-  return labels
+  return orrery.stack(list, 2)
 end
 
 --- events:notice_absent(labels): warns, once, of each event that happened in no fit so far.

@@ -4,45 +4,14 @@
 --- its best, and it is ranked by the error that those very parameters have.
 local orrery = require "orrery"
 local check = require "orrery.check"
+local model_data = require "orrery.model_data"
 local trace = require "orrery.trace"
 local training = require "orrery.model_training"
 
-local function is_replay(value)
-  if type(value) ~= "userdata" then return false end
-  local found, method = pcall(function() return value.transitions end)
-  return found and method ~= nil
-end
-
--- "observation x, y; action u": the fields of two spaces.
-local function fields_of(observation, action)
-  return ("observation %s; action %s"):format(table.concat(observation.names, ", "),
-    table.concat(action.names, ", "))
-end
-
--- Refuses data of other sizes, and a replay of other fields.
-local function check_fit(model, replay, size)
-  model.refuse_while_planning "fit"
-  local env = type(replay) == "userdata" and replay.env
-  if env and (table.concat(env.observation_space.names, " ") ~= table.concat(model.observation.names, " ")
-      or table.concat(env.action_space.names, " ") ~= table.concat(model.action.names, " ")) then
-    check.fail("fit: the replay is of another environment: it has %s; the model has %s",
-      fields_of(env.observation_space, env.action_space), fields_of(model.observation, model.action))
-  end
-  if size ~= model.states + model.actions then
-    check.fail("fit: the data have %d numbers in observation and action; the model has %d: %s", size,
-      model.states + model.actions, fields_of(model.observation, model.action))
-  end
-end
-
 -- Observation, action, change of state, episode: as tensors, from a replay or a table of tensors.
-local function read(replay)
-  if type(replay) ~= "table" and not is_replay(replay) then
-    check.fail("fit: a replay is needed, as in model:fit(replay), or a table of tensors, not %s",
-      replay == nil and "nothing" or "a " .. type(replay))
-  end
-  local data = type(replay) == "table" and replay or replay:transitions()
+local function read(model, replay)
+  local data = model_data.transitions(model, replay, "fit")
   for _, name in ipairs { "observation", "action", "next_observation" } do
-    if not data[name] then check.fail("fit: the data have no '%s'", name) end
     if not data[name]:all_finite() then
       check.fail("fit: %s holds numbers that are not finite", name)
     end
@@ -254,8 +223,8 @@ end
 return function(model, replay, options)
   local o = check.options("fit options", options, defaults)
   check_ranges(o, model)
-  local x, y, episodes, data = read(replay)
-  check_fit(model, replay, x:size(2))
+  model.refuse_while_planning "fit"
+  local x, y, episodes, data = read(model, replay)
   model.fits = (model.fits or 0) + 1
   local stream = orrery.stream(o.seed or model.options.seed, model.fits)
   local train, held = split(x:size(1), episodes, o, stream)
@@ -302,6 +271,8 @@ return function(model, replay, options)
     else
       for i, tensor in ipairs(tensors) do tensor:assign(before[i]) end
     end
+    local is_own = type(problem) == "string" and problem:find "^%S*lua/orrery/" -- told at the script's line
+    if is_own then check.fail("fit: %s", check.without_place(problem)) end
     error(problem, 0)
   end
   if evaluate then

@@ -73,7 +73,7 @@ local function functions_of(o, make, is_due, inputs)
   return functions
 end
 
---- orrery.mpc(options)
+--- orrery.mpc(options): plans at every step, and gives the action to take.
 ---   model         a learned model to plan with; or
 ---   env           an environment, to plan with its true dynamics from the state it is in; or
 ---   objective     whatever scores plans: see orrery.objective
@@ -134,6 +134,18 @@ return function(options)
   local sources = (o.model and 1 or 0) + (o.env and 1 or 0) + (o.objective and 1 or 0)
   if sources ~= 1 then
     check.fail("mpc options: one of model, env and objective is needed%s", sources > 1 and ", not several" or "")
+  end
+  if type(o.env) == "table" and o.env.take_as_fitted then
+    check.fail("mpc options: env is a learned model: give it as `model`, as in { model = model, task = task }")
+  end
+  if o.env ~= nil then check.env("mpc options", o.env, "{ env = %s }") end
+  if o.model ~= nil and (type(o.model) ~= "table" or not o.model.objective) then
+    check.fail("mpc options: model must be a learned model, as in { model = orrery.model { env = env } }, not a %s; an "
+      .. "environment, to plan with its true dynamics, is `env`", type(o.model))
+  end
+  if o.objective ~= nil and type(o.objective) ~= "userdata" then
+    check.fail("mpc options: objective must be one that orrery.objective made, as in orrery.objective.program(...), not a "
+      .. "%s", type(o.objective))
   end
   o.planner = o.planner or orrery.plan.cem {}
   if type(o.planner) ~= "table" or not o.planner.horizon then

@@ -83,7 +83,12 @@ local function read_inputs(given, events)
     end
     if reserved[name] then check.fail("task: an input cannot be called '%s', which a rollout has itself", name) end
     local value = given[name]
-    inputs.values[name] = type(value) == "number" and orrery.full(value) or orrery.tensor(value)
+    if type(value) ~= "number" and not orrery.is_tensor(value) and (type(value) ~= "table" or value[1] == nil) then
+      check.fail("task: the input '%s' must be a number, a tensor or a list of numbers, not a %s", name,
+        type(value) == "table" and "table of named fields" or type(value))
+    end
+    local is_ready = orrery.is_tensor(value) and value:dtype() == "real"
+    inputs.values[name] = is_ready and value or type(value) == "number" and orrery.full(value) or orrery.tensor(value)
   end
   return inputs
 end
@@ -119,8 +124,9 @@ end
 ---                 one, is to happen within the horizon with a lower probability
 ---   value         function(s): adds what is to come after the horizon
 ---   policy        function(s): proposes plans
----   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes. Functions get them,
----                 with the probabilities of learned events, in a table as their last argument: given.goal
+---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes; or who changes the
+---                 tensor's numbers. Functions get them, with the probabilities of learned events, in a table as
+---                 their last argument: given.goal
 function task.read(given, events, extra)
   if is_function(given) then check_called(given, "task") end
   if is_function(given) then given = { reward = given } end

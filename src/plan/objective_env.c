@@ -75,6 +75,11 @@ static orr_status make_copies(simulator *sim) {
 /* Planning for one environment while another one is stepped would go unnoticed otherwise. */
 static orr_status check_observation(simulator *sim, const orr_real *given) {
   if (!given || sim->options.any_observation) return ORR_OK;
+  if (orr_env_ended(sim->env) && orr_env_steps(sim->env) == 0)
+    return engine_fail(sim->engine, ORR_STATE,
+                       "environment '%s', on which plans are tried, has not begun: reset it, and "
+                       "plan for the one that is stepped",
+                       orr_env_name(sim->env));
   if (orr_env_observe(sim->env, sim->seen)) return ORR_OK; /* it cannot tell */
   for (int i = 0; i < sim->observation; i++) {
     double apart = fabs((double)given[i] - (double)sim->seen[i]);

@@ -83,7 +83,34 @@ refused(function() orrery.model { env = env, members = 1, hidden = { 8 }, probab
 os.remove(path)
 assert(not tostring(select(2, pcall(function() single:load(path) end))):find "other options")
 
+for _, name in ipairs { "audit", "audit_variance", "audit_spread" } do
+  local many = orrery.model { env = env, members = 2, hidden = { 8 } }
+  refused(function() many[name](many) end, name .. ": a replay is needed", "not nothing")
+  refused(function() many[name](many, elsewhere, name == "audit_spread" and elsewhere or nil) end, name .. ": the replay is of another environment")
+end
+refused(function() single:rollout { 1, 0, 0 } end, "rollout: plans are missing: rows x steps x 1 numbers")
+local ten = orrery.zeros(10, 3)
+refused(function() single:fit { observation = ten, action = orrery.zeros(10, 2), next_observation = ten } end,
+  "fit: action must be 10 rows of 1 numbers, not 10 x 2; the model has observation cos, sin, velocity; action torque")
+refused(function() single:fit { observation = ten, action = orrery.zeros(9, 1), next_observation = ten } end,
+  "fit: action must be 10 rows of 1 numbers, not 9 x 1")
+refused(function() single:fit(replay, { epochs = 40, learning_rate = 1e6 }) end, "fit: update", "not finite")
+
 -- ---- nets, gradients, planning
+
+refused(function() return orrery.mpc { env = single } end, "env is a learned model: give it as `model`")
+refused(function() return orrery.mpc { model = env, task = function() return 0 end } end, "model must be a learned model")
+refused(function() return orrery.mpc { env = "pendulum" } end, "as in { env = orrery.env \"pendulum\" }")
+refused(function() return orrery.mpc { objective = function() end } end, "objective must be one that orrery.objective made")
+refused(function()
+  return orrery.mpc { env = env, task = { reward = function() return 0 end, inputs = { goal = { x = 1 } } } }
+end, "the input 'goal' must be a number, a tensor or a list of numbers")
+refused(function() return orrery.mpc { env = orrery.env { name = "still", observation = { "x" },
+  action = { { "u", low = -1, high = 1 } }, state = { "x" },
+  reset = function(self) self.x = 1 return { x = 1 } end, step = function(self) return { x = self.x }, 0, false end,
+  observe = function(self) return { x = self.x } end,
+  get_state = function(self) return { x = self.x } end, set_state = function(self, s) self.x = s.x end }
+}:act { x = 1 } end, "environment 'still', on which plans are tried, has not begun: reset it")
 
 refused(function() return orrery.nn.mlp { inputs = 3, outputs = 2, hiden = {} } end, "did you mean 'hidden'")
 refused(function() return net(1) end, "takes 2, or rows of that, not a single number")

@@ -140,6 +140,25 @@ assert(goes {} > 3)
 assert(goes { constraint = { event = "fallen", below = 0.1 } } < 2.5)
 assert(goes { task = { reward = function(_, _, next) return next.x end, termination = "fallen", afterwards = -20 } } < 2.5)
 
+-- ---- plans held against the world, which has no learned events, but what they were learned from
+
+local cliff = orrery.env { name = "cliff walk", max_steps = 20, observation = { { "x", low = -3, high = 3 } },
+  action = { { "u", low = -1, high = 1 } },
+  reset = function(self) self.x = 0.4 return { x = self.x } end,
+  step = function(self, a, random)
+    local falls = random:uniform() < probability(self.x, a.u)
+    self.x = falls and -3 or math.max(-3, math.min(3, self.x + 0.5 * a.u))
+    return { x = self.x }, 0, false
+  end,
+  observe = function(self) return { x = self.x } end,
+  get_state = function(self) return { x = self.x } end, set_state = function(self, state) self.x = state.x end,
+  state = { "x" } }
+local audited = model:audit_plans(cliff, { planner = planner, states = 2, every = 2, noise = 100, particles = 50,
+  task = { reward = function(_, _, next, _, given) return next.x - given.gain * given.right end, inputs = { gain = 2 },
+    termination = "fallen", afterwards = -20, constraint = { event = "right", below = 0.9 } } })
+near(audited.optimised.gap, 0, 1.5, "gap")
+assert(audited.optimised.planned > audited.random.planned)
+
 -- ---- mistakes
 
 fails("did you mean 'fallen'", orrery.mpc, { model = model, task = { reward = forward.reward, termination = "falen" } })
@@ -148,7 +167,11 @@ fails("an event is learned", orrery.mpc, { model = bare, task = forward, constra
 fails("give a function", new_model, { fallen = {} })
 fails("did you mean 'terminated'", new_model, { fallen = { terminatd = true } })
 fails("learns no events", function() bare:audit_events(fresh) end)
-fails("labels must be", function() new_model({ odd = function() return 0.5 end }):fit(data, training) end)
+fails("event 'odd': the label must be true or false, or 1 or 0, not 0.5", function()
+  new_model({ odd = function() return 0.5 end }):fit(data, training)
+end)
+fails("predict_events: actions are missing", function() model:predict_events { 0.4 } end)
+fails("audit_events: a replay is needed", function() model:audit_events() end)
 fails("needs 'terminated'", function()
   new_model({ fallen = { terminated = true } }):fit({ observation = data.observation, action = data.action,
     next_observation = data.next_observation })

@@ -72,6 +72,16 @@ local own = orrery.mpc { env = walker, constraint = task.constraint[1], planner 
 local returns, violations = own:objective():score(start, plans, { violations = true })
 near(returns[1], 1 + 2 + 3 + 4, 1e-5)
 near(violations[1], 0.75, 1e-5)
+-- an input that is a tensor is that tensor, whoever writes to it
+local wanted = orrery.tensor { 0.5 }
+local follower = orrery.mpc { env = walker, planner = orrery.plan.cem { horizon = 2 },
+  task = { reward = function(_, _, next, _, given) return -(next.x - given.wanted[1]) ^ 2 end, inputs = { wanted = wanted } } }
+local there = walker:reset(1)
+local function worth() return follower:objective():score(there, orrery.zeros(1, 2, 1))[1] end
+local before = worth()
+wanted[1] = 40
+assert(worth() < before - 1000)
+
 -- where no plan keeps it, the note says so
 local hopeless = orrery.mpc { env = walker, constraint = { event = function() return true end, below = 0.01 },
   planner = orrery.plan.cem { horizon = 5 } }
