@@ -103,8 +103,8 @@ end
 ---   constraint    { event = "fallen", below = 0.05 }, or a list: plans in which the event, a learned one or a
 ---                 function(s, a, next, t), happens within the horizon with a higher probability rank behind
 ---                 all others
----   value         function(s): of the state at the horizon, added to the return, in which all rewards count in full;
----                 such as agent:value(), of a learner
+---   value         function(s): of the state at the horizon, added to the return, in which all rewards count in full,
+---                 as far as the plan did not end before; such as agent:value(), of a learner
 ---   policy        function(s): actions that a planner with the option `proposals`, which it needs, starts from, in the
 ---                 model or on the environment; such as agent:policy()
 ---   seed          0: of the planner's own random numbers
@@ -115,7 +115,7 @@ end
 ---                 a smaller one takes its place, and `shrunk` of mpc:statistics() counts it
 ---   step_seconds  seconds of a step of the environment, where time is real: the last plan is brought forward
 ---                 by the steps whose time has passed; none: by one step for each act. With `background`
----                 orrery.evaluate keeps to it
+---                 orrery.evaluate keeps to it; without it steps go by faster than a thread can plan
 ---   safe_action   for when planning fails and the last plan is used up; 0, within bounds
 ---   background    true: a thread plans meanwhile, and act answers at once with the newest plan; the first act
 ---                 of an episode waits for it, up to `seconds`. For models and built-in environments, and

@@ -136,8 +136,8 @@ a note when something was the matter, the first of: "safe action", when nothing 
 the last plan is used up; "last plan", when no plan had a finite return, none could be scored before
 the deadline, or the observation was not finite, and the last plan goes on; "breaks a constraint",
 when no plan was found that keeps them all, and the one that breaks them least is executed; "late",
-when planning took longer than its limit. The observation is a record, or its numbers as a flat tensor. An error
-in a reward function is raised. */
+when planning took longer than its limit. The observation is a record, or its numbers as a flat
+tensor. An error in a reward function is raised. */
 static int act(lua_State *L) {
   orr_real small_seen[64], small_done[64];
   orr_mpc *mpc = check_mpc(L, 1);
@@ -297,7 +297,8 @@ static int swap(lua_State *L, const char *method) {
 }
 
 /*** mpc:set_task(task): plans for another reward from now on, as orrery.mpc takes it; the last plan
-is where it starts. When the new reward has an error, that is raised and the old one stays. */
+is where it starts, and named inputs are as the new task has them. When the new reward has an error,
+that is raised and the old one stays. */
 static int set_task(lua_State *L) { return swap(L, "set_task"); }
 
 /*** mpc:set_objective(objective): scores plans with another objective from now on: see
@@ -346,28 +347,22 @@ static int disagreement(lua_State *L) {
   return 1;
 }
 
-/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks, violations (acts by
-a plan that breaks a constraint, where none kept them), shrunk (plans for which there was no time to
-score a whole population: a smaller one stood for it, as many plans as leave time for refitting to
-them; fewer plans or steps, or more time, help), plans scored, of these non_finite,
-iterations_per_plan, and the seconds of an act: p50, p99, max, mean, and `margin`,
-the seconds before its limit at which planning ends, as learned; planned_return of the last plan;
-with option `disagreement`, its mean over all plans and max_disagreement. */
+/*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks; violations, acts
+by a plan that breaks a constraint, where none kept them; shrunk, plans for which there was no time
+to score a whole population, so that a smaller one stood for it (fewer plans, fewer steps or more
+time help); plans scored, of these non_finite, iterations_per_plan; the seconds of an act: p50, p99,
+max, mean, and `margin`, the seconds before its limit at which planning ends, as learned;
+planned_return of the last plan; with option `disagreement`, its mean over all plans and
+max_disagreement. */
 static int statistics(lua_State *L) {
   orr_mpc_statistics s;
   orr_mpc_get_statistics(check_mpc(L, 1), &s);
   const struct {
     const char *name;
     int64_t value;
-  } counts[] = {{"acts", s.acts},
-                {"plans", s.plans},
-                {"iterations", s.iterations},
-                {"late", s.late},
-                {"fallbacks", s.fallbacks},
-                {"violations", s.violations},
-                {"shrunk", s.shrunk},
-                {"scored", s.scored},
-                {"non_finite", s.non_finite}};
+  } counts[] = {{"acts", s.acts},     {"plans", s.plans},         {"iterations", s.iterations},
+                {"late", s.late},     {"fallbacks", s.fallbacks}, {"violations", s.violations},
+                {"shrunk", s.shrunk}, {"scored", s.scored},       {"non_finite", s.non_finite}};
   const struct {
     const char *name;
     double value;

@@ -32,7 +32,8 @@ static void check_together(lua_State *L, int index) {
 
 /*** orrery.plan.cem(options), orrery.plan.random_shooting(options), ...: a planner, for orrery.mpc.
 Options that are unknown or out of range are errors; orrery.planners() lists them all. The answer is
-a table of all options, which may be read and changed until an mpc is made of it. */
+a table of all options, which may be read and changed until an mpc is made of it. Actions are
+sought within their bounds; those without, around 0 within about 1: give bounds. */
 static int describe(lua_State *L) {
   int row = (int)lua_tointeger(L, lua_upvalueindex(1)), count;
   const orr_planner_option *options = orr_planner_options_at(row, &count);
@@ -66,6 +67,11 @@ orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions) {
     lua_complain(L, "a planner is wanted, as in orrery.plan.cem { horizon = 20 }, not a %s",
                  luaL_typename(L, index));
   const orr_planner_option *options = orr_planner_options_at(row, &count);
+  const char **names = lua_newuserdatauv(L, ((size_t)count + 2) * sizeof *names, 0);
+  for (int i = 0; i < count; i++) names[i] = options[i].name;
+  names[count] = "planner";
+  names[count + 1] = NULL;
+  lua_check_options(L, index, orr_planner_name_at(row), names);
   orr_planner_setting *settings = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *settings, 0);
   for (int i = 0; i < count; i++) {
     if (lua_getfield(L, index, options[i].name) != LUA_TNUMBER)
@@ -77,7 +83,7 @@ orr_planner *lua_make_planner(lua_State *L, int index, orr_space *actions) {
   orr_planner *planner =
       orr_planner_new(lua_engine(L), orr_planner_name_at(row), actions, settings, count);
   if (!planner) lua_raise(L);
-  lua_pop(L, 2); /* settings, name */
+  lua_pop(L, 3); /* settings, names, name */
   return planner;
 }
 

@@ -98,6 +98,9 @@ refused(function() single:fit(replay, { epochs = 40, learning_rate = 1e6 }) end,
 
 -- ---- nets, gradients, planning
 
+local misspelt = orrery.plan.cem {}
+misspelt.horizn = 3
+refused(function() return orrery.mpc { env = env, planner = misspelt } end, "no option 'horizn'; did you mean 'horizon'?")
 refused(function() return orrery.mpc { env = single } end, "env is a learned model: give it as `model`")
 refused(function() return orrery.mpc { model = env, task = function() return 0 end } end, "model must be a learned model")
 refused(function() return orrery.mpc { env = "pendulum" } end, "as in { env = orrery.env \"pendulum\" }")
