@@ -9,8 +9,7 @@
 typedef struct choices {
   int *values;    /* [actions]: how many each number can have */
   bool *discrete; /* [actions]: they are 0, 1, ... */
-  int64_t
-      stride; /* candidates are plans 0, stride, 2 stride ... modulo their number: all of them */
+  int64_t stride; /* candidate i is plan i stride, modulo their number: each plan once */
 } choices;
 
 static int64_t greatest_divisor(int64_t a, int64_t b) { return b ? greatest_divisor(b, a % b) : a; }

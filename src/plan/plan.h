@@ -130,7 +130,7 @@ struct orr_planner {
   double deadline;     /* by orr_clock(); 0: none */
   bool updated;        /* the mean has learned something in this call */
   bool complete;       /* a whole batch was scored in this call */
-  int piece;           /* plans that stand for a whole batch, for which there is no time; or 0 */
+  int part;            /* plans that stand for a whole batch, for which there is no time; or 0 */
 };
 
 /* Scores the batch of every search: fills returns, order and finite, and remembers the best

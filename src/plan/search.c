@@ -121,7 +121,7 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   planner->request = request;
   planner->updated = false;
   planner->complete = false;
-  planner->piece = 0;
+  planner->part = 0;
   uint64_t bits[4];
   for (int i = 0; i < 4; i++) bits[i] = orr_random_bits(&planner->random);
   uint64_t key = bits[0] << 32 | bits[1];
@@ -180,39 +180,43 @@ static bool can_shrink(const orr_planner *planner) {
   return planner->type->shrinks && !planner->wants_gradients;
 }
 
+/* The elites of a batch, in proportion; where only the best one counts, that. */
+static int elites_of(const orr_planner *planner, int batch, int whole) {
+  int share = (int)((int64_t)planner->ranked * batch / whole);
+  return planner->ranked > 1 ? share : planner->ranked;
+}
+
+/* Whether the batch can stand for a whole one. */
+static bool may_refit(const orr_planner *planner, int batch, int whole) {
+  if (batch == whole) return true;
+  return can_shrink(planner) && planner->pace > 0 &&
+         elites_of(planner, batch, whole) >= smaller(planner->ranked, 2);
+}
+
 /* Iterations that a smaller population is to leave time for. */
 enum { ROUNDS = 4 };
 
-/* How many plans of each state to score next, all of them being `whole`; 0: time is up. Pieces are
-   halves of halves, so that objectives meet few sizes; the first ever finds out how long plans
-   take, and something is always tried. */
+/* The part of a batch that fits, of `most` plans that there is time for. Parts are halves of halves,
+   so that objectives meet few sizes; as small as leaves time to refit to several of them, if that
+   is possible with so few. */
+static int part_of(const orr_planner *planner, int whole, double most) {
+  int least = planner->proposals + 1, part = whole;
+  double share = most / smaller(planner->last + 1, ROUNDS);
+  while (part > share && part / 2 >= least && may_refit(planner, part / 2, whole)) part /= 2;
+  while (part > most && part / 2 >= least) part /= 2;
+  return part;
+}
+
+/* How many plans of each state to score next, all of them being `whole`; 0: time is up. The first
+   part ever finds out how long plans take, and something is always tried. */
 static int next_batch(const orr_planner *planner, int whole) {
-  int least = planner->proposals + 1, piece = whole, rounds = planner->last + 1;
   if (planner->deadline <= 0) return whole;
   double left = planner->deadline - orr_clock();
   double most = planner->pace > 0 ? left / (planner->pace * planner->states) : whole / 16.0;
-  if (planner->piece) {
-    piece = smaller(planner->piece, whole);
-    return piece <= most ? piece : 0;
-  }
-  if (most >= whole) return whole;
-  if (planner->updated) return 0;
-  bool nothing_yet = planner->searches[0].scored == 0;
-  if (planner->pace > 0 && can_shrink(planner)) most /= smaller(rounds, ROUNDS);
-  while (piece > most && piece / 2 >= least) piece /= 2;
-  return piece <= most || nothing_yet ? piece : 0;
-}
-
-/* The elites that a batch has, in proportion. */
-static int elites_of(const orr_planner *planner, int whole) {
-  return (int)((int64_t)planner->ranked * planner->batch / whole);
-}
-
-/* Whether the batch in hand can stand for a whole one. */
-static bool may_refit(const orr_planner *planner, int whole) {
-  if (planner->batch == whole) return true;
-  return can_shrink(planner) && planner->pace > 0 &&
-         elites_of(planner, whole) >= smaller(planner->ranked, 2);
+  if (most >= whole && !planner->part) return whole;
+  if (planner->updated && !planner->part) return 0;
+  int part = planner->part ? smaller(planner->part, whole) : part_of(planner, whole, most);
+  return part <= most || planner->searches[0].scored == 0 ? part : 0;
 }
 
 /* The longest that a plan took lately. */
@@ -240,12 +244,12 @@ static orr_status iterate(orr_planner *planner, int whole) {
   }
   orr_status status = planner_score(planner);
   if (!status && planner->batch == whole) planner->complete = true;
-  if (status || !may_refit(planner, whole)) return status;
+  if (status || !may_refit(planner, planner->batch, whole)) return status;
   planner->updated = true;
-  if (planner->batch < whole) planner->piece = planner->batch;
+  if (planner->batch < whole) planner->part = planner->batch;
   for (int i = 0; i < planner->states; i++) {
     search *s = &planner->searches[i];
-    s->elites = smaller(elites_of(planner, whole), s->finite);
+    s->elites = smaller(elites_of(planner, planner->batch, whole), s->finite);
     if (s->finite > 0 && !s->done) type->update(planner, s);
   }
   return ORR_OK;

@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <math.h>
 #include <string.h>
+#include <time.h>
 
 #include "orrery/plan.h"
 #include "orrery/rollout.h"
@@ -19,6 +20,7 @@ struct bowl {
   double low, high, last_deviation;
   double limit;   /* plans whose second number exceeds it break a side constraint, by the excess */
   int fail_after; /* calls; 0: never */
+  double each;    /* seconds that scoring a plan takes */
 };
 
 static inline orr_status score_bowl(void *user, const orr_scoring *scoring) {
@@ -27,6 +29,9 @@ static inline orr_status score_bowl(void *user, const orr_scoring *scoring) {
   double sum = 0, squares = 0;
   bowl->calls++;
   bowl->plans += scoring->n;
+  double sleep = bowl->each * scoring->n;
+  struct timespec time = {(time_t)sleep, (long)(1e9 * (sleep - floor(sleep)))};
+  if (sleep > 0) nanosleep(&time, NULL);
   if (bowl->fail_after && bowl->calls >= bowl->fail_after) return ORR_CALLBACK;
   for (int i = 0; i < scoring->n; i++) {
     const orr_real *plan = scoring->plans + i * variables;

@@ -237,6 +237,37 @@ Test(plan, the_first_call_with_a_limit_plans_as_one_without) {
   orr_engine_free(engine);
 }
 
+/* Half a population fits into the time; what is learned from it is more than which plan is best. */
+Test(plan, a_population_that_takes_too_long_is_shrunk) {
+  orr_engine *engine = new_engine(1);
+  struct bowl bowl = new_bowl();
+  orr_objective *objective = new_objective(engine, &bowl);
+  const char *names[] = {"cem", "icem", "random_shooting", "mppi", "pddm", "predictive_sampling"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    orr_planner *planner = new_planner(engine, names[i], "population", 160);
+    orr_real observation = 0;
+    orr_plan_request request = orr_plan_request_defaults();
+    orr_plan_result result;
+    request.observation = &observation;
+    bowl.each = 1e-3;
+    request.seconds = 0.08;
+    bool shrunk = true, moved = false;
+    for (int call = 0; call < 4; call++) { /* on a busy machine the first may only find its pace */
+      cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK);
+      shrunk = shrunk && result.shrunk && result.scored < 160;
+      for (int v = 0; v < 2 * HORIZON; v++) moved = moved || result.mean[v] != 0;
+    }
+    cr_expect(shrunk && moved, "%s", names[i]);
+    bowl.each = 0;
+    request.seconds = 0;
+    cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK);
+    cr_expect(!result.shrunk && result.scored >= 160, "%s", names[i]);
+    orr_planner_free(planner);
+  }
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
 Test(plan, a_failing_objective_and_an_interrupt_stop_planning) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
