@@ -139,9 +139,9 @@ ORR_API void orr_mpc_resume(orr_mpc *mpc);
 
 typedef struct orr_mpc_statistics { /* since creation, or the last orr_mpc_clear_statistics */
   int64_t acts, plans, iterations;
-  int64_t late, fallbacks;    /* acts; with a planning thread late is plans and waits */
-  int64_t violations;         /* acts by a plan that breaks side constraints: none kept them */
-  int64_t shrunk;             /* plans: there was no time for a whole population */
+  int64_t late, fallbacks; /* acts; with a planning thread late is plans and waits */
+  int64_t violations; /* acts that planned, and found no plan that keeps all side constraints */
+  int64_t shrunk;     /* plans: there was no time for a whole population */
   int64_t scored, non_finite; /* plans scored */
   double p50, p99, max, mean; /* seconds per act that planned; percentiles to within 3 % */
   double margin;              /* seconds before its limit at which planning is to end, as learned */

@@ -69,32 +69,44 @@ local function each_state(env, policy, o, visit)
   end
 end
 
+-- What functions of a task get of the world in place of probabilities: whether each event happened, by its label.
+local function happened(labels, inputs, s, a, next, values)
+  local all = setmetatable({}, { __index = function(_, name)
+    check.fail("audit_plans: the task reads '%s', of which only the environment knows whether it happened: give the "
+      .. "event a label, a function of (s, a, next)", name)
+  end })
+  for name in pairs(inputs or {}) do all[name] = values[name] end
+  for name, label in pairs(labels) do
+    local value = label(s, a, next)
+    all[name] = type(value) == "boolean" and (value and 1 or 0) or value
+  end
+  return all
+end
+
 -- The task as the world can tell it: a learned event is what its label says, and where its label is that the episode
 -- ended, the environment ends it itself. Constraints choose plans, and change no return.
 local function in_the_world(model, given)
-  if type(given) ~= "table" or trace.is_interpreted(given) or not model.events then return given end
-  local task, labels = {}, {}
+  if type(given) == "function" then given = { reward = given } end
+  if not model.events or type(given) ~= "table" or trace.is_interpreted(given) or trace.is_interpreted(given.reward)
+    or trace.is_interpreted(given.termination) then return given end
+  local task, labels, termination = {}, {}, {}
   for name, value in pairs(given) do task[name] = value end
-  for name, event in pairs(model.events.list) do labels[name] = event.label end
-  local termination = {}
-  local list = type(given.termination) == "table" and not trace.is_interpreted(given.termination) and given.termination
-    or { given.termination }
-  for _, entry in ipairs(list) do
-    if type(entry) ~= "string" or labels[entry] then termination[#termination + 1] = labels[entry] or entry end
+  for name, event in pairs(model.events.list) do
+    if type(event.label) == "function" then labels[name] = event.label end
+  end
+  local function told(f)
+    return function(s, a, next, t, values) return f(s, a, next, t, happened(labels, given.inputs, s, a, next, values)) end
+  end
+  for _, entry in ipairs(type(given.termination) == "table" and given.termination or { given.termination }) do
+    local event = model.events.list[entry]
+    if event and event.label and not labels[entry] then
+      check.fail("audit_plans: the label of event '%s' is marked with orrery.interpret, and cannot end plans here", entry)
+    end
+    if type(entry) == "function" then termination[#termination + 1] = told(entry)
+    elseif not event or event.label then termination[#termination + 1] = labels[entry] or entry end
   end
   task.termination, task.constraint = termination, nil
-  local reward = given.reward
-  if type(reward) ~= "function" then return task end
-  function task.reward(s, a, next, t, values)
-    local all = {}
-    for name in pairs(given.inputs or {}) do all[name] = values[name] end
-    for name, label in pairs(labels) do
-      local happened = label(s, a, next)
-      if happened == true or happened == false then happened = happened and 1 or 0 end
-      all[name] = happened
-    end
-    return reward(s, a, next, t, all)
-  end
+  task.reward = type(given.reward) == "function" and told(given.reward) or nil
   return task
 end
 
@@ -109,7 +121,7 @@ end
 ---   policy     that walks there: the planner itself, in closed loop; "random": at random
 ---   noise      8: how often each plan is played, where the environment is random
 ---   seed       0
---- What the world pays for events that the model learns follows from their labels.
+--- In the world events that the model learns are what their labels say.
 --- Answers { optimised, random }, each with means over the states: planned and realised return, gap (the
 --- one less the other), gap_error (its standard error), and plans, a list of { planned, realised, step }.
 --- A planned return is scored anew, by other random numbers than those for which the plan was chosen.

@@ -30,6 +30,10 @@ local function check_tensors(model, data, who, names)
   for _, name in ipairs(names) do
     local x = data[name]
     if not x then check.fail("%s: the data have no '%s'", who, name) end
+    if type(x) ~= "userdata" or x:axes() < 1 then
+      check.fail("%s: %s must be a tensor of rows, not a %s", who, name, type(x) == "userdata" and "single number"
+        or type(x))
+    end
     rows = rows or x:size(1)
     if x:axes() ~= 2 or x:size(2) ~= sizes[name] or x:size(1) ~= rows then
       check.fail("%s: %s must be %d rows of %d numbers, not %s; the model has %s", who, name, rows, sizes[name],

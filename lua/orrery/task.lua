@@ -75,6 +75,17 @@ end
 local reserved = { s = true, a = true, next = true, t = true, state = true, plan = true, time = true, carry = true,
                    action = true }
 
+-- The tensor itself, so that whoever writes to it is heard; of a view with gaps, or other numbers, a copy.
+local function input_tensor(name, value)
+  if type(value) == "table" and value[1] ~= nil then return orrery.tensor(value) end
+  if not orrery.is_tensor(value) then
+    check.fail("task: the input '%s' must be a number, a tensor or a list of numbers, not a %s", name,
+      type(value) == "table" and "table of named fields" or type(value))
+  end
+  if value:dtype() ~= "real" then return value:to "real" end
+  return value:axes() > 0 and value:reshape(value:shape()) or value
+end
+
 local function read_inputs(given, events)
   local inputs = { names = check.sorted_keys(given or {}), values = {} }
   for _, name in ipairs(inputs.names) do
@@ -83,12 +94,7 @@ local function read_inputs(given, events)
     end
     if reserved[name] then check.fail("task: an input cannot be called '%s', which a rollout has itself", name) end
     local value = given[name]
-    if type(value) ~= "number" and not orrery.is_tensor(value) and (type(value) ~= "table" or value[1] == nil) then
-      check.fail("task: the input '%s' must be a number, a tensor or a list of numbers, not a %s", name,
-        type(value) == "table" and "table of named fields" or type(value))
-    end
-    local is_ready = orrery.is_tensor(value) and value:dtype() == "real"
-    inputs.values[name] = is_ready and value or type(value) == "number" and orrery.full(value) or orrery.tensor(value)
+    inputs.values[name] = type(value) == "number" and orrery.full(value) or input_tensor(name, value)
   end
   return inputs
 end
@@ -125,7 +131,7 @@ end
 ---   value         function(s): adds what is to come after the horizon
 ---   policy        function(s): proposes plans
 ---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes; or who changes the
----                 tensor's numbers. Functions get them, with the probabilities of learned events, in a table as
+---                 tensor's numbers (not while a thread plans). Functions get them, with the probabilities of learned events, in a table as
 ---                 their last argument: given.goal
 function task.read(given, events, extra)
   if is_function(given) then check_called(given, "task") end
@@ -215,7 +221,7 @@ function task.functions(given, who)
   task.check(given, who)
   local inputs = {}
   for name, value in pairs(given.inputs or {}) do
-    inputs[name] = type(value) == "number" and value or orrery.tensor(value)
+    inputs[name] = type(value) == "number" and value or input_tensor(name, value)
   end
   if given.success ~= nil and not function_of(given.success) then
     check.fail("%s: success must be a function of (s, a, next, t), not a %s", who, type(given.success))

@@ -348,7 +348,7 @@ static int disagreement(lua_State *L) {
 }
 
 /*** mpc:statistics(): since it was made: acts, plans, iterations, late, fallbacks; violations, acts
-by a plan that breaks a constraint, where none kept them; shrunk, plans for which there was no time
+that planned, and found no plan that keeps all constraints; shrunk, plans for which there was no time
 to score a whole population, so that a smaller one stood for it (fewer plans, fewer steps or more
 time help); plans scored, of these non_finite, iterations_per_plan; the seconds of an act: p50, p99,
 max, mean, and `margin`, the seconds before its limit at which planning ends, as learned;

@@ -158,9 +158,10 @@ static void shape(const orr_planner *planner, const search *s, orr_real draws[][
   }
 }
 
+/* Where no iteration was whole, for want of time, there are no elites to refine. */
 static bool refines(const orr_planner *planner) {
   const cem_options *options = planner->options;
-  return planner->iteration >= options->iterations;
+  return planner->iteration >= options->iterations && planner->updated;
 }
 
 static int batch(const orr_planner *planner) {
@@ -221,8 +222,7 @@ static void update(orr_planner *planner, search *s) {
   const cem_options *options = planner->options;
   const cem_shared *shared = planner->shared;
   cem_state *state = s->state;
-  if (refines(planner)) {
-    if (!state->climbs) return;
+  if (refines(planner) && state->climbs) {
     s->non_finite += ascent_step(&state->ascent, planner, s->returns, s->gradients);
     memcpy(s->mean, s->best, (size_t)planner->variables * sizeof(orr_real));
     return;

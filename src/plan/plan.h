@@ -129,7 +129,7 @@ struct orr_planner {
   int batch;           /* plans of each state in it */
   double deadline;     /* by orr_clock(); 0: none */
   bool updated;        /* the mean has learned something in this call */
-  bool complete;       /* a whole batch was scored in this call */
+  bool complete;       /* the first batch of this call was whole */
   int part;            /* plans that stand for a whole batch, for which there is no time; or 0 */
 };
 

@@ -145,6 +145,8 @@ static orr_status begin(orr_planner *planner, orr_objective *objective,
   return orr_objective_propose(objective, &proposing);
 }
 
+static int smaller(int a, int b) { return a < b ? a : b; }
+
 static bool all_finite(const orr_real *x, size_t count) {
   for (size_t i = 0; i < count; i++)
     if (!isfinite(x[i])) return false;
@@ -156,7 +158,7 @@ static bool all_finite(const orr_real *x, size_t count) {
 static void add_proposals(orr_planner *planner, int state) {
   size_t action = (size_t)planner->actions, wide = (size_t)planner->horizon * action;
   search *s = &planner->searches[state];
-  for (int p = 0; p < planner->proposals; p++) {
+  for (int p = 0; p < smaller(planner->proposals, planner->batch); p++) {
     const orr_real *plan = planner->proposed + (size_t)(state * planner->proposals + p) * wide;
     orr_real *to = s->candidates + (size_t)(planner->batch - 1 - p) * (size_t)planner->variables;
     if (!all_finite(plan, wide)) continue;
@@ -172,8 +174,6 @@ static void add_proposals(orr_planner *planner, int state) {
 static int whole_batch(const orr_planner *planner) {
   return planner->type->batch ? planner->type->batch(planner) : planner->population;
 }
-
-static int smaller(int a, int b) { return a < b ? a : b; }
 
 /* Planners that follow derivatives count on all of their candidates. */
 static bool can_shrink(const orr_planner *planner) {
@@ -196,14 +196,14 @@ static bool may_refit(const orr_planner *planner, int batch, int whole) {
 /* Iterations that a smaller population is to leave time for. */
 enum { ROUNDS = 4 };
 
-/* The part of a batch that fits, of `most` plans that there is time for. Parts are halves of halves,
-   so that objectives meet few sizes; as small as leaves time to refit to several of them, if that
-   is possible with so few. */
+/* The part of a batch that fits, of `most` plans that there is time for. Parts are halves of
+   halves, so that objectives meet few sizes; as small as leaves time to refit to several of them,
+   if that is possible with so few. */
 static int part_of(const orr_planner *planner, int whole, double most) {
   int least = planner->proposals + 1, part = whole;
   double share = most / smaller(planner->last + 1, ROUNDS);
   while (part > share && part / 2 >= least && may_refit(planner, part / 2, whole)) part /= 2;
-  while (part > most && part / 2 >= least) part /= 2;
+  while (part > most && part >= 2) part /= 2;
   return part;
 }
 
@@ -243,7 +243,7 @@ static orr_status iterate(orr_planner *planner, int whole) {
     if (planner->proposals && (!climbs || planner->iteration == 0)) add_proposals(planner, i);
   }
   orr_status status = planner_score(planner);
-  if (!status && planner->batch == whole) planner->complete = true;
+  if (!status && planner->batch == whole && planner->iteration == 0) planner->complete = true;
   if (status || !may_refit(planner, planner->batch, whole)) return status;
   planner->updated = true;
   if (planner->batch < whole) planner->part = planner->batch;

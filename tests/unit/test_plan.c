@@ -268,6 +268,46 @@ Test(plan, a_population_that_takes_too_long_is_shrunk) {
   orr_engine_free(engine);
 }
 
+/* A later iteration of fewer plans is no whole population, nor a reason to go on where there is no
+   time. */
+Test(plan, a_smaller_iteration_is_not_a_whole_one) {
+  orr_engine *engine = new_engine(1);
+  struct bowl bowl = new_bowl();
+  bowl.each = 1e-3;
+  orr_objective *objective = new_objective(engine, &bowl);
+  orr_space *space = new_space(engine, -1, 1);
+  orr_planner_setting fading[] = {
+      {"horizon", HORIZON}, {"population", 200}, {"elites", 4}, {"decay", 2}, {"iterations", 8}};
+  orr_planner_setting refining[] = {
+      {"horizon", HORIZON}, {"population", 200}, {"elites", 4}, {"iterations", 2}, {"refine", 2}};
+  struct {
+    const char *name;
+    const orr_planner_setting *settings;
+    int count;
+  } cases[] = {{"icem", fading, 5}, {"cem", refining, 5}};
+  for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    orr_planner *planner =
+        orr_planner_new(engine, cases[i].name, space, cases[i].settings, cases[i].count);
+    orr_real observation = 0;
+    orr_plan_request request = orr_plan_request_defaults();
+    orr_plan_result result;
+    request.observation = &observation;
+    request.seconds = 0.15;
+    for (int call = 0; call < 3; call++) {
+      cr_assert_eq(orr_planner_plan(planner, objective, &request, &result), ORR_OK);
+      cr_expect(result.shrunk && result.scored > 0, "%s, case %d", cases[i].name, (int)i);
+      bool executes_something = false;
+      for (int v = 0; v < 2 * HORIZON; v++)
+        executes_something = executes_something || result.plan[v] != 0;
+      cr_expect(executes_something, "%s, case %d", cases[i].name, (int)i);
+    }
+    orr_planner_free(planner);
+  }
+  orr_space_free(space);
+  orr_objective_free(objective);
+  orr_engine_free(engine);
+}
+
 Test(plan, a_failing_objective_and_an_interrupt_stop_planning) {
   orr_engine *engine = new_engine(1);
   struct bowl bowl = new_bowl();
