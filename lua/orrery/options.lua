@@ -97,7 +97,7 @@ local function print_help(name, lines, line, defaults, presets)
   local rows, width = {}, 0
   local function add(left, right)
     rows[#rows + 1] = { left, right }
-    width = math.max(width, #left)
+    if #left <= 40 then width = math.max(width, #left) end -- a longer one stands out
   end
   for _, name in ipairs(names) do
     local default = defaults[name]
@@ -118,7 +118,7 @@ local function print_help(name, lines, line, defaults, presets)
   if about ~= "" then print(about .. "\n") end
   print(("Options of %s, with their defaults:"):format(name))
   for _, row in ipairs(rows) do
-    local line = ("  %-" .. width .. "s  %s"):format(row[1], row[2])
+    local line = ("  %s%s  %s"):format(row[1], (" "):rep(width - #row[1]), row[2])
     print((line:gsub("%s+$", "")))
   end
 end
