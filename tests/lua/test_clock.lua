@@ -8,11 +8,17 @@ for _ = 1, 100 do
   last = now
 end
 
-local processor = os.clock()
 orrery.sleep(0.05)
 local slept = orrery.clock() - last
 assert(slept >= 0.05 and slept < 5, slept)
-assert(os.clock() - processor < 0.04, "sleeping is no waiting in a loop")
+local rests = false
+for _ = 1, 40 do -- OpenBLAS's threads look for work for a while after the start
+  local processor = os.clock()
+  orrery.sleep(0.05)
+  rests = rests or os.clock() - processor < 0.04
+  if rests then break end
+end
+assert(rests, "sleeping is no waiting in a loop")
 
 last = orrery.clock()
 orrery.sleep(0)
