@@ -84,8 +84,8 @@ end
 ---                 termination  the name of an event that the model learns ("fallen"), or a list: what follows
 ---                              counts as far as the episode is likely to go on
 ---                 afterwards   0: reward of every step after the end
----                 inputs       { goal = 1 }: numbers and tensors that mpc:set_input changes. Functions get
----                              them, and the probabilities of learned events, in a table as their last
+---                 inputs       { goal = 1 }: numbers and tensors that mpc:set_input changes, or who writes to
+---                              such a tensor while no thread plans. Functions get them, and the probabilities of learned events, in a table as their last
 ---                              argument: reward = function(s, a, next, t, given) return -(s.x - given.goal)^2
 ---                              end
 ---                 constraint, value, policy, as below, which win where they are given in both places

@@ -131,8 +131,8 @@ end
 ---   value         function(s): adds what is to come after the horizon
 ---   policy        function(s): proposes plans
 ---   inputs        { goal = 1 }: numbers and tensors by name, which mpc:set_input changes; or who changes the
----                 tensor's numbers (not while a thread plans). Functions get them, with the probabilities of learned events, in a table as
----                 their last argument: given.goal
+---                 tensor's numbers (not while a thread plans). Functions get them, with the probabilities of
+---                 learned events, in a table as their last argument: given.goal
 function task.read(given, events, extra)
   if is_function(given) then check_called(given, "task") end
   if is_function(given) then given = { reward = given } end
